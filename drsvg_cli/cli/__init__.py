@@ -1,0 +1,1 @@
+"""The `drsvg` command; the only home of Typer and rich."""

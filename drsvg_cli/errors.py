@@ -1,0 +1,44 @@
+"""Everything that can go wrong for a user, drawn once.
+
+    DrsvgError
+    ├── ConfigError      a recipe, an option or a combination of options is wrong
+    ├── VideoError       a clip cannot be read or written
+    ├── WeightsError     a model cannot be found, downloaded or trusted
+    ├── TrainingError    a run cannot start, go on or be resumed
+    └── ResourceError    memory or disk space is used up
+
+A message says what happened, with the value, and what to do about it. Each class carries the
+exit code with which the command line ends.
+"""
+
+
+class DrsvgError(Exception):
+    """Report a mistake that the user can mend."""
+
+    exit_code = 1
+
+
+class ConfigError(DrsvgError):
+    """Report a wrong recipe or option."""
+
+    exit_code = 2
+
+
+class VideoError(DrsvgError):
+    """Report a clip that cannot be read or written."""
+
+
+class WeightsError(DrsvgError):
+    """Report a model that cannot be found, downloaded or trusted."""
+
+    exit_code = 3
+
+
+class TrainingError(DrsvgError):
+    """Report a training run that cannot start, go on or be resumed."""
+
+
+class ResourceError(DrsvgError):
+    """Report that memory or disk space is used up."""
+
+    exit_code = 4

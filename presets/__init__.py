@@ -1,0 +1,1 @@
+"""The model folders that the package embeds, installed as `drsvg_cli.presets`."""
