@@ -1,0 +1,55 @@
+# make demo predicts the future of a sample clip; make test is the one gate, here and in CI.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Both names: an older pip applies the first to the build backend too, a newer one the second.
+CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+INSTALL := $(CONSTRAINED) $(BIN)/python -m pip --disable-pip-version-check install -q
+
+.PHONY: help demo test format clean
+
+help:
+	@echo 'make demo     predict the future of examples/bunny.mp4 into demo/'
+	@echo 'make test     check the format, the lint rules and the types, then run the tests'
+	@echo 'make format   format the code and mend what the lint rules can mend'
+	@echo 'make clean    remove the environment, the demo and every cache'
+
+demo: $(VENV)/.installed
+	@$(BIN)/drsvg predict examples/bunny.mp4 -n 10 --samples 5 -y -o demo
+	@echo 'The results lie in demo/; run it on a clip of yours: $(BIN)/drsvg predict CLIP'
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Stamps: an environment is filled again only when what it is made of changed.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing drsvg into $(VENV), once; PyTorch is large, this takes minutes.'
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing drsvg and its test tools into $(VENV), once; this takes minutes.'
+	$(INSTALL) -e '.[test]'
+	@touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'drsvg needs Python 3.11 or newer, and $(PYTHON) is missing or older.' \
+			'Name another one: make demo PYTHON=python3.12' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,140 @@
+"""Weights files: a model folder for the world, and training state for one run.
+
+A model folder holds `preset.toml` (the recipe), `model.safetensors` and `README.md` (the model
+card). The weights are stored in half precision, which no prediction shows; the recipe is in the
+file's header as well, so the file alone is a whole model. Training state keeps every bit.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from drsvg_cli.config import Recipe, format_recipe, parse_recipe
+from drsvg_cli.errors import ResourceError, WeightsError
+from drsvg_cli.model.drsvg import DRSVG
+
+RECIPE_FILE = "preset.toml"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+_FORMAT = "drsvg/1"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step.
+
+    Raises:
+        ResourceError: the disk is full, or the folder cannot be written to.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None:
+    """Write recipe and weights of a model into `folder`, which is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = format_recipe(recipe)
+    tensors = {name: _stored(tensor) for name, tensor in weights.items()}
+    header = {"format": _FORMAT, "recipe": text}
+    write_atomically(
+        folder / WEIGHTS_FILE,
+        lambda part: safetensors.torch.save_file(tensors, part, metadata=header),
+    )
+    write_atomically(folder / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if tensor.is_floating_point() else tensor
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """Read the recipe of a model folder.
+
+    Raises:
+        WeightsError: the folder has none.
+        ConfigError: it is not a valid recipe.
+    """
+    path = folder / RECIPE_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise WeightsError(f"{folder} is not a model folder: it has no {RECIPE_FILE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"cannot read {path}: {error}") from None
+    return parse_recipe(text, origin=str(path))
+
+
+def load_model(folder: Path) -> tuple[DRSVG, Recipe]:
+    """Load a model folder, in evaluation mode.
+
+    Every tensor's name and shape is compared with the recipe before anything is allocated.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or weights and recipe do not fit.
+        ConfigError: the recipe is not valid.
+    """
+    recipe = read_recipe(folder)
+    path = folder / WEIGHTS_FILE
+    with torch.device("meta"):
+        model = DRSVG(recipe.model)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            _compare(shapes, model, path)
+            tensors = {name: _loaded(file.get_tensor(name)) for name in shapes}
+    except FileNotFoundError:
+        raise WeightsError(f"{folder} has no {WEIGHTS_FILE}") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is damaged or is not a weights file: {error}") from None
+    model.load_state_dict(tensors, assign=True)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval(), recipe
+
+
+def _loaded(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, shape in wanted.items():
+        if name not in shapes:
+            raise WeightsError(f"{path} lacks the tensor {name} that its recipe asks for")
+        if shapes[name] != shape:
+            raise WeightsError(f"{path}: {name} is {shapes[name]}, its recipe asks for {shape}")
+    for name in shapes.keys() - wanted.keys():
+        raise WeightsError(f"{path} has a tensor {name} that its recipe does not know")
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write training state: nested dicts and lists of tensors, numbers and strings."""
+    write_atomically(path, lambda part: torch.save(state, part))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; nothing in the file is executed.
+
+    Raises:
+        WeightsError: the file is missing or damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no training state at {path}") from None
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise WeightsError(f"the training state {path} is damaged: {error}") from None
+    return state

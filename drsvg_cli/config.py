@@ -1,0 +1,228 @@
+"""Recipes: frozen dataclasses and the `preset.toml` they are read from and written to.
+
+A recipe is strict: an unknown key, a missing table or a value of the wrong type is a
+`ConfigError` that names the nearest known key.
+"""
+
+import difflib
+import json
+import tomllib
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from drsvg_cli.errors import ConfigError
+
+Fit = Literal["crop", "pad", "stretch"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the network is made of (Section 4.1).
+
+    The baselines are configurations: `content_dim = 0` is SVG-LP, with `prior = "fixed"` SVG-FP.
+    """
+
+    backbone: Literal["dcgan", "vgg"] = "dcgan"
+    size: int = 64
+    """Height and width of a frame in pixels, a power of two."""
+    channels: Literal[1, 3] = 3
+    width: int = 64
+    """Channels of the first convolution; the deeper ones are multiples of it."""
+    normalization: Literal["batch", "group"] = "batch"
+    head: Literal["pixels", "warp"] = "pixels"
+    """How the decoder's maps become a frame."""
+    feature_dim: int = 128
+    """Size of the frame features h and of the predictor's output g."""
+    content_dim: int = 64
+    pose_dim: int = 8
+    prior: Literal["learned", "fixed"] = "learned"
+    content_rollout: Literal["update", "hold"] = "update"
+    """Content prior of a predicted frame: from the newest frame, or from the last observed one."""
+    predictor_hidden: int = 256
+    predictor_layers: int = 2
+    latent_hidden: int = 256
+    discriminator_hidden: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse a network that cannot be built, or that no machine could hold."""
+        if self.size not in (32, 64, 128, 256):
+            raise ConfigError(f"model.size is {self.size}; choose 32, 64, 128 or 256")
+        for name, least, most in _BOUNDS:
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"model.{name} is {value}; choose {least} to {most}")
+
+
+_BOUNDS = (
+    ("width", 2, 512),
+    ("feature_dim", 2, 4096),
+    ("content_dim", 0, 4096),
+    ("pose_dim", 1, 4096),
+    ("predictor_hidden", 1, 8192),
+    ("predictor_layers", 1, 8),
+    ("latent_hidden", 1, 8192),
+    ("discriminator_hidden", 1, 8192),
+)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What the model is trained on and how a clip is brought to its resolution."""
+
+    source: Literal["clips"] = "clips"
+    fit: Fit = "crop"
+    rate: float = 12.0
+    """Frames a second; a clip is thinned to the nearest whole-number division of its own rate."""
+    context: int = 5
+    """Observed frames."""
+    horizon: int = 10
+    """Predicted frames in training."""
+    shortest_context: int = 2
+    """Training draws the number of observed frames from here to `context` for every step."""
+    fastest: float = 1.5
+    """Sequences are sped up by a factor from 0.5 to this one."""
+    reverse: float = 0.0
+    """Share of sequences played backwards."""
+    camera: float = 0.0
+    """Share of sequences with a simulated camera move."""
+    tint: float = 0.0
+    """Strength of random changes of colour and exposure, up to 1."""
+
+    def __post_init__(self) -> None:
+        """Refuse lengths and rates that no clip can have."""
+        if not 1 <= self.shortest_context <= self.context:
+            raise ConfigError(
+                f"data.shortest_context is {self.shortest_context}; choose 1 to {self.context}"
+            )
+        if self.horizon < 1:
+            raise ConfigError(f"data.horizon is {self.horizon}; it must be at least 1")
+        if not 0 < self.rate <= 1000:
+            raise ConfigError(f"data.rate is {self.rate}; choose a rate above 0 and up to 1000")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the weights are learned."""
+
+    steps: int = 10_000
+    batch: int = 32
+    """Sequences a step."""
+    learning_rate: float = 0.002
+    warmup: int = 200
+    """Steps over which the learning rate rises to its full value."""
+    beta: float = 1e-4
+    """Weight of the KL terms of Eq. 4, against the mean squared error of a pixel."""
+    adversarial: float = 1e-3
+    """Weight of Eq. 6 against the mean squared error of a pixel."""
+    decoded: int = 0
+    """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
+    average: float = 0.999
+    """Decay of the moving average of the weights, which is what a run returns."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    seed: int = 0
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    patience: int = 0
+    """Validations without a better result before a run ends early; 0 never ends early."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings with which nothing could be learned."""
+        for name in ("steps", "batch", "validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"training.{name} is {getattr(self, name)}; it must be at least 1"
+                )
+        if self.learning_rate <= 0 or not 0 <= self.average < 1:
+            raise ConfigError("training needs a learning_rate above 0 and an average in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole model: what it is, what it learns from and how."""
+
+    name: str
+    summary: str = ""
+    license: str = "mit"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def parse_recipe(text: str, *, origin: str) -> Recipe:
+    """Read a recipe from the text of a `preset.toml`.
+
+    Raises:
+        ConfigError: the text is not TOML, or does not describe a recipe; `origin` names it.
+    """
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{origin} is not valid TOML: {error}") from None
+    recipe = _build(Recipe, table, origin, "")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """Write a recipe as TOML that `parse_recipe` reads back to an equal recipe."""
+    table = asdict(recipe)
+    lines = [_format_entry(key, value) for key, value in table.items() if not _is_table(value)]
+    for name, part in table.items():
+        if _is_table(part):
+            lines += ["", f"[{name}]", *(_format_entry(key, value) for key, value in part.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _format_entry(key: str, value: str | int | float) -> str:
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return f"{key} = {text}"
+
+
+def _build(cls: type, table: Mapping[str, Any], origin: str, prefix: str) -> Any:
+    """Build the dataclass `cls` from a TOML table, checking every key and type."""
+    hints = get_type_hints(cls)
+    for key in table:
+        if key not in hints:
+            raise ConfigError(f"{origin}: unknown key {prefix}{key}{_nearest(key, list(hints))}")
+    missing = [f.name for f in fields(cls) if f.name not in table and _is_required(f)]
+    if missing:
+        raise ConfigError(f"{origin}: {prefix}{missing[0]} is missing")
+    values = {
+        key: _convert(hints[key], value, origin, f"{prefix}{key}") for key, value in table.items()
+    }
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+
+
+def _is_required(f: Any) -> bool:
+    return f.default is f.default_factory  # both are MISSING
+
+
+def _convert(hint: Any, value: Any, origin: str, key: str) -> Any:
+    if is_dataclass(hint) and isinstance(value, dict):
+        return _build(hint, value, origin, f"{key}.")  # type: ignore[arg-type]
+    if get_origin(hint) is Literal:
+        if type(value) is bool or value not in get_args(hint):
+            choices = ", ".join(repr(choice) for choice in get_args(hint))
+            raise ConfigError(f"{origin}: {key} is {value!r}; choose one of {choices}")
+        return value
+    if hint is float and type(value) is int:
+        value = float(value)
+    if is_dataclass(hint) or type(value) is not hint:
+        wanted = "a table" if is_dataclass(hint) else f"of type {hint.__name__}"
+        raise ConfigError(f"{origin}: {key} is {value!r}; it must be {wanted}")
+    return value
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known keys: {', '.join(known)}"

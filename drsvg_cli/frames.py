@@ -1,0 +1,76 @@
+"""Between a clip's bytes and the model's numbers: fit, resize, quantise.
+
+Frames of a clip are uint8 `(T, H, W, C)`, frames of the model float `(T, C, H, W)` in [0, 1].
+"""
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drsvg_cli.config import Fit
+
+Frames = NDArray[np.uint8]
+
+
+def resize(frame: Frames, *, width: int, height: int) -> Frames:
+    """Resize one frame `(H, W, C)`, averaging where it shrinks."""
+    if frame.shape[:2] == (height, width):
+        return frame
+    shrinks = height * width < frame.shape[0] * frame.shape[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    resized = cv2.resize(frame, (width, height), interpolation=method)
+    return resized.reshape(height, width, frame.shape[2]).astype(np.uint8, copy=False)
+
+
+def fit(frame: Frames, size: int, *, how: Fit) -> Frames:
+    """Bring one frame `(H, W, C)` to `(size, size, C)`.
+
+    Args:
+        frame: any size.
+        size: pixels.
+        how: `crop` keeps the centre square, `pad` adds black borders, `stretch` distorts.
+    """
+    height, width, channels = frame.shape
+    if how == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        frame = frame[top : top + side, left : left + side]
+    elif how == "pad":
+        side = max(height, width)
+        square = np.zeros((side, side, channels), np.uint8)
+        top, left = (side - height) // 2, (side - width) // 2
+        square[top : top + height, left : left + width] = frame
+        frame = square
+    return resize(frame, width=size, height=size)
+
+
+def fit_all(frames: Frames, size: int, *, how: Fit) -> Frames:
+    """Bring frames `(T, H, W, C)` to `(T, size, size, C)`."""
+    return np.stack([fit(frame, size, how=how) for frame in frames])
+
+
+def to_tensor(frames: Frames, *, channels: int) -> Tensor:
+    """Turn uint8 `(T, H, W, C)` into float `(T, channels, H, W)` in [0, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3).float() / 255
+    return convert_channels(tensor, channels)
+
+
+def convert_channels(frames: Tensor, channels: int) -> Tensor:
+    """Turn colour `(..., 3, H, W)` into gray `(..., 1, H, W)` (BT.601 luma) or the reverse."""
+    have = frames.shape[-3]
+    if have == channels:
+        return frames
+    if channels == 1:
+        weights = torch.tensor([0.299, 0.587, 0.114], device=frames.device)
+        gray = torch.einsum("...chw,c->...hw", frames.float(), weights).unsqueeze(-3)
+        return gray if frames.is_floating_point() else gray.round().to(frames.dtype)
+    return frames.expand(*frames.shape[:-3], channels, *frames.shape[-2:])
+
+
+def to_frames(tensor: Tensor) -> Frames:
+    """Turn float `(..., C, H, W)` in [0, 1] into uint8 `(..., H, W, 3)`."""
+    colored = convert_channels(tensor.float().cpu(), 3)
+    quantised = (colored.clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(quantised.movedim(-3, -1).numpy())

@@ -1,0 +1,145 @@
+"""The whole network of Fig. 2: encoder, latents, frame predictor, decoder, head.
+
+Time comes first inside the model, so that the equations read as slices: `h[:-1]` are the
+features a prediction starts from, `h[1:]` those of the frames it is about.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from drsvg_cli.config import ModelConfig
+from drsvg_cli.model.backbone import Decoder, Encoded, Encoder
+from drsvg_cli.model.gaussian import Gaussian
+from drsvg_cli.model.latents import ContentLatent, LatentState, PoseLatent
+from drsvg_cli.model.noise import Noise
+from drsvg_cli.model.recurrent import LSTMState, Recurrent
+from drsvg_cli.model.rendering import PixelsHead, WarpHead
+
+
+class State(NamedTuple):
+    """What the model remembers of a clip; it has consumed every frame but the newest."""
+
+    latents: tuple[LatentState, ...]
+    predictor: LSTMState | None
+
+    def tile(self, times: int) -> "State":
+        """Repeat the whole batch `times` times: entry `k B + b` continues entry `b`."""
+        predictor = None if self.predictor is None else self.predictor.tile(times)
+        return State(tuple(latent.tile(times) for latent in self.latents), predictor)
+
+
+class Observed(NamedTuple):
+    """What the model makes of T given frames (teacher forcing).
+
+    Posteriors, priors and drawn latents hold one entry a latent, the pose last, each
+    `(T, B, Z)`. `outputs` are the predictor's, `(T - 1, B, D)`, for the frames from the second on.
+    """
+
+    posteriors: tuple[Gaussian, ...]
+    priors: tuple[Gaussian, ...]
+    drawn: tuple[Tensor, ...]
+    outputs: Tensor
+    state: State
+
+
+class DRSVG(nn.Module):
+    """DR-SVG and, as configurations of it, SVG-LP and SVG-FP."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the network with random weights from the global generator."""
+        super().__init__()
+        self.config = config
+        size, hidden = config.feature_dim, config.latent_hidden
+        latents: list[ContentLatent | PoseLatent] = []
+        if config.content_dim:
+            latents.append(
+                ContentLatent(
+                    size, config.content_dim, hidden=hidden, rollout=config.content_rollout
+                )
+            )
+        latents.append(PoseLatent(size, config.pose_dim, hidden=hidden, prior=config.prior))
+        self.latents = nn.ModuleList(latents)
+        self.encoder = Encoder(config)
+        self.predictor = Recurrent(
+            size + sum(latent.dim for latent in latents),
+            size,
+            hidden=config.predictor_hidden,
+            layers=config.predictor_layers,
+        )
+        self.head: PixelsHead | WarpHead = (
+            WarpHead(config) if config.head == "warp" else PixelsHead(config)
+        )
+        self.decoder = Decoder(config, self.head.maps)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def encode(self, frames: Tensor) -> Encoded:
+        """Encode frames `(T, B, C, S, S)` at once; features `(T, B, D)`, skips `(T B, ...)`."""
+        flat = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features, skips = self.encoder(flat)
+        return Encoded(features.unflatten(0, frames.shape[:2]), skips)
+
+    def observe(self, features: Tensor, noise: Noise | None = None) -> Observed:
+        """Read features `(T, B, D)`: latents from the posteriors, every step at once (Eq. 7).
+
+        Without `noise` each latent is its posterior's mean.
+        """
+        seen = [latent.observe(features) for latent in self.latents]  # type: ignore[operator]
+        drawn = tuple(
+            each.posterior.mean if noise is None else each.posterior.sample(noise) for each in seen
+        )
+        outputs, predictor = features[:0], None
+        if len(features) > 1:
+            outputs, predictor = self.advance(features[:-1], [z[1:] for z in drawn])
+        return Observed(
+            posteriors=tuple(each.posterior for each in seen),
+            priors=tuple(each.prior for each in seen),
+            drawn=drawn,
+            outputs=outputs,
+            state=State(tuple(each.state for each in seen), predictor),
+        )
+
+    def imagine(
+        self, newest: Tensor, state: State, noise: Noise, *, temperature: float = 1.0
+    ) -> tuple[Tensor, State]:
+        """Predict the frame after the newest one, latents from the priors (Eq. 9).
+
+        Args:
+            newest: features of the newest frame, `(B, D)`.
+            state: what has been consumed before it.
+            noise: gives standard normals.
+            temperature: scales the priors' deviations.
+
+        Returns:
+            The predictor's output `(B, D)` and the state that has consumed `newest`.
+        """
+        drawn, states = [], []
+        for latent, before in zip(self.latents, state.latents, strict=True):
+            prior, after = latent.imagine(newest, before)  # type: ignore[operator]
+            drawn.append(prior.sample(noise, temperature=temperature)[None])
+            states.append(after)
+        outputs, predictor = self.advance(newest[None], drawn, state.predictor)
+        return outputs[0], State(tuple(states), predictor)
+
+    def advance(
+        self, features: Tensor, drawn: Sequence[Tensor], state: LSTMState | None = None
+    ) -> tuple[Tensor, LSTMState]:
+        """Run the frame predictor over features `(T, B, D)` with the latents of the next frames."""
+        inputs = torch.cat([features, *(z.to(features.dtype) for z in drawn)], dim=-1)
+        outputs, after = self.predictor(inputs, state)
+        return torch.tanh(outputs), after
+
+    def decode(
+        self, outputs: Tensor, prepared: tuple[Tensor, ...], reference: Tensor
+    ) -> Tensor:
+        """Turn predictor outputs `(K, B, D)` into frames `(K, B, C, S, S)` in [0, 1].
+
+        Args:
+            outputs: the predictor's.
+            prepared: `decoder.prepare` of the reference frames' skip maps.
+            reference: the last observed frame of every clip, `(B, C, S, S)`.
+        """
+        maps = self.decoder(outputs, prepared)
+        return self.head.compose(maps, reference).unflatten(0, outputs.shape[:2])

@@ -1,0 +1,100 @@
+"""Latents: a posterior and a prior with two verbs, `observe` and `imagine`.
+
+`observe` reads the features of given frames and returns what is inferred (posterior) and what
+was expected (prior) at every frame. `imagine` returns what is expected of the frame that nobody
+has seen yet. Index t of a Gaussian speaks of frame t; before the first frame nothing is known,
+so its prior is the standard normal.
+"""
+
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from drsvg_cli.model.gaussian import Gaussian, join, standard
+from drsvg_cli.model.recurrent import GaussianRecurrent, LSTMState
+
+
+class LatentState(NamedTuple):
+    """What a latent remembers; it has consumed every frame but the newest."""
+
+    recurrent: LSTMState | None
+    held: Gaussian | None
+    """The last posterior of an observed frame, `(B, Z)`, for a latent that holds it."""
+
+    def tile(self, times: int) -> "LatentState":
+        """Repeat the whole batch `times` times: entry `k B + b` continues entry `b`."""
+        return LatentState(
+            None if self.recurrent is None else self.recurrent.tile(times),
+            None if self.held is None else self.held.tile(times),
+        )
+
+
+class Observation(NamedTuple):
+    """What a latent makes of T frames: two Gaussians `(T, B, Z)` and the state after them."""
+
+    posterior: Gaussian
+    prior: Gaussian
+    state: LatentState
+
+
+class PoseLatent(nn.Module):
+    """The sequence-independent latent: a learned prior from the past (Eq. 8), or a fixed one."""
+
+    def __init__(
+        self, features: int, dim: int, *, hidden: int, prior: Literal["learned", "fixed"]
+    ) -> None:
+        """Build the posterior and, if learned, the prior."""
+        super().__init__()
+        self.posterior = GaussianRecurrent(features, dim, hidden=hidden)
+        self.prior = GaussianRecurrent(features, dim, hidden=hidden) if prior == "learned" else None
+        self.dim = dim
+
+    def observe(self, features: Tensor) -> Observation:
+        """Infer from features `(T, B, D)`."""
+        posterior, _ = self.posterior(features)
+        if self.prior is None:
+            return Observation(posterior, standard(posterior.mean), LatentState(None, None))
+        first = standard(posterior.mean[:1])
+        if len(features) == 1:
+            return Observation(posterior, first, LatentState(None, None))
+        prior, state = self.prior(features[:-1])
+        return Observation(posterior, join(first, prior), LatentState(state, None))
+
+    def imagine(self, newest: Tensor, state: LatentState) -> tuple[Gaussian, LatentState]:
+        """Expect the next frame after the newest one, whose features are `(B, D)`."""
+        if self.prior is None:
+            return standard(newest.new_zeros(len(newest), self.dim)), state
+        prior, recurrent = self.prior(newest[None], state.recurrent)
+        return prior.at(0), LatentState(recurrent, None)
+
+
+class ContentLatent(nn.Module):
+    """The sequence-dependent latent: its prior is its own posterior a frame earlier (Eq. 4)."""
+
+    def __init__(
+        self, features: int, dim: int, *, hidden: int, rollout: Literal["update", "hold"]
+    ) -> None:
+        """Build the posterior."""
+        super().__init__()
+        self.posterior = GaussianRecurrent(features, dim, hidden=hidden)
+        self.rollout = rollout
+        self.dim = dim
+
+    def observe(self, features: Tensor) -> Observation:
+        """Infer from features `(T, B, D)`."""
+        state = None
+        if len(features) > 1:
+            earlier, state = self.posterior(features[:-1])
+        newest, _ = self.posterior(features[-1:], state)
+        posterior = newest if state is None else join(earlier, newest)
+        first = standard(newest.mean)
+        prior = first if state is None else join(first, earlier)
+        held = newest.at(0) if self.rollout == "hold" else None
+        return Observation(posterior, prior, LatentState(state, held))
+
+    def imagine(self, newest: Tensor, state: LatentState) -> tuple[Gaussian, LatentState]:
+        """Expect the next frame after the newest one, whose features are `(B, D)`."""
+        if state.held is not None:
+            return state.held, state
+        posterior, recurrent = self.posterior(newest[None], state.recurrent)
+        return posterior.at(0), LatentState(recurrent, None)

@@ -1,0 +1,72 @@
+"""How the decoder's maps become a frame: bare pixels, or a warp of the last observed frame.
+
+Both heads compose at any resolution: enlarge the maps, give a reference frame of the same size,
+and what is sharp in the reference stays sharp in the result.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from drsvg_cli.config import ModelConfig
+
+FLOW_GAIN = 0.03
+"""Displacement, in half frames, for a map value of one."""
+DEAD_ZONE = 0.006
+"""Displacements well under this, in half frames, vanish, so that what stands still stays exact."""
+OPEN_MASK = 2.0
+"""Mask logit at the start of training: nearly all of a frame is the warped reference."""
+
+
+class PixelsHead(nn.Module):
+    """The paper's head: a sigmoid over the decoder's maps."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Take one map a colour channel."""
+        super().__init__()
+        self.maps: int = config.channels
+
+    def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
+        """Turn maps `(K B, C, H, W)` into frames in [0, 1]; the reference is not looked at."""
+        return torch.sigmoid(maps.float())
+
+
+class WarpHead(nn.Module):
+    """Mask · warp(last observed frame) + (1 − mask) · pixels; a departure from the paper.
+
+    The idea is that of CDNA (Finn et al. 2016) and SAVP (Lee et al. 2018) with a single warp.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Take a map a colour channel, two for the displacement and one for the mask."""
+        super().__init__()
+        self.maps: int = config.channels + 3
+
+    def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
+        """Turn maps `(K B, C + 3, H, W)` and references `(B, C, H, W)` into frames in [0, 1]."""
+        colors, flow, mask = maps.float().split([self.maps - 3, 2, 1], dim=1)
+        copies = reference.float().repeat(len(maps) // len(reference), 1, 1, 1)
+        # A stretched sigmoid reaches 0 and 1, so that a kept pixel is kept exactly.
+        kept = torch.clamp(1.2 * torch.sigmoid(mask + OPEN_MASK) - 0.1, 0.0, 1.0)
+        warped = warp(copies, soften(flow * FLOW_GAIN))
+        return kept * warped + (1 - kept) * torch.sigmoid(colors)
+
+
+def soften(flow: Tensor) -> Tensor:
+    """Shrink displacements towards zero, quadratically where they are small."""
+    size = flow.abs()
+    return flow * size / (size + DEAD_ZONE)
+
+
+def warp(frames: Tensor, flow: Tensor) -> Tensor:
+    """Fetch every pixel of `frames` `(B, C, H, W)` from where `flow` `(B, 2, H, W)` points.
+
+    The flow is in half frames (x, y): 1 reaches from the centre to the border. Beyond the border
+    the border's own pixels repeat.
+    """
+    _, _, height, width = frames.shape
+    x = (torch.arange(width, device=frames.device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=frames.device) * 2 + 1) / height - 1
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    points = torch.stack([columns, rows], dim=-1) + flow.permute(0, 2, 3, 1)
+    return functional.grid_sample(frames, points, padding_mode="border", align_corners=False)

@@ -1,0 +1,95 @@
+"""What training minimises: Eq. 4, 5 and 6.
+
+All terms are means over frames and sequences, so their weights do not depend on a batch's shape.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from drsvg_cli.config import TrainingConfig
+from drsvg_cli.model.discriminator import PoseDiscriminator
+from drsvg_cli.model.drsvg import DRSVG, Observed
+from drsvg_cli.model.noise import Noise
+
+
+class LossTerms(NamedTuple):
+    """The terms of the model's loss, each a scalar."""
+
+    reconstruction: Tensor
+    """Mean squared error of a pixel in [0, 1]: the likelihood of Eq. 4 up to a factor."""
+    content_kl: Tensor
+    """Nats a frame; zero for the baselines."""
+    pose_kl: Tensor
+    """Nats a frame."""
+    confusion: Tensor
+    """Eq. 6: how sure the discriminator is, in nats."""
+
+    def total(self, weights: TrainingConfig) -> Tensor:
+        """Weigh and add the terms."""
+        kl = self.content_kl + self.pose_kl
+        return self.reconstruction + weights.beta * kl + weights.adversarial * self.confusion
+
+
+def model_loss(
+    model: DRSVG,
+    frames: Tensor,
+    *,
+    context: int,
+    decoded: Tensor,
+    noise: Noise,
+    discriminator: PoseDiscriminator,
+) -> tuple[LossTerms, Tensor]:
+    """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
+
+    Args:
+        model: in training mode.
+        frames: `(T, B, C, S, S)` in [0, 1].
+        context: how many frames are observed; the rest is predicted, its skip maps and its
+            reference taken from the last observed frame.
+        decoded: indices, from 0 for the first predicted frame, of the frames to decode.
+        noise: gives standard normals.
+        discriminator: judges the pose latents; its weights get no gradient.
+
+    Returns:
+        The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
+    """
+    batch = frames.shape[1]
+    features, skips = model.encode(frames)
+    observed = model.observe(features, noise)
+    newest = slice((context - 1) * batch, context * batch)
+    prepared = model.decoder.prepare(tuple(skip[newest] for skip in skips))
+    outputs = observed.outputs[context - 1 :][decoded]
+    predicted = model.decode(outputs, prepared, frames[context - 1])
+    reconstruction = functional.mse_loss(predicted, frames[context:][decoded])
+    content_kl, pose_kl = _divergences(observed)
+    pose = observed.drawn[-1]
+    terms = LossTerms(reconstruction, content_kl, pose_kl, confusion(discriminator, pose))
+    return terms, pose.detach()
+
+
+def _divergences(observed: Observed) -> tuple[Tensor, Tensor]:
+    pairs = zip(observed.posteriors, observed.priors, strict=True)
+    *content, pose = [posterior.kl(prior).mean() for posterior, prior in pairs]
+    return sum(content, torch.zeros_like(pose)), pose
+
+
+def confusion(discriminator: PoseDiscriminator, pose: Tensor) -> Tensor:
+    """Reward pose latents `(T, B, Z)` that leave the discriminator at one half (Eq. 6)."""
+    discriminator.requires_grad_(False)
+    logits = discriminator(pose[:1].expand_as(pose[1:]), pose[1:])
+    discriminator.requires_grad_(True)
+    return -0.5 * (functional.logsigmoid(logits) + functional.logsigmoid(-logits)).mean()
+
+
+def discriminator_loss(discriminator: PoseDiscriminator, pose: Tensor) -> Tensor:
+    """Tell latents of one clip from those of two (Eq. 5); pose `(T, B, Z)` with B ≥ 2.
+
+    The other clip is the neighbour in the batch, whose order is random.
+    """
+    first = pose[:1].expand_as(pose[1:])
+    same = discriminator(first, pose[1:])
+    other = discriminator(first, pose[1:].roll(1, dims=1))
+    return -(functional.logsigmoid(same) + functional.logsigmoid(-other)).mean()

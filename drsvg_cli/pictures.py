@@ -1,0 +1,208 @@
+"""Draw what a model predicts: animations, contact sheets and maps of disagreement.
+
+Takes and returns `uint8` RGB arrays; every picture has even sides, as video codecs want, and the
+same input always gives the same pixels. Knows nothing of files, models or torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drsvg_cli import drawing
+from drsvg_cli.drawing import Colour, Frames, Row, enlarge
+
+__all__ = [
+    "HEAT_SCALE",
+    "Futures",
+    "comparison",
+    "contact_sheet",
+    "disagreement",
+    "disagreement_map",
+    "enlarge",
+    "grid",
+    "heat_overlay",
+    "strip",
+]
+
+TRUTH: Colour = (240, 242, 245)
+
+HEAT_SCALE = 48.0
+"""The disagreement, in 8-bit levels, that is painted brightest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Futures:
+    """Hold what was seen of a clip and what may follow, all `uint8` RGB.
+
+    Attributes:
+        context: the observed frames `(T, H, W, 3)`.
+        samples: the predicted frames `(S, N, H, W, 3)`.
+        rate: frames per second.
+        truth: what really followed `(N, H, W, 3)`, where it is known.
+
+    Raises:
+        ValueError: an array is empty, is not `uint8` RGB or does not match the others.
+    """
+
+    context: Frames
+    samples: Frames
+    _: KW_ONLY
+    rate: Fraction
+    truth: Frames | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        size = self.context.shape[-3:-1]
+        _require("context", self.context, (None, *size))
+        _require("samples", self.samples, (None, None, *size))
+        if self.truth is not None:
+            _require("truth", self.truth, (self.samples.shape[1], *size))
+        if self.rate <= 0:
+            raise ValueError(f"the frame rate must be positive, not {self.rate}")
+
+
+def grid(futures: Futures, *, tile: int) -> Frames:
+    """Animate the futures side by side, after the frames they start from.
+
+    While the context runs every tile shows it, in the colour of the observed; then each tile goes
+    its own way. The truth, where it is known, has the first tile. The time counts from the last
+    observed frame.
+
+    Args:
+        futures: the clips to show.
+        tile: longer side of one clip, in pixels.
+
+    Returns:
+        `(T + N, H', W', 3)`.
+    """
+    observed = len(futures.context)
+    return drawing.animate(_rows(futures), observed=observed, tile=tile, rate=futures.rate)
+
+
+def contact_sheet(futures: Futures, *, tile: int, columns: int = 12) -> Frames:
+    """Lay the futures out on one page: a row each, time from left to right.
+
+    The last observed frames, at most four, stand left of a line; the futures, thinned evenly to
+    the columns left over, stand right of it, always with their first and last frame. Two samples
+    or more add a row that shows where they disagree.
+
+    Args:
+        futures: the clips to show.
+        tile: longer side of one frame, in pixels.
+        columns: frames in a row at most, 3 or more.
+
+    Returns:
+        `(H', W', 3)`.
+    """
+    rows, observed = _rows(futures), len(futures.context)
+    if len(futures.samples) > 1:
+        rows.append(_heat_row(futures))
+    return drawing.sheet(rows, observed=observed, tile=tile, columns=columns, rate=futures.rate)
+
+
+def comparison(rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction) -> Frames:
+    """Animate labelled clips `(T, H, W, 3)` of one shape side by side: `(T, H', W', 3)`.
+
+    Raises:
+        ValueError: there is no clip or the clips differ in shape.
+    """
+    return drawing.animate(_labelled(rows), observed=0, tile=tile, rate=rate)
+
+
+def strip(
+    rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction, columns: int = 12
+) -> Frames:
+    """Lay labelled clips `(T, H, W, 3)` of one shape out on one page: `(H', W', 3)`.
+
+    Raises:
+        ValueError: there is no clip, the clips differ in shape or `columns` is below 3.
+    """
+    return drawing.sheet(_labelled(rows), observed=0, tile=tile, columns=columns, rate=rate)
+
+
+def disagreement(samples: Frames) -> NDArray[np.float32]:
+    """Return how far samples `(S, N, H, W, 3)` are apart at each pixel: `(N, H, W)`.
+
+    It is the standard deviation over the samples (divided by S) of the channel that varies most,
+    in 8-bit levels, 0 to 127.5.
+    """
+    spread = np.empty(samples.shape[1:4], np.float32)
+    for index, frame in enumerate(samples.swapaxes(0, 1)):
+        spread[index] = frame.std(axis=0, dtype=np.float32).max(axis=-1)
+    return spread
+
+
+def heat_overlay(frames: Frames, spread: NDArray[np.float32]) -> Frames:
+    """Paint the disagreement `(N, H, W)` over dimmed gray frames `(N, H, W, 3)`.
+
+    The colours run from black at 0 to pale yellow at `HEAT_SCALE` levels, whatever the clip, so
+    that two pictures compare and what the samples agree on stays dark.
+    """
+    weight = np.clip(spread / np.float32(HEAT_SCALE), 0, 1)
+    gray = 0.4 * frames.mean(axis=-1, dtype=np.float32)
+    heat = drawing.heat_colours()[np.rint(255 * weight).astype(np.uint8)]
+    return np.clip(((1 - weight) * gray)[..., None] + heat, 0, 255).astype(np.uint8)
+
+
+def disagreement_map(futures: Futures, *, tile: int) -> Frames:
+    """Show where the samples disagree, averaged over time, on the last observed frame.
+
+    Args:
+        futures: the clips; a single sample agrees with itself and gives a dark map.
+        tile: longer side of the map, in pixels.
+
+    Returns:
+        `(H', W', 3)`, with a scale in 8-bit levels.
+    """
+    sizes = drawing.layout(futures.context, tile)
+    spread = disagreement(futures.samples).mean(axis=0, keepdims=True)
+    title = f"disagreement of {len(futures.samples)}"
+    pad, top = sizes.pad, sizes.pad + sizes.line
+    bar, bottom = pad + sizes.width + pad, top + sizes.height
+    marks = bar + 2 * pad
+    width = max(marks + drawing.text_width("levels", sizes), pad + drawing.text_width(title, sizes))
+    picture = drawing.canvas(bottom + pad, width + pad)
+    drawing.write(picture, title, (pad, pad), drawing.TEXT, sizes=sizes)
+    drawing.paste(picture, enlarge(heat_overlay(futures.context[-1:], spread), tile)[0], (pad, top))
+    picture[top:bottom, bar : bar + pad] = drawing.heat_colours(sizes.height)[::-1, None]
+    for mark, y in ((f"{HEAT_SCALE:.0f}", top), ("0", bottom - sizes.text)):
+        drawing.write(picture, mark, (marks, y), drawing.TEXT, sizes=sizes)
+    drawing.write(picture, "levels", (marks, top + sizes.line), drawing.MUTED, sizes=sizes)
+    return picture
+
+
+def _require(name: str, frames: Frames, shape: tuple[int | None, ...]) -> None:
+    """Raise unless the frames are `uint8` RGB of this shape, where `None` stands for any number."""
+    known = len(shape) + 1 == frames.ndim and all(
+        want in (None, have) for want, have in zip((*shape, 3), frames.shape, strict=True)
+    )
+    if not known or frames.dtype != np.uint8 or not frames.size:
+        wanted = ", ".join("any" if want is None else str(want) for want in (*shape, 3))
+        raise ValueError(f"{name}: expected uint8 ({wanted}), got {frames.dtype} {frames.shape}")
+
+
+def _rows(futures: Futures) -> list[Row]:
+    tails = [] if futures.truth is None else [("what happened", TRUTH, futures.truth)]
+    for number, sample in enumerate(futures.samples, start=1):
+        tails.append((f"sample {number}", drawing.PREDICTED, sample))
+    return [Row(name, hue, np.concatenate((futures.context, tail))) for name, hue, tail in tails]
+
+
+def _heat_row(futures: Futures) -> Row:
+    """Return the disagreement over the mean of the samples, blank while the context runs."""
+    blank = np.full_like(futures.context, drawing.BACKGROUND)
+    mean = [frame.mean(axis=0) for frame in futures.samples.swapaxes(0, 1)]
+    heat = heat_overlay(np.stack(mean).astype(np.uint8), disagreement(futures.samples))
+    frames = np.concatenate((blank, heat))
+    return Row("disagreement", drawing.MUTED, frames, legend=f"0 to {HEAT_SCALE:.0f} levels")
+
+
+def _labelled(rows: Sequence[tuple[str, Frames]]) -> list[Row]:
+    if not rows:
+        raise ValueError("there is no clip to show")
+    for label, frames in rows:
+        _require(label, frames, rows[0][1].shape[:3])
+    return [Row(label, drawing.TEXT, frames) for label, frames in rows]

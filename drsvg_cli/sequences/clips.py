@@ -1,0 +1,238 @@
+"""Sequences cut from any folder of clips: decoded once into a cache, augmented on the fly.
+
+`scan` decodes, `split` keeps whole clips apart for validation, `ClipSequences` draws training
+batches and `windows` cuts the fixed ones that a run is judged by.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from drsvg_cli.config import DataConfig, Fit, ModelConfig
+from drsvg_cli.errors import VideoError
+from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
+from drsvg_cli.video import grid_rate, probe, read_frames
+
+SPARE = 1.5
+"""The cache is this much larger than the model's frames, which leaves room for moving crops."""
+FASTEST = 2.0
+"""The cache keeps up to this many times the model's rate, for slower and faster sequences."""
+LONGEST = 3000
+"""Frames cached of one clip, from its beginning."""
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """A clip decoded into one raw file of uint8 frames `(T, H, W, 3)`."""
+
+    path: Path
+    """Where the clip itself is."""
+    cache: Path
+    shape: tuple[int, int, int, int]
+    rate: Fraction
+    begin: int = 0
+    """First frame that may be used."""
+    end: int = 0
+    """Frame after the last one that may be used."""
+
+    def frames(self) -> Frames:
+        """Map the frames that may be used, without reading them yet."""
+        return np.memmap(self.cache, np.uint8, "r", shape=self.shape)[self.begin : self.end]
+
+    def __len__(self) -> int:
+        """Count the frames that may be used."""
+        return self.end - self.begin
+
+    def stride(self, data: DataConfig, speed: float = 1.0) -> int:
+        """Return how many cached frames one frame of a sequence is apart from the next."""
+        return max(1, round(float(self.rate) / data.rate * speed))
+
+    def windows(self, data: DataConfig) -> int:
+        """Count the sequences that fit at the model's own rate."""
+        return max(0, len(self) - (data.context + data.horizon - 1) * self.stride(data))
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that cannot be used, and why."""
+
+    path: Path
+    reason: str
+
+
+def scan(
+    paths: Sequence[Path], cache: Path, *, model: ModelConfig, data: DataConfig
+) -> Iterator[CachedClip | Rejected]:
+    """Decode clips into the folder `cache`, one result a path; a clip already there is kept."""
+    cache.mkdir(parents=True, exist_ok=True)
+    wanted = Fraction(data.rate).limit_denominator(1001) * Fraction(FASTEST)
+    for number, path in enumerate(paths):
+        try:
+            clip = _decode(path, cache / f"{number:05d}.frames", wanted, model, data)
+        except VideoError as error:
+            yield Rejected(path, str(error))
+            continue
+        if clip.windows(data):
+            yield clip
+        else:
+            needed = (data.context + data.horizon) * clip.stride(data) / float(clip.rate)
+            have = len(clip) / float(clip.rate)
+            yield Rejected(path, f"{path}: {have:.1f} s is too short; {needed:.1f} s are needed")
+
+
+def _decode(
+    path: Path, cache: Path, wanted: Fraction, model: ModelConfig, data: DataConfig
+) -> CachedClip:
+    rate = grid_rate(probe(path).rate, wanted)
+    count, shape = 0, (0, 0, 3)
+    with cache.open("wb") as file:
+        for frame in read_frames(path, rate=wanted):
+            small = _shrink(frame, model.size, data.fit)
+            file.write(small.tobytes())
+            count, shape = count + 1, small.shape
+            if count == LONGEST:
+                break
+    return CachedClip(path, cache, (count, *shape), rate, 0, count)
+
+
+def _shrink(frame: Frames, size: int, how: Fit) -> Frames:
+    """Bring a frame to its size in the cache: whole where it will be cropped."""
+    spare = round(size * SPARE)
+    if how != "crop":
+        return fit(frame, spare, how=how)
+    height, width = frame.shape[:2]
+    scale = spare / min(height, width)
+    return resize(frame, width=max(spare, round(width * scale)), height=max(spare, round(height * scale)))
+
+
+def split(
+    clips: Sequence[CachedClip], data: DataConfig, *, share: float, seed: int
+) -> tuple[list[CachedClip], list[CachedClip]]:
+    """Keep a share of the clips, at least one, apart for validation.
+
+    A single clip is cut in two where that leaves sequences on both sides; else it serves as both.
+    """
+    if len(clips) > 1:
+        order = list(clips)
+        random.Random(seed).shuffle(order)
+        held = max(1, round(share * len(order)))
+        return order[held:], order[:held]
+    (clip,) = clips
+    cut = clip.begin + round(len(clip) * (1 - share))
+    parts = replace(clip, end=cut), replace(clip, begin=cut)
+    if not all(part.windows(data) for part in parts):
+        parts = clip, clip
+    return [parts[0]], [parts[1]]
+
+
+@dataclass(frozen=True)
+class ClipSequences:
+    """Training batches; a batch depends on its seed alone."""
+
+    clips: Sequence[CachedClip]
+    model: ModelConfig
+    data: DataConfig
+
+    def batch(self, size: int, *, seed: str) -> Tensor:
+        """Draw `size` sequences: uint8 `(T, B, C, S, S)`."""
+        chance = random.Random(seed)
+        weights = [clip.windows(self.data) ** 0.5 for clip in self.clips]
+        chosen = chance.choices(self.clips, weights, k=size)
+        sequences = np.stack([self._sequence(clip, chance) for clip in chosen], axis=1)
+        batch = torch.from_numpy(sequences).movedim(-1, -3)
+        return convert_channels(batch, self.model.channels).contiguous()
+
+    def _sequence(self, clip: CachedClip, chance: random.Random) -> Frames:
+        """Cut `(T, S, S, 3)`: any speed, place, size and direction, sometimes a moving camera."""
+        window = self._window(clip, chance)
+        if self.data.reverse > chance.random():
+            window = window[::-1]
+        boxes = self._boxes(window.shape, chance)
+        size = self.model.size
+        sequence = np.stack(
+            [
+                resize(frame[top : top + side, left : left + side], width=size, height=size)
+                for frame, (top, left, side) in zip(window, boxes, strict=True)
+            ]
+        )
+        if chance.random() < 0.5:
+            sequence = sequence[:, :, ::-1]
+        return _tint(sequence, chance, self.data.tint)
+
+    def _window(self, clip: CachedClip, chance: random.Random) -> Frames:
+        """Cut a window `(T, H, W, 3)`; of two, half of the time, the one that moves more."""
+        length = self.data.context + self.data.horizon
+        frames = clip.frames()
+        candidates = []
+        for _ in range(2 if chance.random() < 0.5 else 1):
+            speed = chance.uniform(0.5, self.data.fastest)
+            stride = min(clip.stride(self.data, speed), (len(frames) - 1) // (length - 1))
+            start = chance.randint(0, len(frames) - 1 - (length - 1) * stride)
+            candidates.append(frames[start : start + (length - 1) * stride + 1 : stride])
+        return max(candidates, key=_motion)
+
+    def _boxes(
+        self, shape: tuple[int, ...], chance: random.Random
+    ) -> list[tuple[int, int, int]]:
+        """Choose a square (top, left, side) a frame: one place, or a straight camera move."""
+        length, height, width, _ = shape
+        ends = [self._box(height, width, chance)] * 2
+        if chance.random() < self.data.camera:
+            # The camera covers a part of the way, so that slow moves are as common as fast ones.
+            far, part = self._box(height, width, chance), chance.random() ** 2
+            ends[1] = tuple(a + part * (b - a) for a, b in zip(ends[0], far, strict=True))
+        steps = np.linspace(*np.array(ends, float), length).round().astype(int)
+        return [(int(top), int(left), int(side)) for top, left, side in steps]
+
+    def _box(self, height: int, width: int, chance: random.Random) -> tuple[float, ...]:
+        longest = min(height, width)
+        if self.data.fit != "crop":
+            return 0, 0, longest
+        side = chance.uniform(self.model.size, longest)
+        return chance.uniform(0, height - side), chance.uniform(0, width - side), side
+
+
+def _motion(window: Frames) -> float:
+    middle = len(window) // 2
+    return float(cv2.absdiff(np.ascontiguousarray(window[0]), np.ascontiguousarray(window[middle])).mean())
+
+
+def _tint(sequence: Frames, chance: random.Random, strength: float) -> Frames:
+    """Change gain, offset and gamma of the colours of a whole sequence."""
+    if not strength:
+        return np.ascontiguousarray(sequence)
+    levels = np.linspace(0, 1, 256)
+    table = np.empty((1, 256, 3), np.uint8)
+    shared = chance.uniform(-strength, strength)
+    for channel in range(3):
+        gamma = 2 ** (shared + 0.5 * chance.uniform(-strength, strength))
+        curve = levels**gamma * (1 + 0.5 * chance.uniform(-strength, strength))
+        table[0, :, channel] = (curve.clip(0, 1) * 255).round()
+    return np.stack([cv2.LUT(np.ascontiguousarray(frame), table) for frame in sequence])
+
+
+def windows(
+    clips: Sequence[CachedClip], *, model: ModelConfig, data: DataConfig, most: int
+) -> Tensor:
+    """Cut up to `most` fixed sequences, the same number from every clip: float `(N, T, C, S, S)`.
+
+    They are fitted as a prediction would fit them, at the model's own rate.
+    """
+    each = max(1, most // len(clips))
+    length = data.context + data.horizon
+    cut = []
+    for clip in clips[:most]:
+        frames, stride = clip.frames(), clip.stride(data)
+        last = len(frames) - 1 - (length - 1) * stride
+        for start in np.unique(np.linspace(0, last, min(each, last + 1)).round().astype(int)):
+            window = frames[start : start + (length - 1) * stride + 1 : stride]
+            fitted = np.stack([fit(frame, model.size, how=data.fit) for frame in window])
+            cut.append(to_tensor(fitted, channels=model.channels))
+    return torch.stack(cut)

@@ -1,0 +1,318 @@
+"""Training: a generator of `Step` records over a run folder.
+
+A run folder is a model folder, holding the best weights so far, with a `training` folder inside:
+the state from which the run resumes bit for bit, and a log with a line a validation. Batches,
+noise and context lengths are drawn from the seed and the step's number, so a resumed run sees
+what an uninterrupted one would have seen.
+"""
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from drsvg_cli.checkpoint import load_state, save_model, save_state
+from drsvg_cli.config import Recipe, TrainingConfig
+from drsvg_cli.errors import TrainingError
+from drsvg_cli.metrics import psnr
+from drsvg_cli.model.discriminator import PoseDiscriminator
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.objective import discriminator_loss, model_loss
+from drsvg_cli.rollout import predict
+
+STATE_FILE = Path("training", "state.pt")
+LOG_FILE = Path("training", "log.jsonl")
+VALIDATION_SAMPLES = 4
+CEILING = 50.0
+"""Validation PSNRs are cut at this many dB: beyond it nobody sees a difference, and a clip that
+stands still must not outweigh all others."""
+
+
+class Sequences(Protocol):
+    """What a run learns from."""
+
+    def batch(self, size: int, *, seed: str) -> Tensor:
+        """Draw uint8 or float `(T, B, C, S, S)`; the same for the same seed."""
+
+
+class Validation(NamedTuple):
+    """Mean PSNR in dB over held-back sequences and predicted frames."""
+
+    predicted: float
+    """Of the mean sample, not the best one."""
+    copied: float
+    """Of the last observed frame, repeated."""
+
+
+class Step(NamedTuple):
+    """What one step of training did."""
+
+    number: int
+    """Steps done so far; 0 is the validation before the first one."""
+    terms: dict[str, float]
+    """The terms of the loss, before their weights; empty for number 0."""
+    rate: float
+    """Frames a second."""
+    validation: Validation | None
+    improved: bool
+    """Whether the model folder now holds these weights."""
+
+
+class _Learner:
+    """All that changes during training."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None):
+        torch.manual_seed(recipe.training.seed)
+        config, training = recipe.model, recipe.training
+        self.model = DRSVG(config).to(device)
+        if start is not None:
+            self.model.load_state_dict(start)
+        self.average = deepcopy(self.model).eval().requires_grad_(False)
+        self.discriminator = PoseDiscriminator(
+            config.pose_dim, hidden=config.discriminator_hidden
+        ).to(device)
+        self.optimizer = _adam(self.model, training)
+        self.opponent = _adam(self.discriminator, training)
+        self.step = 0
+        self.best = -math.inf
+        self.stale = 0
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "average": self.average,
+            "discriminator": self.discriminator,
+            "optimizer": self.optimizer,
+            "opponent": self.opponent,
+        }
+
+    def state(self) -> dict[str, Any]:
+        numbers = {"step": self.step, "best": self.best, "stale": self.stale}
+        return {name: part.state_dict() for name, part in self._parts().items()} | numbers
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
+
+
+def _adam(module: nn.Module, training: TrainingConfig) -> torch.optim.Adam:
+    return torch.optim.Adam(module.parameters(), lr=training.learning_rate, fused=True)
+
+
+def fit(
+    recipe: Recipe,
+    sequences: Sequences,
+    held: Tensor,
+    folder: Path,
+    *,
+    device: torch.device,
+    start: dict[str, Tensor] | None = None,
+    resume: bool = False,
+) -> Iterator[Step]:
+    """Train, and yield a record a step; closing the generator saves the state first.
+
+    Args:
+        recipe: what to train and how.
+        sequences: gives batches.
+        held: fixed sequences `(N, T, C, S, S)` in [0, 1] to validate on.
+        folder: the run folder; its model is replaced whenever validation improves.
+        device: where to compute.
+        start: weights to start from; random ones if left out.
+        resume: continue from the folder's state.
+
+    Raises:
+        TrainingError: the loss is not finite, or the state does not belong to the recipe.
+        WeightsError: there is no state to resume from.
+        ResourceError: the folder cannot be written to.
+    """
+    learner = _Learner(recipe, device, start)
+    if resume:
+        learner.restore(_checked_state(folder, recipe))
+    (folder / STATE_FILE).parent.mkdir(parents=True, exist_ok=True)
+    if learner.step == 0:
+        yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
+    training = recipe.training
+    batches = _prefetched(sequences, training, learner.step)
+    try:
+        for frames in batches:
+            began = time.perf_counter()
+            terms = _learn(learner, recipe, frames.to(device, non_blocking=True))
+            rate = frames.shape[0] * frames.shape[1] / (time.perf_counter() - began)
+            step = Step(learner.step, terms, rate, None, False)
+            if step.number % training.validate_every == 0 or step.number == training.steps:
+                step = _validated(learner, recipe, held, folder, step)
+            if step.number % training.checkpoint_every == 0 or step.number == training.steps:
+                _save(learner, recipe, folder)
+            yield step
+            if training.patience and learner.stale >= training.patience:
+                return
+    except GeneratorExit:
+        _save(learner, recipe, folder)
+        raise
+    finally:
+        batches.close()
+
+
+def _checked_state(folder: Path, recipe: Recipe) -> dict[str, Any]:
+    state = load_state(folder / STATE_FILE)
+    before, now = state["recipe"], _comparable(recipe)
+    for key in now:
+        if before.get(key) != now[key]:
+            raise TrainingError(
+                f"{folder} was trained with {key} = {before.get(key)}, not {now[key]}; "
+                "resume with the same recipe, or start a new folder"
+            )
+    return state
+
+
+def _comparable(recipe: Recipe) -> dict[str, Any]:
+    """Flatten what must not change between a run and its resumption."""
+    tables = {name: asdict(getattr(recipe, name)) for name in ("model", "data", "training")}
+    flat = {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
+    for free in ("training.validate_every", "training.checkpoint_every", "training.patience"):
+        del flat[free]
+    return flat
+
+
+def _save(learner: _Learner, recipe: Recipe, folder: Path) -> None:
+    save_state(folder / STATE_FILE, learner.state() | {"recipe": _comparable(recipe)})
+
+
+def _prefetched(
+    sequences: Sequences, training: TrainingConfig, done: int
+) -> Iterator[Tensor]:
+    """Prepare batches for the steps after `done` in the background, two ahead."""
+    with ThreadPoolExecutor(1) as worker:
+        ahead = [
+            worker.submit(sequences.batch, training.batch, seed=f"{training.seed}/{step}")
+            for step in range(done, min(done + 2, training.steps))
+        ]
+        for step in range(done, training.steps):
+            batch = ahead.pop(0).result()
+            if step + 2 < training.steps:
+                seed = f"{training.seed}/{step + 2}"
+                ahead.append(worker.submit(sequences.batch, training.batch, seed=seed))
+            yield batch
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Rise over the warm-up, then fall along half a cosine to a hundredth at the last step."""
+    rise = min(1.0, (step + 1) / max(1, training.warmup))
+    fall = 0.5 + 0.5 * math.cos(math.pi * step / training.steps)
+    return training.learning_rate * rise * max(fall, 0.01)
+
+
+def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]:
+    """Take one step with the model, one with the discriminator, and average the weights."""
+    training, data = recipe.training, recipe.data
+    frames = batch.float() / 255 if batch.dtype == torch.uint8 else batch
+    chance = random.Random(f"{training.seed}/{learner.step}/context")
+    context = chance.randint(data.shortest_context, data.context)
+    predicted = range(len(frames) - context)
+    decoded = sorted(chance.sample(predicted, min(training.decoded or len(predicted), len(predicted))))
+    for optimizer in (learner.optimizer, learner.opponent):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(training, learner.step)
+    learner.model.train()
+    with torch.autocast(frames.device.type, torch.bfloat16, enabled=fast_in_half(frames.device)):
+        terms, pose = model_loss(
+            learner.model,
+            frames,
+            context=context,
+            decoded=torch.tensor(decoded, device=frames.device),
+            noise=BatchNoise(training.seed * 1_000_003 + learner.step),
+            discriminator=learner.discriminator,
+        )
+    loss = terms.total(training)
+    report = {name: float(term.detach()) for name, term in terms._asdict().items()}
+    _check_finite(float(loss.detach()), learner.step, report)
+    learner.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(learner.model.parameters(), training.clip)
+    learner.optimizer.step()
+    report["discriminator"] = _oppose(learner, pose)
+    learner.step += 1
+    _follow(learner, training.average)
+    return report
+
+
+def _check_finite(loss: float, step: int, report: dict[str, float]) -> None:
+    if not math.isfinite(loss):
+        terms = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
+        raise TrainingError(
+            f"the loss is not finite at step {step} ({terms}); the last good weights are kept. "
+            "A lower learning rate may help"
+        )
+
+
+def _oppose(learner: _Learner, pose: Tensor) -> float:
+    """Take one step with the discriminator (Eq. 5)."""
+    if pose.shape[1] < 2:
+        return 0.0
+    loss = discriminator_loss(learner.discriminator, pose)
+    learner.opponent.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    learner.opponent.step()
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def _follow(learner: _Learner, decay: float) -> None:
+    """Move the averaged weights towards the newest ones; faster at the start of a run."""
+    share = 1 - min(decay, (1 + learner.step) / (10 + learner.step))
+    pairs = zip(learner.average.state_dict().values(), learner.model.state_dict().values(), strict=True)
+    for average, newest in pairs:
+        if average.is_floating_point():
+            average.lerp_(newest, share)
+        else:
+            average.copy_(newest)
+
+
+def fast_in_half(device: torch.device) -> bool:
+    """Tell whether bfloat16 is faster than float32 on this device."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def _validated(
+    learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step
+) -> Step:
+    """Validate, keep the weights if they are the best so far, and write the log."""
+    result = validate(learner.average, held, recipe.data.context)
+    improved = result.predicted > learner.best
+    if improved:
+        learner.best, learner.stale = result.predicted, 0
+        save_model(folder, recipe, learner.average.state_dict())
+    else:
+        learner.stale += 1
+    line = {"step": step.number, **step.terms, **result._asdict(), "frames_per_second": step.rate}
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+    return step._replace(validation=result, improved=improved)
+
+
+def validate(model: DRSVG, held: Tensor, context: int) -> Validation:
+    """Predict held-back sequences `(N, T, C, S, S)` from their first `context` frames."""
+    device = next(model.parameters()).device
+    observed, truth = held[:, :context].to(device), held[:, context:].to(device)
+    predicted = torch.cat(
+        [
+            predict(model, clip, truth.shape[1], seeds=range(VALIDATION_SAMPLES)).frames
+            for clip in observed.split(16)
+        ]
+    )
+    scores = psnr(predicted, truth[:, None]).clamp(max=CEILING)
+    copied = psnr(observed[:, -1:], truth).clamp(max=CEILING)
+    return Validation(float(scores.mean()), float(copied.mean()))

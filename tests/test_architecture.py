@@ -1,0 +1,160 @@
+"""The map of the package: who may import whom, and what must not exist."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "drsvg_cli"
+
+# The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
+FLOORS = (
+    ("errors", "model.noise"),
+    ("config", "video", "model.gaussian"),
+    ("frames", "model.recurrent", "model.backbone", "model.discriminator", "model.rendering"),
+    ("model.latents",),
+    (
+        "model.drsvg",
+        "sequences.moving_mnist",
+        "sequences.kth",
+        "sequences.sprites",
+        "sequences.clips",
+    ),
+    ("sequences.catalog",),
+    ("objective", "rollout", "metrics", "checkpoint"),
+    ("weights", "training", "evaluation", "pictures"),
+    ("cli.options", "cli.console"),
+    ("cli.*",),
+    ("cli.app",),
+    ("__main__",),
+)
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+# Each of these libraries has one home.
+HOMES = {
+    "av": "video",
+    "huggingface_hub": "weights",
+    "safetensors": "checkpoint",
+    "typer": "cli.",
+    "rich": "cli.",
+}
+# A promise in a module's docstring: the model does not know files, video does not know torch.
+FORBIDDEN = {
+    "model.": {"io", "os", "pathlib"},
+    "video": {"torch"},
+}
+VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
+HEAVY = {"av", "cv2", "huggingface_hub", "numpy", "safetensors", "torch"}
+
+
+def modules() -> dict[str, Path]:
+    """Map `model.gaussian` to its file, for every module but the `__init__` files."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+
+
+def imports(module: str, path: Path) -> Iterator[str]:
+    """Yield the dotted name of everything a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = ["drsvg_cli", *module.split(".")][: -node.level] if node.level else []
+            source = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def place(module: str) -> int | None:
+    """Return the number of a module's floor."""
+    command = "cli.*" if module.startswith("cli.") else None
+    return FLOOR.get(module, FLOOR.get(command))
+
+
+def target(name: str) -> str | None:
+    """Return the module of ours that an imported name lies in, `None` if it lies in none."""
+    parts = name.split(".")
+    if parts[0] != "drsvg_cli":
+        return None
+    known = modules()
+    return next((m for n in range(len(parts), 1, -1) if (m := ".".join(parts[1:n])) in known), None)
+
+
+def matches(module: str, home: str) -> bool:
+    """Tell whether a module is the one named, or lies in the folder named with a final dot."""
+    return module.startswith(home) if home.endswith(".") else module == home
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_imports_only_from_lower_floors(module: str) -> None:
+    floor = place(module)
+    assert floor is not None, f"{module} is new: give it a place in FLOORS in {__file__}"
+    for name in imports(module, modules()[module]):
+        if (other := target(name)) is not None:
+            below = place(other)
+            assert below is not None and below < floor, f"{module} may not import {other}"
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_library_stays_in_its_home(module: str) -> None:
+    for name in imports(module, modules()[module]):
+        library = name.split(".")[0]
+        home = HOMES.get(library)
+        assert home is None or matches(module, home), f"{library} belongs in {home}, not {module}"
+        for scope, forbidden in FORBIDDEN.items():
+            assert not (matches(module, scope) and library in forbidden), f"{module}: {library}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*PACKAGE.rglob("__init__.py"), ROOT / "presets" / "__init__.py"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_an_init_file_is_a_docstring(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    rest = [ast.unparse(node).split(" = ")[0] for node in tree.body[1:]]
+    assert rest == (["__version__"] if path == PACKAGE / "__init__.py" else [])
+
+
+def test_no_file_has_a_vague_name() -> None:
+    folders = (PACKAGE, ROOT / "tests", ROOT / "benchmarks", ROOT / "examples")
+    names = {path for folder in folders for path in folder.rglob("*")}
+    assert not [path for path in names if path.stem.strip("_") in VAGUE]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from drsvg_cli.cli.app import main\n"
+        "sys.argv = ['drsvg', '--help']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        f"sys.exit(' '.join({HEAVY} & set(sys.modules)) or 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr.strip() == "", "drsvg --help imports these"
+    assert "Usage" in done.stdout
+    assert done.returncode == 0
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "drsvg_cli", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout

@@ -1,0 +1,98 @@
+"""What a user gets who installs the package, away from the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from drsvg_cli import __version__
+
+ROOT = Path(__file__).parents[1]
+PRESETS = sorted(path for path in (ROOT / "presets").iterdir() if (path / "preset.toml").exists())
+MODEL_FOLDER = ("preset.toml", "model.safetensors", "README.md")
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command without the settings of whoever runs the tests, and return its output."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTHON"))}
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=inherited,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a source archive, and a wheel from that archive, from a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("build")
+    leave = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "demo", "*.egg-info")
+    checkout = shutil.copytree(ROOT, folder / "checkout", ignore=leave)
+    run(sys.executable, "-m", "build", "--no-isolation", "-o", folder / "dist", cwd=checkout)
+    return folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def environment(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into an empty environment that borrows our dependencies."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    python = folder / "bin" / "python"
+    (wheel,) = distributions.glob("*.whl")
+    install = ("install", "-q", "--no-deps", "--no-index", wheel)
+    run(sys.executable, "-m", "pip", "--python", python, *install, cwd=folder)
+    # Named in a .pth file, a folder comes after the environment's own packages and its own .pth
+    # files are not read: the wheel's drsvg wins over the one that runs these tests.
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    return folder
+
+
+def test_the_wheel_holds_the_package_and_every_preset(distributions: Path) -> None:
+    (wheel,) = distributions.glob("*.whl")
+    assert wheel.name == f"drsvg-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    sources = [*(ROOT / "drsvg_cli").rglob("*.py"), ROOT / "drsvg_cli" / "py.typed"]
+    wanted = {path.relative_to(ROOT).as_posix() for path in sources}
+    for preset in PRESETS:
+        wanted |= {f"drsvg_cli/presets/{preset.name}/{name}" for name in MODEL_FOLDER}
+    assert wanted - held == set()
+    tops = {name.split("/")[0] for name in held}
+    assert tops == {"drsvg_cli", f"drsvg-{__version__}.dist-info"}
+
+
+def test_the_source_archive_holds_the_gate(distributions: Path) -> None:
+    (archive,) = distributions.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        held = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"Makefile", "constraints.txt", "examples/bunny.mp4", "tests/test_packaging.py"} <= held
+
+
+def test_there_is_a_preset() -> None:
+    assert PRESETS
+    for preset in PRESETS:
+        assert not [name for name in MODEL_FOLDER if not (preset / name).is_file()], preset.name
+
+
+def test_the_installed_command_predicts(environment: Path, tmp_path: Path) -> None:
+    binaries = environment / "bin"
+    where = "import drsvg_cli; print(drsvg_cli.__file__)"
+    home = run(binaries / "python", "-c", where, cwd=tmp_path)
+    assert Path(home.strip()).is_relative_to(environment)
+    clip = ROOT / "examples" / "bunny.mp4"
+    options = ("-n", "2", "--samples", "1", "-o", tmp_path / "out")
+    run(binaries / "drsvg", "predict", clip, *options, cwd=tmp_path)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.stat().st_size > 0]

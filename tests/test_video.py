@@ -1,0 +1,562 @@
+"""Clips are read where, when and as they look, and written whole or not at all."""
+
+import logging
+import os
+import resource
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from drsvg_cli import video
+from drsvg_cli.errors import DrsvgError, ResourceError, VideoError
+from drsvg_cli.video import Clip, find_clips, grid_rate, probe, read_clip, read_frames, write_clip
+
+TWELVE = Fraction(12)
+FASTSTART = {"movflags": "+faststart"}  # the index first: what is cut is pictures
+COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 50, 50), (255, 255, 0), (128, 128, 128)]
+
+
+def numbered(count, size=32):
+    """Frames whose brightness, 4 levels apart, tells their index in a clip of up to 60."""
+    levels = np.arange(count, dtype=np.uint8)[:, None, None, None] * 4 + 8
+    return np.broadcast_to(levels, (count, size, size, 3)).copy()
+
+
+def indices(frames):
+    return [round((float(frame.mean()) - 8) / 4) for frame in frames]
+
+
+def bars(count=3, height=32):
+    """Vertical bars, 16 pixels wide, of saturated colours."""
+    row = np.repeat(np.array(COLOURS, np.uint8), 16, axis=0)
+    return np.broadcast_to(row, (count, height, *row.shape)).copy()
+
+
+def noise(count=4, height=33, width=47, channels=3):
+    return np.random.default_rng(0).integers(
+        0, 256, (count, height, width, channels), dtype=np.uint8
+    )
+
+
+def psnr(a, b):
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
+
+
+@pytest.fixture
+def make_clip(tmp_path):
+    """Write a file straight with PyAV: any codec, pixel format, time stamps and stream settings."""
+
+    def make(name, frames, *, codec="libx264", pixels="yuv420p", stamps=None, rate=10, **extra):
+        options = {"crf": "4", "g": str(extra.get("group", 12))} if codec == "libx264" else {}
+        path = tmp_path / name
+        with av.open(f"file:{path}", "w", options=extra.get("container", {})) as container:
+            stream = container.add_stream(codec, rate, options=options | extra.get("options", {}))
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = pixels
+            base = Fraction(1, 1000) if stamps else Fraction(1, rate)
+            stream.codec_context.time_base = base
+            if "rotation" in extra:
+                stream.set_display_rotation(extra["rotation"])
+            if "aspect" in extra:
+                stream.codec_context.sample_aspect_ratio = extra["aspect"]
+            kind = "rgba" if frames.shape[3] == 4 else "rgb24"
+            for index, pixels_of_one in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(pixels_of_one, format=kind)
+                frame.pts = stamps[index] if stamps else index
+                frame.time_base = base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return make
+
+
+class TestClip:
+    @pytest.mark.parametrize("shape", [(2, 8, 8), (2, 8, 8, 4), (0, 8, 8, 3), (2, 0, 8, 3)])
+    def test_refuses_other_shapes(self, shape):
+        with pytest.raises(ValueError, match="frame"):
+            Clip(np.zeros(shape, np.uint8), TWELVE)
+
+    def test_refuses_other_types_and_rates(self):
+        with pytest.raises(ValueError, match="float32"):
+            Clip(np.zeros((1, 8, 8, 3), np.float32), TWELVE)
+        with pytest.raises(ValueError, match="positive"):
+            Clip(numbered(1), Fraction(0))
+
+    def test_tells_the_time_of_every_frame(self):
+        assert Clip(numbered(3), Fraction(4), start=1.5).times == [1.5, 1.75, 2.0]
+
+
+class TestWhichFrames:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ({}, [37, 38, 39]),
+            ({"after": 2}, [35, 36, 37, 38, 39]),
+            ({"at": 2.0}, [18, 19, 20]),
+            ({"at": 2.04}, [18, 19, 20]),
+            ({"at": 0}, [0]),
+            ({"at": 0.1}, [0, 1]),
+            ({"at": 0.1, "after": 2}, [0, 1, 2, 3]),
+            ({"at": 3.9}, [37, 38, 39]),
+            ({"at": 4.0}, [37, 38, 39]),
+            ({"rate": Fraction(5)}, [35, 37, 39]),
+            ({"rate": Fraction(4)}, [35, 37, 39]),
+            ({"rate": Fraction(30)}, [37, 38, 39]),
+            ({"rate": Fraction(5), "at": 2.0, "after": 1}, [16, 18, 20, 22]),
+            ({"rate": Fraction(20), "exact_rate": True, "at": 1.0}, [9, 9, 10]),
+            ({"rate": Fraction(5, 2), "exact_rate": True, "at": 2.0, "after": 1}, [12, 16, 20, 24]),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+    def test_are_those_asked_for(self, make_clip, suffix, arguments, expected):
+        path = make_clip(f"clip.{suffix}", numbered(40))
+        assert indices(read_clip(path, 3, **arguments).frames) == expected
+
+    @pytest.mark.parametrize(("suffix", "codec"), [("avi", "mpeg4"), ("webm", "libvpx-vp9")])
+    def test_in_other_containers(self, make_clip, suffix, codec):
+        options = {"b": "4M"}
+        path = make_clip(f"clip.{suffix}", numbered(30), codec=codec, options=options)
+        assert indices(read_clip(path, 2).frames) == [28, 29]
+        assert indices(read_clip(path, 2, at=1.2, after=1).frames) == [11, 12, 13]
+
+    def test_come_with_their_rate_and_time(self, make_clip):
+        clip = read_clip(make_clip("a.mp4", numbered(20)), 3, at=1.0, rate=Fraction(4))
+        assert (clip.rate, clip.start) == (Fraction(5), pytest.approx(0.6))
+        assert clip.frames.shape == (3, 32, 32, 3)
+
+    def test_of_a_long_group_of_pictures(self, make_clip):
+        path = make_clip("a.mp4", numbered(50), group=1000)
+        assert indices(read_clip(path, 2, at=4.0).frames) == [39, 40]
+
+    def test_when_the_rate_varies(self, make_clip):
+        stamps = [0, 100, 200, 1000, 1100, 1200, 3000, 3100]
+        path = make_clip("a.mkv", numbered(8), stamps=stamps)
+        clip = read_clip(path, 4, at=1.2, rate=Fraction(2), exact_rate=True)
+        assert indices(clip.frames)[-2:] == [4, 5] or indices(clip.frames)[-1] == 5
+        assert indices(read_clip(path, 1).frames) == [7]
+        assert indices(read_clip(path, 1, at=2.0).frames) == [5]
+
+    @pytest.mark.parametrize("offset", [-300, 5000])
+    def test_when_time_stamps_do_not_begin_at_zero(self, make_clip, offset):
+        stamps = [offset + 100 * index for index in range(20)]
+        options = {"bf": "0"}
+        path = make_clip("a.mkv", numbered(20), stamps=stamps, options=options)
+        assert indices(read_clip(path, 2, at=1.0).frames) == [9, 10]
+        assert indices(read_clip(path, 2).frames) == [18, 19]
+
+    def test_are_reached_without_decoding_the_rest(self, make_clip, monkeypatch):
+        path = make_clip("a.mp4", numbered(60), group=10)
+        decoded = []
+        frames = video._frames
+        monkeypatch.setattr(
+            video, "_frames", lambda *args: (decoded.append(1) or f for f in frames(*args))
+        )
+        assert indices(read_clip(path, 2, at=4.5).frames) == [44, 45]
+        assert indices(read_clip(path, 2).frames) == [58, 59]
+        assert len(decoded) <= 2 * (1 + 12)
+
+    def test_beyond_the_end_are_refused(self, make_clip):
+        path = make_clip("a.mp4", numbered(20))
+        with pytest.raises(VideoError, match=r"lasts 2\.000 s.*no frame at 2\.5 s"):
+            read_clip(path, 2, at=2.5)
+        with pytest.raises(VideoError, match=r"3 frames beyond 1\.8 s"):
+            read_clip(path, 2, at=1.8, after=3)
+        with pytest.raises(VideoError, match="too short"):
+            read_clip(path, 2, after=20)
+        with pytest.raises(VideoError, match="0 seconds or later"):
+            read_clip(path, 2, at=-1)
+
+    def test_of_a_short_clip_are_fewer(self, make_clip):
+        path = make_clip("a.mp4", numbered(4))
+        assert indices(read_clip(path, 10).frames) == [0, 1, 2, 3]
+        assert indices(read_clip(path, 10, after=3).frames) == [0, 1, 2, 3]
+
+    def test_counts_are_checked(self, tmp_path):
+        with pytest.raises(ValueError, match="count"):
+            read_clip(tmp_path, 0)
+
+    def test_stream_in_order(self, make_clip):
+        path = make_clip("a.mkv", numbered(20))
+        assert indices(read_frames(path)) == list(range(20))
+        assert indices(read_frames(path, rate=Fraction(5))) == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize(
+    ("rate", "exact", "expected"),
+    [
+        (None, False, Fraction(30)),
+        (TWELVE, False, Fraction(15)),
+        (Fraction(100), False, Fraction(30)),
+        (TWELVE, True, TWELVE),
+    ],
+)
+def test_grid_rate_divides_the_source_by_a_whole_number(rate, exact, expected):
+    assert grid_rate(Fraction(30), rate, exact=exact) == expected
+
+
+class TestHowFramesLook:
+    @pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (270, 3), (-90, -1)])
+    def test_upright(self, make_clip, rotation, turns):
+        frames = bars()
+        path = make_clip("a.mp4", frames, rotation=rotation)
+        read = read_clip(path, 1).frames[0]
+        upright = np.rot90(frames[0], turns)
+        assert (probe(path).height, probe(path).width) == upright.shape[:2]
+        assert psnr(read, upright) > 25
+
+    @pytest.mark.parametrize(
+        ("aspect", "size"), [(Fraction(2), (32, 192)), (Fraction(1, 2), (64, 96))]
+    )
+    def test_with_square_pixels(self, make_clip, aspect, size):
+        path = make_clip("a.mkv", bars(), aspect=aspect)
+        assert (probe(path).height, probe(path).width) == size
+        assert read_clip(path, 1).frames.shape[1:3] == size
+
+    @pytest.mark.parametrize(
+        ("codec", "pixels", "suffix"),
+        [
+            ("libx264", "yuv444p", "mp4"),
+            ("libx264", "yuv422p10le", "mkv"),
+            ("libsvtav1", "yuv420p10le", "mkv"),
+            ("mjpeg", "yuvj420p", "avi"),
+            ("libvpx", "yuv420p", "webm"),
+            ("ffv1", "yuva444p", "mkv"),
+        ],
+    )
+    def test_in_true_colours(self, make_clip, codec, pixels, suffix):
+        if codec == "libsvtav1":
+            os.environ["SVT_LOG"] = "0"
+        frames = bars(height=64)
+        path = make_clip(f"a.{suffix}", frames, codec=codec, pixels=pixels, options={"b": "9M"})
+        read = read_clip(path, 1).frames[0].astype(int)
+        assert np.abs(read - frames[0])[32, 8::16].max() <= 6
+
+    def test_untagged_high_definition_is_bt709(self, make_clip):
+        frames = bars(count=1, height=720)
+        picture = av.VideoFrame.from_ndarray(frames[0], format="rgb24")
+        picture = picture.reformat(format="yuv444p", dst_colorspace=1)
+        planes = picture.to_ndarray()
+        bgr_of_601 = av.VideoFrame.from_ndarray(planes, format="yuv444p").to_ndarray(format="rgb24")
+        path = make_clip("a.mkv", bgr_of_601[None], pixels="yuv444p")
+        assert np.abs(read_clip(path, 1).frames[0].astype(int) - frames[0])[32, 8::16].max() < 50
+
+    def test_alpha_lies_over_black(self, make_clip):
+        frames = np.full((2, 16, 16, 4), (200, 100, 50, 255), np.uint8)
+        frames[:, :, 8:, 3] = 0
+        frames[:, 8:, :8, 3] = 128
+        read = read_clip(make_clip("a.mkv", frames, codec="ffv1", pixels="bgra"), 1).frames[0]
+        assert read[0, 0].tolist() == [200, 100, 50]
+        assert read[12, 0].tolist() == [100, 50, 25]
+        assert not read[:, 8:].any()
+
+    def test_gray_comes_as_three_equal_channels(self, make_clip):
+        path = make_clip("a.mkv", numbered(3), codec="ffv1", pixels="gray")
+        read = read_clip(path, 3).frames
+        assert read.shape[3] == 3
+        assert (read == read[..., :1]).all()
+        assert indices(read) == [0, 1, 2]
+
+    def test_a_change_of_size_does_not_tear_the_clip(self, make_clip, tmp_path):
+        parts = [make_clip(f"{size}.ts", numbered(10, size)) for size in (32, 64)]
+        joined = tmp_path / "joined.ts"
+        joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+        assert {frame.shape for frame in read_frames(joined)} == {(32, 32, 3)}
+        assert read_clip(joined, 15).frames.shape[1:] == (32, 32, 3)
+
+
+class TestProbe:
+    def test_describes_the_clip(self, make_clip):
+        path = make_clip("a.mp4", numbered(20))
+        info = probe(path)
+        assert (info.path, info.codec, info.width, info.height) == (path, "h264", 32, 32)
+        assert (info.rate, info.duration, info.frames) == (10, pytest.approx(2), 20)
+
+    def test_admits_what_the_file_does_not_say(self, make_clip):
+        info = probe(make_clip("a.mkv", numbered(20), codec="ffv1", pixels="bgr0"))
+        assert info.frames is None
+
+
+class TestRefusals:
+    def check(self, path, reason):
+        for read in (probe, lambda path: read_clip(path, 2), lambda path: next(read_frames(path))):
+            with pytest.raises(VideoError, match=reason) as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("text", [b"", b"not a video\n" * 99, b"\x00" * 5000])
+    def test_what_is_no_video(self, tmp_path, text):
+        path = tmp_path / "a\nb.mp4"
+        path.write_bytes(text)
+        self.check(path, "is not a video that can be decoded")
+
+    def test_what_is_missing(self, tmp_path):
+        self.check(tmp_path / "a.mp4", "no such file")
+
+    def test_what_is_no_file(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        self.check(tmp_path / "pipe.mp4", "not a regular file")
+        self.check(tmp_path, "not a regular file")
+        self.check(Path("/dev/zero"), "not a regular file")
+
+    def test_sound_alone(self, tmp_path):
+        path = tmp_path / "a.mp4"
+        with av.open(path, "w") as container:
+            stream = container.add_stream("aac", 8000, layout="mono")
+            frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+            frame.sample_rate = 8000
+            container.mux([*stream.encode(frame), *stream.encode()])
+        self.check(path, "no video stream")
+
+    def test_a_list_of_other_files(self, make_clip, tmp_path):
+        target = make_clip("target.mp4", numbered(5))
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n"
+        for name, text in [
+            ("a.m3u8", playlist),
+            ("a.mp4", playlist),
+            ("a.ffconcat", f"ffconcat version 1.0\nfile {target.name}\n"),
+            ("b.mp4", f"ffconcat version 1.0\nfile {target.name}\n"),
+        ]:
+            (tmp_path / name).write_text(text)
+            self.check(tmp_path / name, "is not a video that can be decoded")
+
+    @pytest.mark.parametrize("name", ["http://127.0.0.1:9/a.mp4", "concat:a.mp4|b.mp4", "pipe:0"])
+    def test_addresses(self, name):
+        self.check(Path(name), "no such file")
+
+    def test_frames_too_large_to_hold(self, make_clip, monkeypatch):
+        monkeypatch.setattr(video, "MAX_PIXELS", 1000)
+        monkeypatch.setitem(video._OPEN_OPTIONS, "max_pixels", "1000")
+        self.check(make_clip("a.mp4", numbered(3, 64)), "decoded")
+
+    def test_a_file_cut_before_its_first_frame(self, make_clip):
+        path = make_clip("a.mp4", noise(4, 64, 64), container=FASTSTART)
+        path.write_bytes(path.read_bytes()[:2000])
+        self.check(path, "none of its frames can be decoded")
+
+
+class TestDamage:
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+    def test_keeps_the_frames_before_a_cut(self, make_clip, suffix):
+        path = make_clip(f"a.{suffix}", noise(20, 64, 64), container=FASTSTART)
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+        clip = read_clip(path, 3)
+        assert len(clip.frames) == 3
+        assert 0.5 < clip.times[-1] < 1.5
+
+    def test_is_logged_and_passed_over(self, make_clip, caplog):
+        path = make_clip("a.avi", noise(20, 64, 64), codec="ffv1", pixels="bgr0")
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 400] = bytes(400)
+        path.write_bytes(content)
+        with caplog.at_level(logging.WARNING):
+            assert len(list(read_frames(path))) >= 18
+        assert all("\n" not in record.message for record in caplog.records)
+
+    @settings(
+        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(
+        flips=st.lists(
+            st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8
+        ),
+        at=st.none() | st.floats(0, 3),
+    )
+    def test_of_any_byte_gives_a_clip_or_a_sentence(self, make_clip, flips, at):
+        path = make_clip("a.mp4", numbered(10, 16))
+        content = bytearray(path.read_bytes())
+        for place, value in flips:
+            content[place % len(content)] = value
+        path.write_bytes(content)
+        try:
+            clip = read_clip(path, 3, at=at)
+        except DrsvgError:
+            return
+        assert 1 <= len(clip.frames) <= 3
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name",
+        ["-a.mp4", "a b.mp4", "a\nb.mp4", "concat:a|b.mp4", "http:a.mp4", "%d.mp4", "é☃.mp4"],
+    )
+    def test_may_be_odd(self, tmp_path, monkeypatch, name):
+        monkeypatch.chdir(tmp_path)
+        write_clip(Path(name), Clip(numbered(3), TWELVE))
+        assert indices(read_clip(Path(name), 3).frames) == [0, 1, 2]
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_that_no_text_can_hold(self, tmp_path):
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mkv"))
+        write_clip(path, Clip(numbered(3), TWELVE))
+        assert indices(read_clip(path, 3).frames) == [0, 1, 2]
+
+
+class TestWrite:
+    @pytest.mark.parametrize("suffix", ["mkv", "png"])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_lossless_formats_are_bit_exact(self, tmp_path, suffix, channels):
+        frames = noise(channels=channels)
+        write_clip(tmp_path / f"a.{suffix}", Clip(frames, TWELVE))
+        read = read_clip(tmp_path / f"a.{suffix}", 9)
+        assert read.rate == TWELVE
+        assert np.array_equal(read.frames, np.broadcast_to(frames, (*frames.shape[:3], 3)))
+
+    def test_mp4_keeps_colours_and_describes_them(self, tmp_path):
+        path = tmp_path / "a.mp4"
+        write_clip(path, Clip(bars(), TWELVE))
+        read = read_clip(path, 3).frames.astype(int)
+        assert np.abs(read - bars())[:, :, 8::16].max() <= 4
+        with av.open(path) as container:
+            context = container.streams.video[0].codec_context
+            assert (context.colorspace, context.color_range, context.pix_fmt) == (1, 1, "yuv420p")
+        content = path.read_bytes()
+        assert content.index(b"moov") < content.index(b"mdat")
+
+    def test_mp4_repeats_the_edge_of_odd_sizes(self, tmp_path):
+        frames = np.full((3, 31, 33, 3), 200, np.uint8)
+        write_clip(tmp_path / "a.mp4", Clip(frames, TWELVE))
+        read = read_clip(tmp_path / "a.mp4", 3).frames
+        assert read.shape == (3, 32, 34, 3)
+        assert np.abs(read.astype(int) - 200).max() <= 2
+
+    def test_one_pixel_is_a_clip(self, tmp_path):
+        for suffix in ("mp4", "gif", "png", "mkv", "webp"):
+            write_clip(tmp_path / f"a.{suffix}", Clip(numbered(2, 1), TWELVE))
+
+    def test_gif_is_exact_in_gray_and_good_in_colour(self, tmp_path):
+        y, x = np.mgrid[:64, :64]
+        smooth = np.stack(
+            [np.stack([x * 3 + t * 4, y * 3, (x + y) * 2], axis=-1) for t in range(4)]
+        ).astype(np.uint8)
+        for name, frames in [("gray", smooth[..., :1]), ("colour", smooth)]:
+            write_clip(tmp_path / f"{name}.gif", Clip(frames, Fraction(10)))
+        gray, colour = (read_clip(tmp_path / f"{name}.gif", 4) for name in ("gray", "colour"))
+        assert np.array_equal(gray.frames[..., :1], smooth[..., :1])
+        assert psnr(colour.frames, smooth) > 30
+        assert b"NETSCAPE2.0\x03\x01\x00\x00" in (tmp_path / "gray.gif").read_bytes()
+
+    def test_gif_drops_frames_that_no_browser_shows(self, tmp_path):
+        write_clip(tmp_path / "a.gif", Clip(numbered(20), Fraction(100)))
+        assert indices(read_frames(tmp_path / "a.gif")) == list(range(0, 20, 2))
+        assert probe(tmp_path / "a.gif").rate == 50
+
+    def test_gif_keeps_its_mean_rate(self, tmp_path):
+        write_clip(tmp_path / "a.gif", Clip(numbered(30), Fraction(30)))
+        assert float(probe(tmp_path / "a.gif").rate) == pytest.approx(30, rel=0.02)
+        assert indices(read_clip(tmp_path / "a.gif", 30).frames) == list(range(30))
+
+    def test_webp_is_animated_for_ever(self, tmp_path):
+        write_clip(tmp_path / "a.webp", Clip(noise(), TWELVE))
+        content = (tmp_path / "a.webp").read_bytes()
+        assert content.count(b"ANMF") == 4
+        loops = content.index(b"ANIM") + 12
+        assert content[loops : loops + 2] == b"\x00\x00"
+
+    @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png", "mkv"])
+    def test_the_same_clip_gives_the_same_bytes(self, tmp_path, suffix):
+        for name in ("a", "b"):
+            write_clip(tmp_path / f"{name}.{suffix}", Clip(bars(4), TWELVE))
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+    def test_refuses_unknown_suffixes(self, tmp_path):
+        with pytest.raises(VideoError, match=r"\.mp4.*not '\.xyz'"):
+            write_clip(tmp_path / "a.xyz", Clip(numbered(2), TWELVE))
+
+    def test_replaces_only_when_told(self, tmp_path):
+        path = tmp_path / "a.mp4"
+        path.write_text("mine")
+        with pytest.raises(VideoError, match="exists already"):
+            write_clip(path, Clip(numbered(2), TWELVE))
+        assert path.read_text() == "mine"
+        write_clip(path, Clip(numbered(2), TWELVE), overwrite=True)
+        assert len(read_clip(path, 2).frames) == 2
+
+    def test_never_replaces_what_is_no_file(self, tmp_path):
+        (tmp_path / "a.mp4").mkdir()
+        with pytest.raises(VideoError, match="not a regular file"):
+            write_clip(tmp_path / "a.mp4", Clip(numbered(2), TWELVE), overwrite=True)
+
+    def test_wants_a_folder(self, tmp_path):
+        with pytest.raises(VideoError, match="no folder"):
+            write_clip(tmp_path / "none" / "a.mp4", Clip(numbered(2), TWELVE))
+
+    @pytest.mark.parametrize("suffix", ["mp4", "mkv", "gif"])
+    def test_a_full_disk_leaves_nothing_behind(self, tmp_path, suffix):
+        path = tmp_path / f"a.{suffix}"
+        path.write_text("mine")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+        try:
+            with pytest.raises(ResourceError, match="disk is full"):
+                write_clip(path, Clip(noise(8, 128, 128), TWELVE), overwrite=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+        assert path.read_text() == "mine"
+
+    def test_an_interruption_leaves_nothing_behind(self, tmp_path, monkeypatch):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(video, "_picture", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_clip(tmp_path / "a.mp4", Clip(numbered(2), TWELVE))
+        assert not list(tmp_path.iterdir())
+
+
+class TestFindClips:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for name in ("b.mp4", "a.MKV", "sub/c.gif", ".hidden.mp4", ".git/d.mp4", "notes.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        return tmp_path
+
+    def names(self, found, folder):
+        return [str(path.relative_to(folder)) for path in found]
+
+    def test_looks_into_folders(self, folder):
+        assert self.names(find_clips([folder]), folder) == ["a.MKV", "b.mp4", "sub/c.gif"]
+
+    def test_keeps_the_order_given_and_names_nothing_twice(self, folder):
+        given = [folder / "b.mp4", str(folder / "notes.txt"), folder]
+        expected = ["b.mp4", "notes.txt", "a.MKV", "sub/c.gif"]
+        assert self.names(find_clips(given), folder) == expected
+
+    def test_expands_patterns_unless_a_file_is_named_so(self, folder):
+        assert self.names(find_clips([folder / "*.mp4"]), folder) == ["b.mp4"]
+        assert self.names(find_clips([folder / "s*"]), folder) == ["sub/c.gif"]
+        (folder / "[x].mp4").touch()
+        assert self.names(find_clips([folder / "[x].mp4"]), folder) == ["[x].mp4"]
+
+    def test_says_what_is_missing(self, folder):
+        with pytest.raises(VideoError, match="no such file"):
+            find_clips([folder / "none.mp4"])
+        with pytest.raises(VideoError, match="no such file"):
+            find_clips([folder / "*.webm"])
+        (folder / "empty").mkdir()
+        with pytest.raises(VideoError, match="no video file"):
+            find_clips([folder / "empty"])
+
+
+AWKWARD = sorted(Path(os.environ.get("DRSVG_DATA", "/nonexistent")).glob("awkward/*"))
+
+
+@pytest.mark.skipif(not AWKWARD, reason="DRSVG_DATA names no folder with awkward clips")
+class TestAwkwardFiles:
+    @pytest.mark.parametrize("path", AWKWARD, ids=lambda path: path.name)
+    def test_give_frames_or_a_sentence(self, path):
+        try:
+            clip = read_clip(path, 3)
+        except VideoError as error:
+            assert path.name in str(error)
+        else:
+            info = probe(path)
+            assert clip.frames.shape[1:] == (info.height, info.width, 3)
