@@ -5,7 +5,9 @@ card). The weights are stored in half precision, which no prediction shows; the 
 file's header as well, so the file alone is a whole model. Training state keeps every bit.
 """
 
+import io
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,31 +30,33 @@ _FORMAT = "drsvg/1"
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step.
 
+    Folders are made if need be.
+
     Raises:
         ResourceError: the disk is full, or the folder cannot be written to.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None:
     """Write recipe and weights of a model into `folder`, which is made if need be."""
-    folder.mkdir(parents=True, exist_ok=True)
     text = format_recipe(recipe)
     tensors = {name: _stored(tensor) for name, tensor in weights.items()}
     header = {"format": _FORMAT, "recipe": text}
-    write_atomically(
-        folder / WEIGHTS_FILE,
-        lambda part: safetensors.torch.save_file(tensors, part, metadata=header),
-    )
+    # Not save_file: its errors do not tell a full disk from a programmer's mistake.
+    data = safetensors.torch.save(tensors, metadata=header)
+    write_atomically(folder / WEIGHTS_FILE, lambda part: part.write_bytes(data))
     write_atomically(folder / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8"))
 
 
@@ -93,13 +97,17 @@ def load_model(folder: Path) -> tuple[DRSVG, Recipe]:
         model = DRSVG(recipe.model)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            names = file.keys()
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             _compare(shapes, model, path)
             tensors = {name: _loaded(file.get_tensor(name)) for name in shapes}
     except FileNotFoundError:
         raise WeightsError(f"{folder} has no {WEIGHTS_FILE}") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or is not a weights file: {error}") from None
+    for name, wanted in model.state_dict().items():
+        if tensors[name].dtype != wanted.dtype:
+            raise WeightsError(f"{path}: {name} is {tensors[name].dtype}, not {wanted.dtype}")
     model.load_state_dict(tensors, assign=True)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), recipe
@@ -122,19 +130,22 @@ def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> No
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write training state: nested dicts and lists of tensors, numbers and strings."""
-    write_atomically(path, lambda part: torch.save(state, part))
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, lambda part: part.write_bytes(buffer.getbuffer()))
 
 
 def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote; nothing in the file is executed.
 
     Raises:
-        WeightsError: the file is missing or damaged.
+        WeightsError: the file is missing, damaged or holds more than that.
     """
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"there is no training state at {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"the training state {path} is damaged: {error}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"the training state {path} is damaged: {reason}") from None
     return state

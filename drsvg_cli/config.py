@@ -7,8 +7,7 @@ A recipe is strict: an unknown key, a missing table or a value of the wrong type
 import difflib
 import json
 import tomllib
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -49,13 +48,10 @@ class ModelConfig:
         """Refuse a network that cannot be built, or that no machine could hold."""
         if self.size not in (32, 64, 128, 256):
             raise ConfigError(f"model.size is {self.size}; choose 32, 64, 128 or 256")
-        for name, least, most in _BOUNDS:
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"model.{name} is {value}; choose {least} to {most}")
+        _check_bounds(self, "model", _MODEL_BOUNDS)
 
 
-_BOUNDS = (
+_MODEL_BOUNDS = (
     ("width", 2, 512),
     ("feature_dim", 2, 4096),
     ("content_dim", 0, 4096),
@@ -96,10 +92,19 @@ class DataConfig:
             raise ConfigError(
                 f"data.shortest_context is {self.shortest_context}; choose 1 to {self.context}"
             )
-        if self.horizon < 1:
-            raise ConfigError(f"data.horizon is {self.horizon}; it must be at least 1")
         if not 0 < self.rate <= 1000:
             raise ConfigError(f"data.rate is {self.rate}; choose a rate above 0 and up to 1000")
+        _check_bounds(self, "data", _DATA_BOUNDS)
+
+
+_DATA_BOUNDS = (
+    ("context", 1, 1000),
+    ("horizon", 1, 1000),
+    ("fastest", 0.5, 100.0),
+    ("reverse", 0.0, 1.0),
+    ("camera", 0.0, 1.0),
+    ("tint", 0.0, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class TrainingConfig:
     """Steps over which the learning rate rises to its full value."""
     beta: float = 1e-4
     """Weight of the KL terms of Eq. 4, against the mean squared error of a pixel."""
+    kl_warmup: int = 0
+    """Steps over which `beta` rises from zero, so that the latents are in use before they cost."""
     adversarial: float = 1e-3
     """Weight of Eq. 6 against the mean squared error of a pixel."""
     decoded: int = 0
@@ -130,13 +137,38 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse settings with which nothing could be learned."""
-        for name in ("steps", "batch", "validate_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"training.{name} is {getattr(self, name)}; it must be at least 1"
-                )
-        if self.learning_rate <= 0 or not 0 <= self.average < 1:
-            raise ConfigError("training needs a learning_rate above 0 and an average in [0, 1)")
+        _check_bounds(self, "training", _TRAINING_BOUNDS)
+        if self.learning_rate <= 0 or self.average >= 1 or self.clip <= 0:
+            raise ConfigError(
+                f"training.learning_rate {self.learning_rate} and clip {self.clip} must be above "
+                f"0, average {self.average} below 1"
+            )
+
+
+_TRAINING_BOUNDS = (
+    ("steps", 1, 10**9),
+    ("batch", 1, 10**6),
+    ("learning_rate", 0.0, 10.0),
+    ("warmup", 0, 10**9),
+    ("beta", 0.0, 1e6),
+    ("kl_warmup", 0, 10**9),
+    ("adversarial", 0.0, 1e6),
+    ("decoded", 0, 1000),
+    ("average", 0.0, 1.0),
+    ("clip", 0.0, 1e9),
+    ("seed", 0, 2**32 - 1),
+    ("validate_every", 1, 10**9),
+    ("checkpoint_every", 1, 10**9),
+    ("patience", 0, 10**9),
+)
+
+
+def _check_bounds(config: Any, table: str, bounds: Sequence[tuple[str, float, float]]) -> None:
+    """Refuse a field outside its bounds; NaN is outside all of them."""
+    for name, least, most in bounds:
+        value = getattr(config, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{table}.{name} is {value}; choose {least} to {most}")
 
 
 @dataclass(frozen=True)
@@ -159,7 +191,7 @@ def parse_recipe(text: str, *, origin: str) -> Recipe:
     """
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a ValueError
         raise ConfigError(f"{origin} is not valid TOML: {error}") from None
     recipe = _build(Recipe, table, origin, "")
     assert isinstance(recipe, Recipe)
@@ -208,14 +240,14 @@ def _is_required(f: Any) -> bool:
 
 
 def _convert(hint: Any, value: Any, origin: str, key: str) -> Any:
-    if is_dataclass(hint) and isinstance(value, dict):
-        return _build(hint, value, origin, f"{key}.")  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
+        return _build(hint, value, origin, f"{key}.")
     if get_origin(hint) is Literal:
-        if type(value) is bool or value not in get_args(hint):
+        if not any(type(value) is type(choice) and value == choice for choice in get_args(hint)):
             choices = ", ".join(repr(choice) for choice in get_args(hint))
             raise ConfigError(f"{origin}: {key} is {value!r}; choose one of {choices}")
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if is_dataclass(hint) or type(value) is not hint:
         wanted = "a table" if is_dataclass(hint) else f"of type {hint.__name__}"

@@ -18,6 +18,7 @@ Colour = tuple[int, int, int]
 
 BACKGROUND: Colour = (17, 20, 24)
 TEXT: Colour = (222, 226, 232)
+NEUTRAL: Colour = (176, 184, 196)
 MUTED: Colour = (128, 137, 150)
 OBSERVED: Colour = (52, 190, 178)
 PREDICTED: Colour = (244, 172, 54)
@@ -28,7 +29,7 @@ _PLEASANT_ASPECT = 1.6
 
 
 class Row(NamedTuple):
-    """Hold one labelled clip `(T, H, W, 3)`; `legend` puts the scale of the heat below its label."""
+    """Hold one labelled clip `(T, H, W, 3)`; a `legend` puts the heat's scale below the label."""
 
     label: str
     colour: Colour
@@ -103,18 +104,21 @@ def sheet(rows: Sequence[Row], *, observed: int, tile: int, columns: int, rate: 
     times = [moment(index, observed, rate) for index in past + future]
     step = max(sizes.width, *(text_width(time, sizes) for time in times)) + sizes.pad // 2
     gutter = max(text_width(row.label, sizes) for row in rows) + 2 * sizes.pad
-    seam = gutter + len(past) * step + sizes.pad
+    seam = 2 * sizes.pad if past else 0
     lefts = [gutter + k * step for k in range(len(past))]
-    lefts += [(seam + sizes.pad if past else gutter) + k * step for k in range(len(future))]
-    top = sizes.pad + (2 if past else 1) * sizes.line
-    down = sizes.height + sizes.pad // 2
-    page = canvas(top + len(rows) * down + sizes.pad, lefts[-1] + step + sizes.pad)
+    lefts += [gutter + seam + k * step for k in range(len(past), len(past + future))]
+    top = sizes.pad + sizes.line + (sizes.line + sizes.pad if past else 0)
+    down = max(sizes.height, sizes.line) + sizes.pad // 2
+    # A legend makes its label three lines high, more than a row of small frames.
+    room = max(0, 3 * sizes.line - sizes.height) // 2
+    height = top + len(rows) * down + sizes.pad // 2 + 2 * room * any(row.legend for row in rows)
+    page = canvas(height, lefts[-1] + step + sizes.pad // 2)
     for time, left in zip(times, lefts, strict=True):
         write(page, time, (left, top - sizes.line), MUTED, sizes=sizes)
     if past:
-        _draw_seam(page, seam, lefts, count=len(past), sizes=sizes)
+        _draw_seam(page, lefts, len(past), sizes=sizes)
     for number, row in enumerate(rows):
-        y = top + number * down
+        y = top + number * down + (room if row.legend else 0)
         _label(page, row, y, sizes=sizes)
         shown = enlarge(row.frames[past + future], tile)
         for frame, left in zip(shown, lefts, strict=True):
@@ -258,16 +262,17 @@ def _dimmed(colour: Colour) -> Colour:
     return red, green, blue
 
 
-def _draw_seam(page: Frames, seam: int, lefts: Sequence[int], *, count: int, sizes: Layout) -> None:
+def _draw_seam(page: Frames, lefts: Sequence[int], count: int, *, sizes: Layout) -> None:
     """Head the observed and the predicted columns, and draw the line between them."""
-    rule = sizes.pad + sizes.line - max(2, sizes.text // 4)
+    rule = sizes.pad + sizes.line
     for name, colour, span in (
         ("observed", OBSERVED, lefts[:count]),
         ("predicted", PREDICTED, lefts[count:]),
     ):
-        write(page, name, (span[0], sizes.pad // 2), colour, sizes=sizes)
+        write(page, name, (span[0], sizes.pad), colour, sizes=sizes)
         page[rule : rule + sizes.border, span[0] : span[-1] + sizes.width] = colour
-    page[sizes.pad : -sizes.pad, seam - sizes.pad // 4 : seam - sizes.pad // 4 + 1] = MUTED
+    middle = (lefts[count - 1] + sizes.width + lefts[count]) // 2
+    page[sizes.pad : -sizes.pad, middle : middle + 1] = MUTED
 
 
 def _label(page: Frames, row: Row, y: int, *, sizes: Layout) -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drsvg_cli.config import TrainingConfig
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG, Observed
 from drsvg_cli.model.noise import Noise
@@ -27,10 +26,10 @@ class LossTerms(NamedTuple):
     confusion: Tensor
     """Eq. 6: how sure the discriminator is, in nats."""
 
-    def total(self, weights: TrainingConfig) -> Tensor:
+    def total(self, *, beta: float, adversarial: float) -> Tensor:
         """Weigh and add the terms."""
         kl = self.content_kl + self.pose_kl
-        return self.reconstruction + weights.beta * kl + weights.adversarial * self.confusion
+        return self.reconstruction + beta * kl + adversarial * self.confusion
 
 
 def model_loss(

@@ -29,7 +29,7 @@ __all__ = [
 
 TRUTH: Colour = (240, 242, 245)
 
-HEAT_SCALE = 48.0
+HEAT_SCALE = 64.0
 """The disagreement, in 8-bit levels, that is painted brightest."""
 
 
@@ -144,7 +144,8 @@ def heat_overlay(frames: Frames, spread: NDArray[np.float32]) -> Frames:
     weight = np.clip(spread / np.float32(HEAT_SCALE), 0, 1)
     gray = 0.4 * frames.mean(axis=-1, dtype=np.float32)
     heat = drawing.heat_colours()[np.rint(255 * weight).astype(np.uint8)]
-    return np.clip(((1 - weight) * gray)[..., None] + heat, 0, 255).astype(np.uint8)
+    blend: Frames = np.clip(((1 - weight) * gray)[..., None] + heat, 0, 255).astype(np.uint8)
+    return blend
 
 
 def disagreement_map(futures: Futures, *, tile: int) -> Frames:
@@ -159,18 +160,17 @@ def disagreement_map(futures: Futures, *, tile: int) -> Frames:
     """
     sizes = drawing.layout(futures.context, tile)
     spread = disagreement(futures.samples).mean(axis=0, keepdims=True)
-    title = f"disagreement of {len(futures.samples)}"
+    title, marks = f"disagreement of {len(futures.samples)}", (f"{HEAT_SCALE:.0f} levels", "0")
     pad, top = sizes.pad, sizes.pad + sizes.line
-    bar, bottom = pad + sizes.width + pad, top + sizes.height
-    marks = bar + 2 * pad
-    width = max(marks + drawing.text_width("levels", sizes), pad + drawing.text_width(title, sizes))
-    picture = drawing.canvas(bottom + pad, width + pad)
+    bar, reach = pad + sizes.width + pad, max(sizes.height, 2 * sizes.line)
+    beside = bar + 2 * pad + drawing.text_width(marks[0], sizes)
+    width = max(beside, pad + drawing.text_width(title, sizes)) + pad
+    picture = drawing.canvas(top + reach + pad, width)
     drawing.write(picture, title, (pad, pad), drawing.TEXT, sizes=sizes)
     drawing.paste(picture, enlarge(heat_overlay(futures.context[-1:], spread), tile)[0], (pad, top))
-    picture[top:bottom, bar : bar + pad] = drawing.heat_colours(sizes.height)[::-1, None]
-    for mark, y in ((f"{HEAT_SCALE:.0f}", top), ("0", bottom - sizes.text)):
-        drawing.write(picture, mark, (marks, y), drawing.TEXT, sizes=sizes)
-    drawing.write(picture, "levels", (marks, top + sizes.line), drawing.MUTED, sizes=sizes)
+    drawing.paste(picture, drawing.heat_colours(reach)[::-1, None].repeat(pad, 1), (bar, top))
+    for mark, y in zip(marks, (top, top + reach - sizes.text), strict=True):
+        drawing.write(picture, mark, (bar + 2 * pad, y), drawing.TEXT, sizes=sizes)
     return picture
 
 
@@ -205,4 +205,4 @@ def _labelled(rows: Sequence[tuple[str, Frames]]) -> list[Row]:
         raise ValueError("there is no clip to show")
     for label, frames in rows:
         _require(label, frames, rows[0][1].shape[:3])
-    return [Row(label, drawing.TEXT, frames) for label, frames in rows]
+    return [Row(label, drawing.NEUTRAL, frames) for label, frames in rows]

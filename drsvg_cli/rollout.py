@@ -1,10 +1,11 @@
 """Rollouts: futures drawn from the priors, reconstructions and swaps from the posteriors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import SeededNoise
@@ -14,12 +15,30 @@ LARGEST_BATCH = 128
 
 
 class Rollout(NamedTuple):
-    """Drawn futures."""
+    """Drawn futures: clips, samples, time."""
 
     frames: Tensor
-    """`(N, S, T, C, H, W)` in [0, 1]: clips, samples, time."""
-    seeds: tuple[int, ...]
-    """One a sample."""
+    """`(N, S, T, C, size, size)` in [0, 1], at the model's own size."""
+    views: Tensor | None
+    """uint8 `(N, S, T, C, H, W)`: the same frames rendered at the size that was asked for."""
+
+
+class _Scene(NamedTuple):
+    """What every frame of a rollout is decoded with: one reference frame a clip."""
+
+    prepared: tuple[Tensor, ...]
+    reference: Tensor
+    view: Tensor | None
+
+    def render(self, model: DRSVG, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Decode predictor outputs `(S, N, D)` into frames `(S, N, C, ...)` and views."""
+        maps = model.decoder(outputs, self.prepared)
+        frames = model.head.compose(maps, self.reference).unflatten(0, outputs.shape[:2])
+        if self.view is None:
+            return frames, None
+        enlarged = functional.interpolate(maps.float(), self.view.shape[-2:], mode="bicubic")
+        views = model.head.compose(enlarged, self.view).unflatten(0, outputs.shape[:2])
+        return frames, (views * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 @torch.inference_mode()
@@ -30,6 +49,8 @@ def predict(
     *,
     seeds: Sequence[int],
     temperature: float = 1.0,
+    view: Tensor | None = None,
+    tick: Callable[[int], object] | None = None,
 ) -> Rollout:
     """Draw futures of N clips, one a seed for each clip (Eq. 9).
 
@@ -42,34 +63,32 @@ def predict(
         horizon: frames to predict.
         seeds: one a sample.
         temperature: scales the deviation of the priors; 0 predicts with their means.
+        view: the last observed frame of every clip, `(N, C, H, W)` in [0, 1], at any size; the
+            futures are rendered from it at that size as well.
+        tick: called with the number of frames of each clip that have been predicted since.
     """
     if model.training:
         raise ValueError("predict needs model.eval(): a clip must not depend on its companions")
-    turn = max(1, LARGEST_BATCH // len(context))
-    parts = [
-        _draw(model, context, horizon, seeds[start : start + turn], temperature)
-        for start in range(0, len(seeds), turn)
-    ]
-    return Rollout(torch.cat(parts, dim=1), tuple(seeds))
-
-
-def _draw(
-    model: DRSVG, context: Tensor, horizon: int, seeds: Sequence[int], temperature: float
-) -> Tensor:
-    clips, samples = len(context), len(seeds)
+    clips, turn = len(context), max(1, LARGEST_BATCH // len(context))
     features, skips = model.encode(context.transpose(0, 1))
     prepared = model.decoder.prepare(tuple(skip[-clips:] for skip in skips))
-    reference = context[:, -1]
-    state = model.observe(features).state.tile(samples)
-    newest = features[-1].repeat(samples, 1)
-    noise = SeededNoise(seeds, copies=clips)
-    frames = []
-    for step in range(horizon):
-        outputs, state = model.imagine(newest, state, noise, temperature=temperature)
-        frames.append(model.decode(outputs.unflatten(0, (samples, clips)), prepared, reference))
-        if step + 1 < horizon:
-            newest = model.encode(frames[-1]).features.flatten(0, 1)
-    return torch.stack(frames, dim=2).transpose(0, 1)
+    scene = _Scene(prepared, context[:, -1], view)
+    observed = model.observe(features).state
+    parts = []
+    for start in range(0, len(seeds), turn):
+        samples = seeds[start : start + turn]
+        newest, state = features[-1].repeat(len(samples), 1), observed.tile(len(samples))
+        noise = SeededNoise(samples, copies=clips)
+        rendered: list[tuple[Tensor, Tensor | None]] = []
+        for _ in range(horizon):
+            if rendered:
+                newest = model.encode(rendered[-1][0]).features.flatten(0, 1)
+            outputs, state = model.imagine(newest, state, noise, temperature=temperature)
+            rendered.append(scene.render(model, outputs.unflatten(0, (len(samples), clips))))
+            if tick is not None:
+                tick(len(samples))
+        parts.append(_stacked(rendered))
+    return _joined(parts)
 
 
 @torch.inference_mode()
@@ -80,6 +99,7 @@ def swap(
     *,
     seeds: Sequence[int],
     temperature: float = 1.0,
+    view: Tensor | None = None,
 ) -> Rollout:
     """Show what is in one clip moving as another one does (Section 4.3).
 
@@ -93,28 +113,49 @@ def swap(
         pose: of the same shape.
         seeds: one a sample.
         temperature: scales the deviation of the posteriors; 0 takes their means.
+        view: the first frame of `content`, `(N, C, H, W)` in [0, 1], at any size; the result is
+            rendered from it at that size as well.
 
     Returns:
-        Frames `(N, S, T, C, S, S)`, the first one the given frame.
+        T − 1 frames a sample: the first frame of `content` is not repeated.
     """
+    if model.training:
+        raise ValueError("swap needs model.eval(): a clip must not depend on its companions")
     if content.shape != pose.shape:
         raise ValueError(f"content {tuple(content.shape)} and pose {tuple(pose.shape)} differ")
     clips, samples = len(content), len(seeds)
     noise = SeededNoise(seeds, copies=clips)
     features, skips = model.encode(content.transpose(0, 1))
     prepared = model.decoder.prepare(tuple(skip[:clips] for skip in skips))
-    reference = content[:, 0]
+    scene = _Scene(prepared, content[:, 0], view)
     givers = [features] * (len(model.latents) - 1)
     givers.append(model.encode(pose.transpose(0, 1)).features)
     drawn = []
     for latent, giver in zip(model.latents, givers, strict=True):
-        posterior = latent.observe(giver).posterior.tile(samples)  # type: ignore[operator]
+        posterior = latent.observe(giver).posterior.tile(samples)
         steps = [posterior.at(t).sample(noise, temperature=temperature) for t in range(len(giver))]
         drawn.append(torch.stack(steps))
     newest, state = features[0].repeat(samples, 1), None
-    frames = [reference.expand(samples, *reference.shape)]
+    rendered: list[tuple[Tensor, Tensor | None]] = []
     for time in range(1, len(features)):
+        if rendered:
+            newest = model.encode(rendered[-1][0]).features.flatten(0, 1)
         outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
-        frames.append(model.decode(outputs[0].unflatten(0, (samples, clips)), prepared, reference))
-        newest = model.encode(frames[-1]).features.flatten(0, 1)
-    return Rollout(torch.stack(frames, dim=2).transpose(0, 1), tuple(seeds))
+        rendered.append(scene.render(model, outputs[0].unflatten(0, (samples, clips))))
+    return _joined([_stacked(rendered)])
+
+
+def _stacked(rendered: list[tuple[Tensor, Tensor | None]]) -> Rollout:
+    """Turn a list over time of `(S, N, ...)` into `(N, S, T, ...)`."""
+    frames, views = zip(*rendered, strict=True)
+    shown = None if views[0] is None else torch.stack(views, dim=2).transpose(0, 1)
+    return Rollout(torch.stack(frames, dim=2).transpose(0, 1), shown)
+
+
+def _joined(parts: list[Rollout]) -> Rollout:
+    """Join rollouts of the same clips along their samples."""
+    views = [part.views for part in parts if part.views is not None]
+    return Rollout(
+        torch.cat([part.frames for part in parts], dim=1),
+        torch.cat(views, dim=1) if views else None,
+    )

@@ -10,7 +10,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from drsvg_cli.checkpoint import load_state, save_model, save_state
+from drsvg_cli.checkpoint import WEIGHTS_FILE, load_state, save_model, save_state
 from drsvg_cli.config import Recipe, TrainingConfig
 from drsvg_cli.errors import TrainingError
 from drsvg_cli.metrics import psnr
@@ -72,15 +72,16 @@ class _Learner:
     """All that changes during training."""
 
     def __init__(self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None):
-        torch.manual_seed(recipe.training.seed)
         config, training = recipe.model, recipe.training
-        self.model = DRSVG(config).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(training.seed)
+            self.model = DRSVG(config).to(device)
+            self.discriminator = PoseDiscriminator(
+                config.pose_dim, hidden=config.discriminator_hidden
+            ).to(device)
         if start is not None:
             self.model.load_state_dict(start)
         self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.discriminator = PoseDiscriminator(
-            config.pose_dim, hidden=config.discriminator_hidden
-        ).to(device)
         self.optimizer = _adam(self.model, training)
         self.opponent = _adam(self.discriminator, training)
         self.step = 0
@@ -119,7 +120,7 @@ def fit(
     device: torch.device,
     start: dict[str, Tensor] | None = None,
     resume: bool = False,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train, and yield a record a step; closing the generator saves the state first.
 
     Args:
@@ -132,19 +133,24 @@ def fit(
         resume: continue from the folder's state.
 
     Raises:
-        TrainingError: the loss is not finite, or the state does not belong to the recipe.
+        TrainingError: the loss is not finite, the state does not belong to the recipe, or the
+            folder already holds a model and `resume` is not set.
         WeightsError: there is no state to resume from.
         ResourceError: the folder cannot be written to.
     """
     learner = _Learner(recipe, device, start)
     if resume:
         learner.restore(_checked_state(folder, recipe))
-    (folder / STATE_FILE).parent.mkdir(parents=True, exist_ok=True)
-    if learner.step == 0:
-        yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
+    elif (folder / WEIGHTS_FILE).exists() or (folder / STATE_FILE).exists():
+        raise TrainingError(f"{folder} already holds a model; resume it or choose another folder")
+    else:
+        # At once, so that a run can be resumed from its first moment and a full disk shows early.
+        _save(learner, recipe, folder)
     training = recipe.training
     batches = _prefetched(sequences, training, learner.step)
     try:
+        if learner.best == -math.inf:
+            yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
         for frames in batches:
             began = time.perf_counter()
             terms = _learn(learner, recipe, frames.to(device, non_blocking=True))
@@ -156,6 +162,7 @@ def fit(
                 _save(learner, recipe, folder)
             yield step
             if training.patience and learner.stale >= training.patience:
+                _save(learner, recipe, folder)
                 return
     except GeneratorExit:
         _save(learner, recipe, folder)
@@ -179,7 +186,9 @@ def _checked_state(folder: Path, recipe: Recipe) -> dict[str, Any]:
 def _comparable(recipe: Recipe) -> dict[str, Any]:
     """Flatten what must not change between a run and its resumption."""
     tables = {name: asdict(getattr(recipe, name)) for name in ("model", "data", "training")}
-    flat = {f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()}
+    flat = {
+        f"{name}.{key}": value for name, table in tables.items() for key, value in table.items()
+    }
     for free in ("training.validate_every", "training.checkpoint_every", "training.patience"):
         del flat[free]
     return flat
@@ -191,7 +200,7 @@ def _save(learner: _Learner, recipe: Recipe, folder: Path) -> None:
 
 def _prefetched(
     sequences: Sequences, training: TrainingConfig, done: int
-) -> Iterator[Tensor]:
+) -> Generator[Tensor, None, None]:
     """Prepare batches for the steps after `done` in the background, two ahead."""
     with ThreadPoolExecutor(1) as worker:
         ahead = [
@@ -220,7 +229,9 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
     chance = random.Random(f"{training.seed}/{learner.step}/context")
     context = chance.randint(data.shortest_context, data.context)
     predicted = range(len(frames) - context)
-    decoded = sorted(chance.sample(predicted, min(training.decoded or len(predicted), len(predicted))))
+    decoded = sorted(
+        chance.sample(predicted, min(training.decoded or len(predicted), len(predicted)))
+    )
     for optimizer in (learner.optimizer, learner.opponent):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(training, learner.step)
@@ -234,12 +245,14 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             noise=BatchNoise(training.seed * 1_000_003 + learner.step),
             discriminator=learner.discriminator,
         )
-    loss = terms.total(training)
+    beta = training.beta * min(1.0, (learner.step + 1) / max(1, training.kl_warmup))
+    loss = terms.total(beta=beta, adversarial=training.adversarial)
     report = {name: float(term.detach()) for name, term in terms._asdict().items()}
     _check_finite(float(loss.detach()), learner.step, report)
     learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(learner.model.parameters(), training.clip)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(learner.model.parameters(), training.clip)
+    _check_finite(float(norm), learner.step, report)
     learner.optimizer.step()
     report["discriminator"] = _oppose(learner, pose)
     learner.step += 1
@@ -247,12 +260,12 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
     return report
 
 
-def _check_finite(loss: float, step: int, report: dict[str, float]) -> None:
-    if not math.isfinite(loss):
+def _check_finite(value: float, step: int, report: dict[str, float]) -> None:
+    if not math.isfinite(value):
         terms = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
         raise TrainingError(
-            f"the loss is not finite at step {step} ({terms}); the last good weights are kept. "
-            "A lower learning rate may help"
+            f"the loss or its gradient is not finite at step {step} ({terms}); the last good "
+            "weights are kept. A lower learning rate may help"
         )
 
 
@@ -262,7 +275,7 @@ def _oppose(learner: _Learner, pose: Tensor) -> float:
         return 0.0
     loss = discriminator_loss(learner.discriminator, pose)
     learner.opponent.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     learner.opponent.step()
     return float(loss.detach())
 
@@ -271,7 +284,9 @@ def _oppose(learner: _Learner, pose: Tensor) -> float:
 def _follow(learner: _Learner, decay: float) -> None:
     """Move the averaged weights towards the newest ones; faster at the start of a run."""
     share = 1 - min(decay, (1 + learner.step) / (10 + learner.step))
-    pairs = zip(learner.average.state_dict().values(), learner.model.state_dict().values(), strict=True)
+    pairs = zip(
+        learner.average.state_dict().values(), learner.model.state_dict().values(), strict=True
+    )
     for average, newest in pairs:
         if average.is_floating_point():
             average.lerp_(newest, share)
@@ -286,9 +301,7 @@ def fast_in_half(device: torch.device) -> bool:
     return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
-def _validated(
-    learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step
-) -> Step:
+def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:
     """Validate, keep the weights if they are the best so far, and write the log."""
     result = validate(learner.average, held, recipe.data.context)
     improved = result.predicted > learner.best

@@ -33,17 +33,17 @@ from drsvg_cli.errors import ResourceError, VideoError
 
 logger = logging.getLogger(__name__)
 
-MAX_PIXELS = 8192 * 4320
 MAX_GIF_RATE = Fraction(50)  # browsers slow down anything faster
 _SUFFIX = re.compile(r"\.(3gp|apng|asf|avi|flv|gif|m2?ts|m4v|mkv|mov|mp4|mpe?g|ogv|ts|web[mp]|wmv)")
 # Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp,webp_pipe,mpegts,"
-    "mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe",
-    "max_pixels": str(MAX_PIXELS),
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp_anim,webp_pipe,"
+    "mpegts,mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe",
+    "max_pixels": str(8192 * 4320),
 }
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
+_MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
 _SEEK_MARGINS = (Fraction(0), Fraction(10))  # seconds before the first frame wanted
 
 
@@ -159,7 +159,9 @@ def probe(path: Path) -> ClipInfo:
     with _opened(path) as (container, stream):
         first = next(_frames(container, stream), None)
         if first is None:
-            raise VideoError(f"{_shown(path)}: none of its frames can be decoded")
+            raise VideoError(
+                f"{_shown(path)}: no frame that can be decoded, up to 8192×4320 pixels"
+            )
         width, height = _displayed_size(stream, first.frame)
         seconds = _seconds(stream.duration, stream.time_base)
         if not seconds and container.duration:
@@ -232,18 +234,6 @@ def read_clip(
     return Clip(np.stack(sample.frames), 1 / step, start=max(0.0, float(grid[0])))
 
 
-def _check_reach(info: ClipInfo, at: float, *, after: int, step: Fraction, last: Fraction) -> None:
-    """Refuse a moment beyond the end of a clip, or one with less than `after` frames beyond it."""
-    length = float(last + 1 / info.rate)
-    if at > length:
-        raise VideoError(f"{_shown(info.path)} lasts {length:.3f} s: there is no frame at {at:g} s")
-    if after:
-        raise VideoError(
-            f"{_shown(info.path)} lasts {length:.3f} s: {after} frames beyond {at:g} s end at "
-            f"{at + float(after * step):.3f} s; choose an earlier moment"
-        )
-
-
 def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray[np.uint8]]:
     """Yield every frame of a clip, uint8 `(H, W, 3)`, at `grid_rate(probe(path).rate, rate)`.
 
@@ -281,7 +271,8 @@ def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             _encode(part, clip, form)
-            _flush_to_disk(part)
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -295,8 +286,10 @@ def _shown(path: Path) -> str:
 def _expand(given: Path) -> list[Path]:
     """List the video files that one input names."""
     if given.is_dir():
-        inside = sorted(path for path in given.rglob("*") if _SUFFIX.fullmatch(path.suffix.lower()))
-        files = [path for path in inside if path.is_file() and not _hidden(path, given)]
+        names = (path.relative_to(given) for path in given.rglob("*.*"))
+        shown = (name for name in names if not any(part[0] == "." for part in name.parts))
+        videos = (given / name for name in shown if _SUFFIX.fullmatch(name.suffix.lower()))
+        files = sorted(path for path in videos if path.is_file())
         if not files:
             raise VideoError(f"{_shown(given)}: no video file in this folder")
         return files
@@ -306,11 +299,6 @@ def _expand(given: Path) -> list[Path]:
     if not matches:
         raise VideoError(f"{_shown(given)}: no such file")
     return [path for match in matches for path in _expand(Path(match))]
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    """Tell whether a dot leads any name between `folder` and `path`."""
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 @contextmanager
@@ -348,25 +336,30 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
             moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
             if not moving:
                 raise VideoError(f"{_shown(path)} has no video stream")
+            if not moving[0].codec_context:
+                raise VideoError(f"{_shown(path)} is not a video that can be decoded (no decoder)")
             moving[0].thread_type = "AUTO"
-            moving[0].codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            # Opening keeps its options to itself; the decoder has its own.
+            moving[0].codec_context.options = {"max_pixels": _OPEN_OPTIONS["max_pixels"]}
             yield container, moving[0]
+
+
+def _exact(ratio: Fraction | None) -> Fraction:
+    """Turn what PyAV gives, None or 0/1 for the unknown, into a fraction, 0 for the unknown."""
+    return Fraction(ratio.numerator, ratio.denominator) if ratio else Fraction(0)
 
 
 def _seconds(stamp: int | None, time_base: Fraction | None) -> Fraction | None:
     """Turn a time stamp into seconds."""
-    if stamp is None or not time_base:
-        return None
-    return stamp * Fraction(time_base.numerator, time_base.denominator)
+    return None if stamp is None or not time_base else stamp * _exact(time_base)
 
 
 def _rate(stream: av.VideoStream) -> Fraction:
     """Find a stream's frames a second; headers may say nothing, or nonsense."""
     length = _seconds(stream.duration, stream.time_base)
     counted = stream.frames / length if length else None
-    for given in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if given and 0 < given <= 1000:
-            rate = Fraction(given.numerator, given.denominator)
+    for rate in map(_exact, (stream.average_rate, stream.guessed_rate, stream.base_rate)):
+        if 0 < rate <= 1000:
             # The delays of a GIF are whole hundredths, of which only the mean is the rate.
             return counted if counted and abs(counted / rate - 1) < Fraction(1, 4) else rate
     return Fraction(25)
@@ -375,17 +368,17 @@ def _rate(stream: av.VideoStream) -> Fraction:
 def _displayed_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, int]:
     """Give width and height with square pixels, which only ever adds some, and upright."""
     width, height = frame.width, frame.height
-    aspect = stream.sample_aspect_ratio
-    if aspect and 1 < aspect <= 4:
+    aspect = _exact(stream.sample_aspect_ratio)
+    if 1 < aspect <= 4:
         width = round(width * aspect)
-    elif aspect and 1 > aspect >= Fraction(1, 4):
+    elif Fraction(1, 4) <= aspect < 1:
         height = round(height / aspect)
     return (height, width) if round(frame.rotation / 90) % 2 else (width, height)
 
 
 def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) -> bool:
     """Go to the key frame before a time stamp; False where the file does not allow it."""
-    stamp = min(int(seconds / (_seconds(1, stream.time_base) or 1)), 2**62)
+    stamp = min(int(seconds / (_exact(stream.time_base) or 1)), 2**62)
     try:
         container.seek(stamp, stream=stream)
     except av.FFmpegError:
@@ -400,24 +393,32 @@ def _packets(
     try:
         yield from container.demux(stream)
     except av.FFmpegError as error:
-        logger.warning("%s is cut short: %s", _shown(Path(container.name)), error.strerror)
+        logger.warning(
+            "%s is cut short: %s",
+            _shown(Path(container.name.removeprefix("file:"))),
+            error.strerror,
+        )
 
 
 def _frames(container: InputContainer, stream: av.VideoStream) -> Iterator[_Timed]:
-    """Yield every frame that can be decoded, with strictly increasing time stamps."""
+    """Yield every frame that can be decoded, with plausible, strictly increasing time stamps."""
     time = None
     damaged = False
     for packet in _packets(container, stream):
         try:
             frames = packet.decode()
-        except av.FFmpegError as error:
+        except (av.FFmpegError, ValueError) as error:  # ValueError: no decoder could be opened
             if not damaged:
-                logger.warning("%s is damaged: %s", _shown(Path(container.name)), error.strerror)
+                logger.warning(
+                    "%s is damaged: %s",
+                    _shown(Path(container.name.removeprefix("file:"))),
+                    error,
+                )
             damaged = True
             continue
         for frame in frames:
             stamp = _seconds(frame.dts if frame.pts is None else frame.pts, stream.time_base)
-            if time is not None and (stamp is None or stamp <= time):
+            if time is not None and (stamp is None or not 0 < stamp - time <= _MAX_GAP):
                 stamp = time + 1 / _rate(stream)
             time = stamp or Fraction(0)
             yield _Timed(time, frame)
@@ -489,7 +490,19 @@ def _sample(info: ClipInfo, grid: list[Fraction], *, to_the_end: bool) -> _Sampl
             if to_the_end:
                 deque(frames, maxlen=0)
             return _Sample(picked, seen[0] if ended else None)
-    raise VideoError(f"{_shown(info.path)}: none of its frames can be decoded")
+    raise VideoError(f"{_shown(info.path)}: no frame that can be decoded")
+
+
+def _check_reach(info: ClipInfo, at: float, *, after: int, step: Fraction, last: Fraction) -> None:
+    """Refuse a moment beyond the end of a clip, or one with less than `after` frames beyond it."""
+    length = float(last + 1 / info.rate)
+    if at > length:
+        raise VideoError(f"{_shown(info.path)} lasts {length:.3f} s: there is no frame at {at:g} s")
+    if after:
+        raise VideoError(
+            f"{_shown(info.path)} lasts {length:.3f} s: {after} frames beyond {at:g} s end at "
+            f"{at + float(after * step):.3f} s; choose an earlier moment"
+        )
 
 
 def _noting(frames: Iterable[_Timed], seen: deque[Fraction]) -> Iterator[_Timed]:
@@ -603,9 +616,3 @@ def _with_palettes(
                 yield graph.vpull()
         except (av.error.BlockingIOError, av.error.EOFError):
             continue
-
-
-def _flush_to_disk(path: Path) -> None:
-    """Wait until a file's bytes are on the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

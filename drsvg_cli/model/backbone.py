@@ -6,6 +6,7 @@ over both, concatenated; so the skip half is computed once a clip (`Decoder.prep
 every frame and every sample decoded from it.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -34,7 +35,13 @@ def level_channels(config: ModelConfig) -> list[int]:
 def _normalization(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(max(1, min(8, channels // 4)), channels)
+    return nn.GroupNorm(_groups(channels), channels)
+
+
+def _groups(channels: int) -> int:
+    """Return up to eight equal groups of at least four channels."""
+    most = max(1, min(8, channels // 4))
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 def _convolution(inputs: int, outputs: int, config: ModelConfig) -> nn.Sequential:
@@ -81,8 +88,7 @@ class Encoder(nn.Module):
     @staticmethod
     def _vgg_level(level: int, inputs: int, outputs: int, config: ModelConfig) -> nn.Module:
         sizes = [inputs] + [outputs] * _vgg_depth(level)
-        pairs = zip(sizes, sizes[1:], strict=False)
-        return nn.Sequential(*(_convolution(a, b, config) for a, b in pairs))
+        return nn.Sequential(*(_convolution(a, b, config) for a, b in pairwise(sizes)))
 
     def forward(self, frames: Tensor) -> Encoded:
         """Encode `(B, C, S, S)` in [0, 1]."""
@@ -160,7 +166,7 @@ class Decoder(nn.Module):
     def prepare(self, skips: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Compute the skip half of every level once, for the skip maps of one frame a clip."""
         pairs = zip(self.levels, reversed(skips), strict=True)
-        return tuple(level.skip(skip) for level, skip in pairs)  # type: ignore[operator]
+        return tuple(level.get_submodule("skip")(skip) for level, skip in pairs)
 
     def forward(self, outputs: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
         """Decode predictor outputs `(K, B, D)` to maps `(K B, M, S, S)`."""

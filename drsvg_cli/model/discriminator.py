@@ -1,5 +1,7 @@
 """The pose discriminator of Section 3.2: do two pose latents come from the same clip?"""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ class PoseDiscriminator(nn.Module):
         super().__init__()
         sizes = [2 * pose_dim] + [hidden] * HIDDEN_LAYERS
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden, 1))
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.model.backbone import Decoder, Encoded, Encoder
 from drsvg_cli.model.gaussian import Gaussian
-from drsvg_cli.model.latents import ContentLatent, LatentState, PoseLatent
+from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLatent
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
 from drsvg_cli.model.rendering import PixelsHead, WarpHead
@@ -61,7 +61,7 @@ class DRSVG(nn.Module):
                 )
             )
         latents.append(PoseLatent(size, config.pose_dim, hidden=hidden, prior=config.prior))
-        self.latents = nn.ModuleList(latents)
+        self.latents = Latents(latents)
         self.encoder = Encoder(config)
         self.predictor = Recurrent(
             size + sum(latent.dim for latent in latents),
@@ -86,7 +86,7 @@ class DRSVG(nn.Module):
 
         Without `noise` each latent is its posterior's mean.
         """
-        seen = [latent.observe(features) for latent in self.latents]  # type: ignore[operator]
+        seen = [latent.observe(features) for latent in self.latents]
         drawn = tuple(
             each.posterior.mean if noise is None else each.posterior.sample(noise) for each in seen
         )
@@ -117,7 +117,7 @@ class DRSVG(nn.Module):
         """
         drawn, states = [], []
         for latent, before in zip(self.latents, state.latents, strict=True):
-            prior, after = latent.imagine(newest, before)  # type: ignore[operator]
+            prior, after = latent.imagine(newest, before)
             drawn.append(prior.sample(noise, temperature=temperature)[None])
             states.append(after)
         outputs, predictor = self.advance(newest[None], drawn, state.predictor)
@@ -131,9 +131,7 @@ class DRSVG(nn.Module):
         outputs, after = self.predictor(inputs, state)
         return torch.tanh(outputs), after
 
-    def decode(
-        self, outputs: Tensor, prepared: tuple[Tensor, ...], reference: Tensor
-    ) -> Tensor:
+    def decode(self, outputs: Tensor, prepared: tuple[Tensor, ...], reference: Tensor) -> Tensor:
         """Turn predictor outputs `(K, B, D)` into frames `(K, B, C, S, S)` in [0, 1].
 
         Args:

@@ -6,6 +6,7 @@ has seen yet. Index t of a Gaussian speaks of frame t; before the first frame no
 so its prior is the standard normal.
 """
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -98,3 +99,13 @@ class ContentLatent(nn.Module):
             return state.held, state
         posterior, recurrent = self.posterior(newest[None], state.recurrent)
         return posterior.at(0), LatentState(recurrent, None)
+
+
+class Latents(nn.ModuleList):
+    """The latents of a model, the pose last."""
+
+    def __iter__(self) -> Iterator[ContentLatent | PoseLatent]:
+        """Yield them in order."""
+        for latent in super().__iter__():
+            assert isinstance(latent, ContentLatent | PoseLatent)
+            yield latent

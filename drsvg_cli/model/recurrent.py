@@ -33,9 +33,7 @@ class Recurrent(nn.Module):
         self.lstm = nn.LSTM(hidden, hidden, layers)
         self.output = nn.Linear(hidden, outputs)
 
-    def forward(
-        self, sequence: Tensor, state: LSTMState | None = None
-    ) -> tuple[Tensor, LSTMState]:
+    def forward(self, sequence: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         """Run over `(T, B, inputs)` from `state`; return `(T, B, outputs)` and the new state."""
         hidden, (h, c) = self.lstm(self.embed(sequence), state)
         return self.output(hidden), LSTMState(h, c)

@@ -4,6 +4,9 @@
 batches and `windows` cuts the fixed ones that a run is judged by.
 """
 
+import hashlib
+import itertools
+import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
-from drsvg_cli.errors import VideoError
+from drsvg_cli.errors import ResourceError, VideoError
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
 from drsvg_cli.video import grid_rate, probe, read_frames
 
@@ -71,11 +74,10 @@ def scan(
     paths: Sequence[Path], cache: Path, *, model: ModelConfig, data: DataConfig
 ) -> Iterator[CachedClip | Rejected]:
     """Decode clips into the folder `cache`, one result a path; a clip already there is kept."""
-    cache.mkdir(parents=True, exist_ok=True)
     wanted = Fraction(data.rate).limit_denominator(1001) * Fraction(FASTEST)
-    for number, path in enumerate(paths):
+    for path in paths:
         try:
-            clip = _decode(path, cache / f"{number:05d}.frames", wanted, model, data)
+            clip = _cached(path, cache, wanted, model, data)
         except VideoError as error:
             yield Rejected(path, str(error))
             continue
@@ -87,19 +89,39 @@ def scan(
             yield Rejected(path, f"{path}: {have:.1f} s is too short; {needed:.1f} s are needed")
 
 
-def _decode(
+def _cached(
     path: Path, cache: Path, wanted: Fraction, model: ModelConfig, data: DataConfig
 ) -> CachedClip:
+    """Find a clip in the cache, by what it is made from, or decode it."""
     rate = grid_rate(probe(path).rate, wanted)
-    count, shape = 0, (0, 0, 3)
-    with cache.open("wb") as file:
-        for frame in read_frames(path, rate=wanted):
-            small = _shrink(frame, model.size, data.fit)
-            file.write(small.tobytes())
-            count, shape = count + 1, small.shape
-            if count == LONGEST:
-                break
-    return CachedClip(path, cache, (count, *shape), rate, 0, count)
+    stamp = path.stat()
+    origin = (path.resolve(), stamp.st_size, stamp.st_mtime_ns, wanted, model.size, data.fit)
+    name = hashlib.sha256(repr(origin).encode()).hexdigest()[:16]
+    try:
+        file = next(cache.glob(f"{name}-*.frames"), None) or _decode(
+            path, cache / name, wanted, size=model.size, how=data.fit
+        )
+    except OSError as error:
+        raise ResourceError(f"cannot write to {cache}: {error.strerror or error}") from None
+    length, height, width = (int(number) for number in file.stem.split("-")[1].split("x"))
+    return CachedClip(path, file, (length, height, width, 3), rate, 0, length)
+
+
+def _decode(path: Path, stem: Path, wanted: Fraction, *, size: int, how: Fit) -> Path:
+    """Write a clip's frames to a file whose name, beginning with `stem`, tells their shape."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    part = stem.with_name(f"{stem.name}.{os.getpid()}.part")
+    length, shape = 0, ""
+    try:
+        with part.open("wb") as file:
+            frames = read_frames(path, rate=wanted)
+            for frame in itertools.islice(frames, LONGEST):
+                small = _shrink(frame, size, how)
+                file.write(small.tobytes())
+                length, shape = length + 1, f"{small.shape[0]}x{small.shape[1]}"
+        return part.replace(stem.with_name(f"{stem.name}-{length}x{shape}.frames"))
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _shrink(frame: Frames, size: int, how: Fit) -> Frames:
@@ -109,7 +131,9 @@ def _shrink(frame: Frames, size: int, how: Fit) -> Frames:
         return fit(frame, spare, how=how)
     height, width = frame.shape[:2]
     scale = spare / min(height, width)
-    return resize(frame, width=max(spare, round(width * scale)), height=max(spare, round(height * scale)))
+    return resize(
+        frame, width=max(spare, round(width * scale)), height=max(spare, round(height * scale))
+    )
 
 
 def split(
@@ -122,7 +146,7 @@ def split(
     if len(clips) > 1:
         order = list(clips)
         random.Random(seed).shuffle(order)
-        held = max(1, round(share * len(order)))
+        held = min(max(1, round(share * len(order))), len(order) - 1)
         return order[held:], order[:held]
     (clip,) = clips
     cut = clip.begin + round(len(clip) * (1 - share))
@@ -178,17 +202,15 @@ class ClipSequences:
             candidates.append(frames[start : start + (length - 1) * stride + 1 : stride])
         return max(candidates, key=_motion)
 
-    def _boxes(
-        self, shape: tuple[int, ...], chance: random.Random
-    ) -> list[tuple[int, int, int]]:
+    def _boxes(self, shape: tuple[int, ...], chance: random.Random) -> list[tuple[int, int, int]]:
         """Choose a square (top, left, side) a frame: one place, or a straight camera move."""
         length, height, width, _ = shape
-        ends = [self._box(height, width, chance)] * 2
+        first = last = self._box(height, width, chance)
         if chance.random() < self.data.camera:
             # The camera covers a part of the way, so that slow moves are as common as fast ones.
             far, part = self._box(height, width, chance), chance.random() ** 2
-            ends[1] = tuple(a + part * (b - a) for a, b in zip(ends[0], far, strict=True))
-        steps = np.linspace(*np.array(ends, float), length).round().astype(int)
+            last = tuple(a + part * (b - a) for a, b in zip(first, far, strict=True))
+        steps = np.linspace(np.array(first), np.array(last), length).round().astype(int)
         return [(int(top), int(left), int(side)) for top, left, side in steps]
 
     def _box(self, height: int, width: int, chance: random.Random) -> tuple[float, ...]:
@@ -201,7 +223,9 @@ class ClipSequences:
 
 def _motion(window: Frames) -> float:
     middle = len(window) // 2
-    return float(cv2.absdiff(np.ascontiguousarray(window[0]), np.ascontiguousarray(window[middle])).mean())
+    return float(
+        cv2.absdiff(np.ascontiguousarray(window[0]), np.ascontiguousarray(window[middle])).mean()
+    )
 
 
 def _tint(sequence: Frames, chance: random.Random, strength: float) -> Frames:

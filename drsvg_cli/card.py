@@ -1,0 +1,95 @@
+"""Model cards: the `README.md` of a model folder, complete without editing."""
+
+from dataclasses import dataclass
+
+from drsvg_cli import __version__
+from drsvg_cli.config import Recipe
+from drsvg_cli.evaluation import Curves, Scores
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where weights come from."""
+
+    data: str
+    """What they were trained on, in words."""
+    held: str
+    """What they were measured on, in words."""
+    steps: int
+    """Steps of training done."""
+    hours: float
+    """Time they took."""
+    samples: int
+    """Samples a clip in the measurement."""
+    start: str | None = None
+    """The model that training started from."""
+
+
+def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
+    """Write the card: what the model is, what it was trained on, what was measured, its limits."""
+    model, data, training = recipe.model, recipe.data, recipe.training
+    family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
+    began = f"Fine-tuned from `{origin.start}`" if origin.start else "Trained from random weights"
+    sequences = origin.steps * training.batch
+    return f"""---
+library_name: drsvg
+license: {recipe.license}
+pipeline_tag: video-to-video
+tags:
+- video-prediction
+- stochastic-video-generation
+- dr-svg
+---
+
+# {recipe.name}
+
+{recipe.summary or "A model of short clips."}. {family}, {model.backbone} backbone of width
+{model.width}, {model.size}×{model.size} pixels, {"colour" if model.channels == 3 else "gray"},
+{data.context} observed frames, trained to predict {data.horizon} at about {data.rate:g} a second.
+
+    drsvg predict clip.mp4 --model {recipe.name}
+
+## Training
+
+{began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences ({sequences:,}
+sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsvg {__version__}.
+`preset.toml` beside this file is the whole recipe.
+
+## Measured
+
+On {origin.held}; {origin.samples} samples a clip; mean over clips. "Best" is the best sample of a
+clip by its average over time; "copy" repeats the last observed frame. SSIM as SRVP defines it.
+
+{score_table(scores)}
+
+## Limits
+
+The model sees {model.size}×{model.size} pixels and invents nothing that the observed frames do
+not suggest. It is good at static cameras, repeated motion and a few moving things; cuts, fast
+cameras and crowded scenes end in blur. Copying the last frame is a strong baseline: compare with
+it (`--compare`) before trusting a prediction.
+"""
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
+
+
+def score_table(scores: Scores) -> str:
+    """Lay the scores out as a Markdown table, one row a predicted frame and one for all."""
+    lines = [
+        "| frame | PSNR mean | PSNR best | PSNR copy | SSIM mean | SSIM best | SSIM copy |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    frames = scores.psnr.mean.shape[1]
+    for label, chosen in [
+        *((str(t + 1), slice(t, t + 1)) for t in range(frames)),
+        ("all", slice(None)),
+    ]:
+        cells = [*_cells(scores.psnr, chosen, 2), *_cells(scores.ssim, chosen, 4)]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cells(curves: Curves, chosen: slice, digits: int) -> list[str]:
+    return [f"{float(values[:, chosen].mean()):.{digits}f}" for values in curves]

@@ -1,0 +1,55 @@
+"""The `drsvg` command: its commands, and the one place where errors become messages."""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from drsvg_cli import __version__
+from drsvg_cli.cli import finetune, predict, swap, train
+from drsvg_cli.cli.console import Reporter
+from drsvg_cli.errors import DrsvgError
+
+app = typer.Typer(
+    name="drsvg",
+    help="Draw what could happen next in a video clip.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    epilog="Exit codes: 0 done · 1 an input failed · 2 wrong use · 3 no such model or no download "
+    "· 4 out of memory or disk · 130 interrupted.",
+)
+app.command(epilog=predict.EPILOG)(predict.predict)
+app.command(epilog=swap.EPILOG)(swap.swap)
+app.command(epilog=finetune.EPILOG)(finetune.finetune)
+app.command(epilog=train.EPILOG)(train.train)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"drsvg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Draw what could happen next in a video clip."""
+
+
+def main() -> None:
+    """Run the command line; every mistake a user can mend ends in one line and its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app()
+    except DrsvgError as error:
+        Reporter(as_json=False, quiet=False).error(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

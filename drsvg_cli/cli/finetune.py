@@ -1,0 +1,75 @@
+"""`drsvg finetune`: teach a model the user's own clips."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drsvg_cli.cli import options
+
+EPILOG = """Examples:
+
+  $ drsvg finetune ./myvideos
+
+  $ drsvg finetune ./myvideos -o garden --steps 4000 --validation ./held-back
+
+  $ drsvg finetune ./myvideos -o garden --resume
+"""
+
+
+def finetune(
+    clips: Annotated[list[str], typer.Argument(help="Folders or video files to learn from.")],
+    model: options.Model = "general",
+    out: options.RunFolder = None,
+    steps: Annotated[int, typer.Option(help="Steps of training at most.")] = 2000,
+    batch: Annotated[int, typer.Option(help="Sequences a step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-4,
+    patience: Annotated[
+        int, typer.Option(help="Validations without improvement before it stops; 0 never stops.")
+    ] = 8,
+    validation: options.Held = None,
+    share: options.Share = 0.15,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
+    resume: options.Resume = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fine-tune a model on your own clips.
+
+    Writes a model folder to use with `drsvg predict --model FOLDER`. Ctrl-C saves and stops;
+    --resume goes on.
+    """
+    options.check_range("--steps", steps, 1, 10_000_000)
+    options.check_range("--batch", batch, 2, 4096)
+    options.check_range("--learning-rate", learning_rate, 1e-8, 1)
+    options.check_range("--patience", patience, 0)
+    options.check_range("--share", share, 0.01, 0.9)
+    from drsvg_cli.cli import fitting
+
+    changes = {
+        "steps": steps,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "warmup": min(50, steps // 10),
+        "kl_warmup": 0,
+        "seed": seed,
+        "validate_every": max(1, min(100, steps // 5)),
+        "checkpoint_every": max(1, min(100, steps // 5)),
+        "patience": patience,
+    }
+    fitting.run(
+        fitting.Request(
+            clips=clips,
+            held=validation,
+            out=out or Path(f"{Path(clips[0]).resolve().stem}-model"),
+            model=model,
+            changes=changes,
+            from_weights=True,
+            share=share,
+            resume=resume,
+            device=device,
+        ),
+        as_json=as_json,
+        quiet=quiet,
+    )

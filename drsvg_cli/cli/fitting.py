@@ -1,0 +1,243 @@
+"""The work behind `drsvg finetune` and `drsvg train`."""
+
+import json
+import signal
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from drsvg_cli.card import Provenance, model_card
+from drsvg_cli.checkpoint import CARD_FILE, load_model, read_recipe
+from drsvg_cli.cli.console import Reporter
+from drsvg_cli.cli.results import check_free, write_picture
+from drsvg_cli.config import Recipe
+from drsvg_cli.device import choose
+from drsvg_cli.errors import TrainingError
+from drsvg_cli.evaluation import Scores, evaluate
+from drsvg_cli.frames import to_frames
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.pictures import strip
+from drsvg_cli.rollout import predict
+from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
+from drsvg_cli.training import LOG_FILE, STATE_FILE, Step, fit
+from drsvg_cli.video import find_clips
+from drsvg_cli.weights import recipe_folder, resolve
+
+HELD_WINDOWS = 64
+CARD_SAMPLES = 10
+PICTURE_FILE = "validation.png"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as in the commands' options."""
+
+    clips: Sequence[str]
+    held: Sequence[Path] | None
+    out: Path
+    model: str
+    changes: Mapping[str, Any]
+    """Settings of the recipe's training table to replace."""
+    from_weights: bool
+    """Start from the model's weights, or from random ones."""
+    share: float
+    resume: bool
+    device: str
+
+
+def run(request: Request, *, as_json: bool, quiet: bool) -> None:
+    """Scan the clips, train on them, and leave a model folder.
+
+    Raises:
+        DrsvgError: there is nothing to learn from, or training cannot start or go on.
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    if not request.resume:
+        check_free(request.out, overwrite=False)
+    device = choose(request.device)
+    recipe, start = _recipe(request)
+    learned, held = _scan(request, recipe, reporter)
+    _check_enough(learned, recipe)
+    sequences = ClipSequences(learned, recipe.model, recipe.data)
+    fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_WINDOWS)
+    began = time.monotonic()
+    steps = fit(
+        recipe, sequences, fixed, request.out, device=device, start=start, resume=request.resume
+    )
+    _watch(steps, recipe, reporter)
+    model, _ = load_model(request.out)
+    scores = evaluate(
+        model.to(device), fixed, context=recipe.data.context, seeds=range(1, CARD_SAMPLES + 1)
+    )
+    history = _history(request.out)
+    origin = Provenance(
+        data=f"{len(learned)} clips ({sum(map(_seconds, learned)) / 60:.1f} minutes)",
+        held=f"{len(fixed)} sequences from {len(held)} clips that were kept apart",
+        steps=history[-1]["step"],
+        hours=(time.monotonic() - began) / 3600,
+        samples=CARD_SAMPLES,
+        start=request.model if request.from_weights else None,
+    )
+    (request.out / CARD_FILE).write_text(model_card(recipe, scores, origin), encoding="utf-8")
+    write_picture(request.out / PICTURE_FILE, _picture(model, fixed, recipe))
+    _conclude(request, history, scores, reporter)
+
+
+def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
+    """Return what to train, and the weights to start from if any."""
+    if request.resume:
+        return read_recipe(request.out), None
+    if request.from_weights:
+        model, recipe = load_model(resolve(request.model))
+        start = model.state_dict()
+    else:
+        recipe, start = read_recipe(recipe_folder(request.model)), None
+    training = replace(recipe.training, **request.changes)
+    return replace(recipe, name=request.out.name, training=training), start
+
+
+def _scan(
+    request: Request, recipe: Recipe, reporter: Reporter
+) -> tuple[list[CachedClip], list[CachedClip]]:
+    """Decode all clips once and say what is usable: to learn from, and to validate on."""
+    cache = request.out / STATE_FILE.parent / "clips"
+    learned = _usable(find_clips(request.clips), cache / "learned", recipe, reporter)
+    if request.held:
+        held = _usable(find_clips(request.held), cache / "held", recipe, reporter)
+    else:
+        learned, held = split(learned, recipe.data, share=request.share, seed=recipe.training.seed)
+    for name, clips in (("to learn from", learned), ("to validate on", held)):
+        count = sum(clip.windows(recipe.data) for clip in clips)
+        reporter.note(
+            f"{name}: {len(clips)} clips, {sum(map(_seconds, clips)):.0f} s, {count} sequences"
+        )
+    return learned, held
+
+
+def _usable(
+    paths: Sequence[Path], cache: Path, recipe: Recipe, reporter: Reporter
+) -> list[CachedClip]:
+    usable, rejected = [], []
+    with reporter.progress() as progress:
+        task = progress.add_task("Reading clips", total=len(paths), note="")
+        for result in scan(paths, cache, model=recipe.model, data=recipe.data):
+            if isinstance(result, Rejected):
+                rejected.append(result)
+                reporter.note(f"left out: {result.reason}")
+            else:
+                usable.append(result)
+            progress.advance(task)
+    if not usable:
+        raise TrainingError(
+            f"none of the {len(paths)} clips can be used ({rejected[0].reason}); "
+            f"sequences have {recipe.data.context + recipe.data.horizon} frames"
+        )
+    return usable
+
+
+def _seconds(clip: CachedClip) -> float:
+    return len(clip) / float(clip.rate)
+
+
+def _check_enough(clips: Sequence[CachedClip], recipe: Recipe) -> None:
+    count, batch = sum(clip.windows(recipe.data) for clip in clips), recipe.training.batch
+    if count < batch:
+        raise TrainingError(
+            f"the clips hold {count} sequences, fewer than a batch of {batch}; "
+            "give more or longer clips, or a smaller --batch"
+        )
+
+
+def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
+    """Run training to its end with a progress bar; on Ctrl-C finish the step, save and stop."""
+    with reporter.progress() as progress, _interruptions() as interrupted:
+        task = progress.add_task("Training", total=recipe.training.steps, note="")
+        note = ""
+        for step in steps:
+            if step.validation is not None:
+                note = f"{step.validation.predicted:.2f} dB (copy {step.validation.copied:.2f})"
+                mark = " · kept" if step.improved else ""
+                reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
+            loss = step.terms.get("reconstruction")
+            shown = "" if loss is None else f"error {loss:.5f} · {step.rate:.0f} frames/s · {note}"
+            progress.update(task, completed=step.number, note=shown)
+            if interrupted:
+                steps.close()
+                reporter.note(f"stopped at step {step.number}; --resume goes on from there")
+                raise KeyboardInterrupt
+
+
+def _terms(step: Step) -> str:
+    if not step.terms:
+        return ""
+    terms = step.terms
+    return (
+        f"error {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
+        f"{terms['pose_kl']:.2f} pose nats, {step.rate:.0f} frames/s, "
+    )
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that a step can finish."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """Read the validations of a run, from the one before the first step on."""
+    lines = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
+    """Show a few held-back sequences and a sample of each below it."""
+    context, count = recipe.data.context, min(4, len(held))
+    chosen = held[torch.linspace(0, len(held) - 1, count).long()]
+    device = next(model.parameters()).device
+    samples = predict(model, chosen[:, :context].to(device), recipe.data.horizon, seeds=[1]).frames
+    rows = []
+    for number, (truth, sample) in enumerate(
+        zip(chosen, samples[:, 0].cpu(), strict=True), start=1
+    ):
+        rows.append((f"clip {number}", to_frames(truth)))
+        rows.append(("predicted", to_frames(torch.cat([truth[:context], sample]))))
+    return strip(rows, tile=96, rate=Fraction(recipe.data.rate).limit_denominator(1001))
+
+
+def _conclude(
+    request: Request, history: list[dict[str, Any]], scores: Scores, reporter: Reporter
+) -> None:
+    before = history[0]["predicted"]
+    after = max(line["predicted"] for line in history)
+    copied = history[0]["copied"]
+    table = Table("validation PSNR (dB)", "before", "after", "copy of the last frame", box=None)
+    table.add_row("mean sample", f"{before:.2f}", f"{after:.2f}", f"{copied:.2f}")
+    reporter.table(table)
+    record = {
+        "folder": str(request.out),
+        "steps": history[-1]["step"],
+        "before": before,
+        "after": after,
+        "copy_last": copied,
+        "best_of_samples": float(scores.psnr.best.mean()),
+    }
+    reporter.result(record, f"drsvg predict CLIP --model {request.out}")

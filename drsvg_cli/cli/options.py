@@ -1,0 +1,112 @@
+"""Every option of the command line, written once, and how their values are read."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from drsvg_cli.errors import ConfigError
+
+LARGEST = 100_000
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A preset (`general`) or a model folder.")
+]
+Context = Annotated[
+    int | None,
+    typer.Option(help="Observed frames; the model's own number by default.", show_default=False),
+]
+Horizon = Annotated[int, typer.Option("--horizon", "-n", help="Frames to predict.")]
+Samples = Annotated[int, typer.Option("--samples", "-s", help="How many futures to draw.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Sample k depends on SEED + k alone; random by default.", show_default=False),
+]
+Temperature = Annotated[
+    float, typer.Option(help="How far samples stray: 0 not at all, 1 as learned.")
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        help="The last observed moment: seconds, mm:ss or a percentage; the end by default.",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        help="Frames a second, exactly; by default the division of the clip's own rate that is "
+        "nearest to the model's.",
+        show_default=False,
+    ),
+]
+FitMode = Annotated[
+    Literal["crop", "pad", "stretch"] | None,
+    typer.Option(
+        "--fit", help="How a clip becomes a square; as trained by default.", show_default=False
+    ),
+]
+Device = Annotated[str, typer.Option(envvar="DRSVG_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")]
+Format = Annotated[
+    Literal["mp4", "gif", "webp", "png"], typer.Option("--format", help="Of the clips written.")
+]
+Size = Annotated[int, typer.Option(help="Height and width of the frames written, in pixels.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Folder for the results; CLIP_drsvg by default.", show_default=False
+    ),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", help="Model folder to write; NAME-model by default.", show_default=False
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace earlier results.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
+Held = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--validation",
+        help="Clips or folders to validate on; a share of the clips by default.",
+        show_default=False,
+    ),
+]
+Share = Annotated[float, typer.Option(help="Share of the clips kept for validation.")]
+
+
+def check_range(option: str, value: float, least: float, most: float = LARGEST) -> None:
+    """Refuse a value outside `[least, most]`.
+
+    Raises:
+        ConfigError: with the option's name, the value and the range.
+    """
+    if not least <= value <= most:
+        raise ConfigError(f"{option} is {value}; choose {least} to {most}")
+
+
+def read_moment(text: str | None, duration: float | None) -> float | None:
+    """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `duration` is the clip's.
+
+    Raises:
+        ConfigError: the text is none of these, or a percentage of an unknown duration.
+    """
+    if text is None:
+        return None
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
+        if duration is None:
+            raise ConfigError(f"--at {text}: the clip does not say how long it is; give seconds")
+        if float(match[1]) > 100:
+            raise ConfigError(f"--at is {text}; choose 0% to 100%")
+        return duration * float(match[1]) / 100
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise ConfigError(f"--at is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)")
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds

@@ -1,0 +1,310 @@
+"""The work behind `drsvg predict`: clips in, folders of futures out."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import Progress, TaskID
+from rich.table import Table
+
+from drsvg_cli import __version__
+from drsvg_cli.checkpoint import load_model
+from drsvg_cli.cli import options
+from drsvg_cli.cli.console import Reporter
+from drsvg_cli.cli.results import choose_folders, filled, write_picture, write_record
+from drsvg_cli.config import Fit, Recipe
+from drsvg_cli.device import choose
+from drsvg_cli.errors import DrsvgError, VideoError, WeightsError
+from drsvg_cli.frames import Frames, fit_all, to_frames, to_tensor
+from drsvg_cli.metrics import best_of, psnr, ssim
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
+from drsvg_cli.rollout import Rollout, predict
+from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_clip
+from drsvg_cli.weights import resolve
+
+SHORTEST_CONTEXT = 2
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for, as in the command's options."""
+
+    model: str
+    context: int | None
+    horizon: int
+    samples: int
+    seed: int | None
+    temperature: float
+    at: str | None
+    rate: float | None
+    fit: Fit | None
+    device: str
+    compare: bool
+    format: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """A model ready to predict and all that the options left open."""
+
+    settings: Settings
+    model: DRSVG
+    recipe: Recipe
+    device: torch.device
+    seed: int
+
+    @property
+    def context(self) -> int:
+        """Frames to observe."""
+        return self.settings.context or self.recipe.data.context
+
+    @property
+    def seeds(self) -> list[int]:
+        """One a sample."""
+        return [self.seed + number for number in range(1, self.settings.samples + 1)]
+
+
+def run(
+    inputs: Sequence[str],
+    settings: Settings,
+    out: Path | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+) -> None:
+    """Predict every clip; go on past a bad one, and fail at the end if there was any.
+
+    Raises:
+        DrsvgError: nothing could be started, or the only clip is bad.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    clips = find_clips(inputs)
+    folders = choose_folders(clips, out, overwrite=overwrite)
+    session = open_session(settings)
+    if dry_run:
+        records = [
+            _plan(session, clip, folder) for clip, folder in zip(clips, folders, strict=True)
+        ]
+        lines = [f"{record['clip']} → {record['folder']}" for record in records]
+        lines.append(
+            f"model {settings.model}, {session.context} + {settings.horizon} frames, "
+            f"{settings.samples} samples on {session.device}"
+        )
+        reporter.result({"plan": records}, *lines)
+        return
+    failures: dict[Path, DrsvgError] = {}
+    records = []
+    with reporter.progress() as progress:
+        for clip, folder in zip(clips, folders, strict=True):
+            task = progress.add_task(f"Reading {clip.name}", total=None, note="")
+            try:
+                record = _predict_one(session, clip, folder, progress, task)
+            except VideoError as error:
+                if len(clips) == 1:
+                    raise
+                failures[clip] = error
+                reporter.error(str(error))
+            else:
+                records.append(record)
+                if not as_json:
+                    reporter.result(record, *_summary(record))
+            progress.remove_task(task)
+    if as_json:
+        reporter.result(
+            {"results": records, "failures": {str(k): str(v) for k, v in failures.items()}}
+        )
+    if failures:
+        raise VideoError(f"{len(failures)} of {len(clips)} clips could not be predicted")
+
+
+def open_session(settings: Settings) -> Session:
+    """Load the model and settle what the options left open."""
+    model, recipe = load_model(resolve(settings.model))
+    device = choose(settings.device)
+    seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
+    return Session(settings, model.to(device), recipe, device, seed)
+
+
+def _plan(session: Session, clip: Path, folder: Path) -> dict[str, Any]:
+    info = probe(clip)
+    shown = {"width": info.width, "height": info.height, "rate": float(info.rate)}
+    return {"clip": str(clip), "folder": str(folder), **shown}
+
+
+def read(session: Session, path: Path, count: int, *, after: int = 0) -> Clip:
+    """Read frames of a clip at the moment and the rate that the settings ask for."""
+    settings = session.settings
+    duration = probe(path).duration if settings.at else None
+    wanted = settings.rate or session.recipe.data.rate
+    clip = read_clip(
+        path,
+        count,
+        after=after,
+        at=options.read_moment(settings.at, duration),
+        rate=Fraction(wanted).limit_denominator(1001),
+        exact_rate=settings.rate is not None,
+    )
+    if len(clip.frames) - after < SHORTEST_CONTEXT:
+        raise VideoError(
+            f"{path} has {len(clip.frames) - after} frame(s) to observe; a prediction needs at "
+            f"least {SHORTEST_CONTEXT}"
+        )
+    return clip
+
+
+def fitted(session: Session, frames: Frames, size: int) -> Frames:
+    """Bring frames of a clip to a square of `size` pixels, as the model was trained."""
+    return fit_all(frames, size, how=session.settings.fit or session.recipe.data.fit)
+
+
+def tensor(session: Session, frames: Frames) -> torch.Tensor:
+    """Turn square frames into what the model takes."""
+    return to_tensor(frames, channels=session.recipe.model.channels).to(session.device)
+
+
+def check_finite(rollout: Rollout, path: Path) -> None:
+    """Refuse to write a picture of nothing."""
+    if not bool(torch.isfinite(rollout.frames).all()):
+        raise WeightsError(f"{path}: the model predicts no numbers; its weights are broken")
+
+
+def _predict_one(
+    session: Session, path: Path, folder: Path, progress: Progress, task: TaskID
+) -> dict[str, Any]:
+    settings = session.settings
+    held = settings.horizon if settings.compare else 0
+    clip = read(session, path, session.context, after=held)
+    large = fitted(session, clip.frames, settings.size)
+    small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
+    observed = len(clip.frames) - held
+    progress.update(
+        task, description=f"Predicting {path.name}", total=settings.horizon * settings.samples
+    )
+    rollout = predict(
+        session.model,
+        small[None, :observed],
+        settings.horizon,
+        seeds=session.seeds,
+        temperature=settings.temperature,
+        view=tensor(session, large[observed - 1 : observed]),
+        tick=lambda frames: progress.advance(task, frames),
+    )
+    check_finite(rollout, path)
+    assert rollout.views is not None
+    shown = to_shown(session, large)
+    futures = Futures(
+        shown[:observed],
+        views_to_frames(rollout)[0],
+        rate=clip.rate,
+        truth=shown[observed:] if held else None,
+    )
+    progress.update(task, description=f"Writing {folder.name}")
+    scores = compare(rollout.frames[0], small[observed - 1], small[observed:]) if held else None
+    record = _record(session, path, folder, clip, observed, scores)
+    with filled(folder) as part:
+        write_futures(part, futures, settings.format)
+        return write_record(part, "prediction.json", record)
+
+
+def views_to_frames(rollout: Rollout) -> Frames:
+    """Return the views as uint8 `(N, S, T, H, W, 3)`."""
+    assert rollout.views is not None
+    return to_frames(rollout.views.float() / 255)
+
+
+def to_shown(session: Session, frames: Frames) -> Frames:
+    """Show frames in the colours the model sees: gray for a gray model."""
+    return to_frames(to_tensor(frames, channels=session.recipe.model.channels))
+
+
+def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
+    """Write every sample, the grid, the contact sheet and the map of disagreement."""
+    for number, sample in enumerate(futures.samples, start=1):
+        write_clip(folder / f"sample_{number}.{suffix}", Clip(sample, futures.rate))
+    tile = futures.context.shape[1]
+    write_clip(folder / f"grid.{suffix}", Clip(grid(futures, tile=tile), futures.rate))
+    write_picture(folder / "sheet.png", contact_sheet(futures, tile=min(tile, 128)))
+    if len(futures.samples) > 1:
+        write_picture(folder / "disagreement.png", disagreement_map(futures, tile=tile))
+
+
+def compare(samples: torch.Tensor, last: torch.Tensor, truth: torch.Tensor) -> dict[str, Any]:
+    """Score samples `(S, T, C, H, W)` and the copied last frame against the truth."""
+    scores: dict[str, Any] = {}
+    for name, metric in (("psnr", psnr), ("ssim", ssim)):
+        each = metric(samples, truth[None])
+        best = int(best_of(each))
+        scores[name] = {
+            "mean": float(each.mean()),
+            "best": float(each[best].mean()),
+            "best_sample": best + 1,
+            "samples": each.mean(-1).tolist(),
+            "copy_last": float(metric(last[None], truth).mean()),
+        }
+    return scores
+
+
+def _record(
+    session: Session,
+    path: Path,
+    folder: Path,
+    clip: Clip,
+    observed: int,
+    scores: dict[str, Any] | None,
+) -> dict[str, Any]:
+    horizon, start = session.settings.horizon, clip.times[observed - 1]
+    futures = [start + float(step / clip.rate) for step in range(1, horizon + 1)]
+    record = provenance(session) | {
+        "clip": str(path),
+        "folder": str(folder),
+        "rate": float(clip.rate),
+        "observed_times": np.round(clip.times[:observed], 6).tolist(),
+        "predicted_times": np.round(futures, 6).tolist(),
+    }
+    return record if scores is None else record | {"scores": scores}
+
+
+def provenance(session: Session) -> dict[str, Any]:
+    """Say what made a result, so that it can be made again."""
+    return {
+        "drsvg": __version__,
+        "torch": version("torch"),
+        "device": str(session.device),
+        "seed": session.seed,
+        "sample_seeds": session.seeds,
+        "settings": asdict(session.settings),
+    }
+
+
+def _summary(record: dict[str, Any]) -> list[Any]:
+    settings = record["settings"]
+    seconds = settings["horizon"] / record["rate"]
+    line = (
+        f"[bold]{record['folder']}[/]: {settings['samples']} futures of {settings['horizon']} "
+        f"frames ({seconds:.2f} s) · model {settings['model']} · seed {record['seed']}"
+    )
+    return [line] if "scores" not in record else [line, _score_table(record["scores"])]
+
+
+def _score_table(scores: dict[str, Any]) -> Table:
+    table = Table("against what happened", "PSNR (dB)", "SSIM", box=None)
+    for label, key in (
+        ("mean of the samples", "mean"),
+        ("best sample", "best"),
+        ("copy of the last frame", "copy_last"),
+    ):
+        table.add_row(label, f"{scores['psnr'][key]:.2f}", f"{scores['ssim'][key]:.4f}")
+    pairs = zip(scores["psnr"]["samples"], scores["ssim"]["samples"], strict=True)
+    for number, (decibels, similarity) in enumerate(pairs, start=1):
+        table.add_row(f"sample {number}", f"{decibels:.2f}", f"{similarity:.4f}")
+    return table

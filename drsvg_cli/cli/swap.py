@@ -1,0 +1,70 @@
+"""`drsvg swap`: what is in one clip, moving as another one does."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drsvg_cli.cli import options
+
+EPILOG = """Examples:
+
+  $ drsvg swap a.mp4 b.mp4
+
+  $ drsvg swap a.mp4 b.mp4 --both -n 20 -o swapped
+
+  $ drsvg swap a.mp4 b.mp4 --samples 3 --format gif
+"""
+
+
+def swap(
+    content: Annotated[Path, typer.Argument(metavar="A", help="Clip that gives the content.")],
+    pose: Annotated[Path, typer.Argument(metavar="B", help="Clip that gives the pose.")],
+    model: options.Model = "general",
+    horizon: options.Horizon = 10,
+    samples: options.Samples = 1,
+    both: Annotated[bool, typer.Option("--both", help="Also give B the pose of A.")] = False,
+    seed: options.Seed = None,
+    temperature: options.Temperature = 1.0,
+    at: options.At = None,
+    rate: options.Rate = None,
+    fit: options.FitMode = None,
+    device: options.Device = "auto",
+    format: options.Format = "mp4",
+    size: options.Size = 256,
+    out: options.Out = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Show the content of A with the pose of B.
+
+    Both clips should show the same kind of scene. Writes the swapped clip, A, B, the
+    reconstruction of A and the swap side by side (grid, sheet), and swap.json.
+    """
+    options.check_range("--horizon", horizon, 1)
+    options.check_range("--samples", samples, 1)
+    options.check_range("--temperature", temperature, 0, 100)
+    options.check_range("--size", size, 16, 4096)
+    if rate is not None:
+        options.check_range("--rate", rate, 0.01, 1000)
+    from drsvg_cli.cli import prediction, swapping
+
+    settings = prediction.Settings(
+        model=model,
+        context=None,
+        horizon=horizon,
+        samples=samples,
+        seed=seed,
+        temperature=temperature,
+        at=at,
+        rate=rate,
+        fit=fit,
+        device=device,
+        compare=False,
+        format=format,
+        size=size,
+    )
+    swapping.run(
+        content, pose, settings, out, both=both, overwrite=overwrite, as_json=as_json, quiet=quiet
+    )

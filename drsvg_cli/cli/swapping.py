@@ -1,0 +1,103 @@
+"""The work behind `drsvg swap`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from drsvg_cli.cli.console import Reporter
+from drsvg_cli.cli.prediction import (
+    Session,
+    Settings,
+    check_finite,
+    fitted,
+    open_session,
+    provenance,
+    read,
+    tensor,
+    to_shown,
+    views_to_frames,
+)
+from drsvg_cli.cli.results import check_free, filled, write_picture, write_record
+from drsvg_cli.errors import VideoError
+from drsvg_cli.frames import Frames
+from drsvg_cli.pictures import comparison, strip
+from drsvg_cli.rollout import swap
+from drsvg_cli.video import Clip, write_clip
+
+
+def run(
+    content: Path,
+    pose: Path,
+    settings: Settings,
+    out: Path | None,
+    *,
+    both: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Swap two clips.
+
+    Raises:
+        DrsvgError: a clip or the model is bad, or the folder of results is in the way.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    folder = out or Path(f"{content.stem}_{pose.stem}_drsvg")
+    check_free(folder, overwrite=overwrite)
+    session = open_session(settings)
+    clips = [read(session, path, settings.horizon + 1) for path in (content, pose)]
+    if len(clips[0].frames) != len(clips[1].frames):
+        shorter = min(
+            zip((content, pose), clips, strict=True), key=lambda pair: len(pair[1].frames)
+        )
+        raise VideoError(
+            f"{shorter[0]} has {len(shorter[1].frames)} frames there, fewer than the other clip; "
+            f"choose a smaller --horizon than {settings.horizon}"
+        )
+    named = dict(zip("AB", clips, strict=True))
+    ways = [("A", "B"), ("B", "A")] if both else [("A", "B")]
+    with filled(folder) as part:
+        rows = [(name, shown(session, clip)) for name, clip in named.items()]
+        for giver, mover in ways:
+            reconstruction = _swapped(session, named[giver], named[giver], 1, content)[0]
+            rows.append((f"{giver} reconstructed", reconstruction))
+            samples = _swapped(session, named[giver], named[mover], settings.samples, content)
+            for number, sample in enumerate(samples, start=1):
+                name = f"swap_{giver}_as_{mover}_{number}.{settings.format}"
+                write_clip(part / name, Clip(sample, clips[0].rate))
+            rows.append((f"{giver} moving as {mover}", samples[0]))
+        rate, tile = clips[0].rate, settings.size
+        write_clip(
+            part / f"grid.{settings.format}", Clip(comparison(rows, tile=tile, rate=rate), rate)
+        )
+        write_picture(part / "sheet.png", strip(rows, tile=min(tile, 128), rate=rate))
+        clips_used = {"content": str(content), "pose": str(pose), "folder": str(folder)}
+        record = write_record(part, "swap.json", provenance(session) | clips_used)
+    reporter.result(
+        record,
+        f"[bold]{folder}[/]: {content.name} moving as {pose.name}, {settings.samples} sample(s) of "
+        f"{settings.horizon} frames · model {settings.model} · seed {session.seed}",
+    )
+
+
+def shown(session: Session, clip: Clip) -> Frames:
+    """Return the frames of a clip at the size of the results."""
+    return to_shown(session, fitted(session, clip.frames, session.settings.size))
+
+
+def _swapped(session: Session, content: Clip, pose: Clip, samples: int, path: Path) -> Frames:
+    """Return `(S, T, H, W, 3)`, beginning with the first frame of `content`."""
+    size = session.recipe.model.size
+    large = shown(session, content)
+    rollout = swap(
+        session.model,
+        tensor(session, fitted(session, content.frames, size))[None],
+        tensor(session, fitted(session, pose.frames, size))[None],
+        seeds=session.seeds[:samples],
+        temperature=session.settings.temperature,
+        view=tensor(session, large[:1]),
+    )
+    check_finite(rollout, path)
+    views = views_to_frames(rollout)[0]
+    first = np.broadcast_to(large[0], (len(views), 1, *large[0].shape))
+    return np.concatenate([first, views], axis=1)

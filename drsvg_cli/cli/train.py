@@ -1,0 +1,61 @@
+"""`drsvg train`: learn a preset's model from random weights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drsvg_cli.cli import options
+
+EPILOG = """Examples:
+
+  $ drsvg train general --data ./clips --data ./more-clips -o my-general
+
+  $ drsvg train general --data ./clips --validation ./held-back -o my-general
+
+  $ drsvg train general --data ./clips -o my-general --resume
+"""
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A preset or a folder with a preset.toml.")],
+    data: Annotated[
+        list[str], typer.Option("--data", help="Folders or video files to learn from.")
+    ],
+    out: options.RunFolder = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of training; the recipe's by default.", show_default=False),
+    ] = None,
+    validation: options.Held = None,
+    share: options.Share = 0.15,
+    resume: options.Resume = False,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model from scratch by a preset's recipe.
+
+    Writes a model folder to use with `drsvg predict --model FOLDER`. Ctrl-C saves and stops;
+    --resume goes on.
+    """
+    if steps is not None:
+        options.check_range("--steps", steps, 1, 100_000_000)
+    options.check_range("--share", share, 0.01, 0.9)
+    from drsvg_cli.cli import fitting
+
+    fitting.run(
+        fitting.Request(
+            clips=data,
+            held=validation,
+            out=out or Path(f"{Path(recipe).name}-model"),
+            model=recipe,
+            changes={} if steps is None else {"steps": steps},
+            from_weights=False,
+            share=share,
+            resume=resume,
+            device=device,
+        ),
+        as_json=as_json,
+        quiet=quiet,
+    )

@@ -1,0 +1,145 @@
+"""PSNR and SSIM against hand-made cases and scikit-image; the choice among samples."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+from drsvg_cli import metrics
+
+SKIMAGE: dict[str, dict[str, Any]] = {
+    "srvp": {
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+        "data_range": 1.0,
+    },
+    "svg": {"win_size": 7, "use_sample_covariance": True, "data_range": 2.0},
+}
+MARGIN = {"srvp": 5, "svg": 3}
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pair(kind: str) -> tuple[Tensor, Tensor]:
+    """Return two frames `(3, 40, 52)` that differ in one way."""
+    y, x = torch.meshgrid(torch.arange(40), torch.arange(52), indexing="ij")
+    truth = torch.stack([((x * k + y) / 9).sin() * 0.5 + 0.5 for k in (1, 2, 3)])
+    changed = {
+        "shifted": truth.roll(2, dims=-1),
+        "noisy": (truth + 0.1 * (noise(3, 40, 52) - 0.5)).clamp(0, 1),
+        "dimmed": truth * 0.6,
+        "black": torch.zeros_like(truth),
+    }
+    return changed[kind], truth
+
+
+def reference(predicted: Tensor, truth: Tensor, definition: str) -> float:
+    """Average scikit-image's map over the valid interior and the channels."""
+    arrays: list[NDArray[np.float64]] = [f.double().numpy() for f in (predicted, truth)]
+    _, scores = structural_similarity(*arrays, channel_axis=0, full=True, **SKIMAGE[definition])
+    margin = MARGIN[definition]
+    return float(scores[:, margin:-margin, margin:-margin].mean())
+
+
+@pytest.mark.parametrize("definition", ["srvp", "svg"])
+@pytest.mark.parametrize("kind", ["shifted", "noisy", "dimmed", "black"])
+def test_ssim_is_scikit_images(kind: str, definition: Any) -> None:
+    predicted, truth = pair(kind)
+    ours = metrics.ssim(predicted, truth, definition=definition)
+    assert ours.item() == pytest.approx(reference(predicted, truth, definition), abs=1e-4)
+
+
+def test_the_two_definitions_of_ssim_differ() -> None:
+    predicted, truth = pair("noisy")
+    srvp, svg = (metrics.ssim(predicted, truth, definition=d) for d in ("srvp", "svg"))
+    assert abs(srvp - svg) > 0.01
+
+
+@pytest.mark.parametrize("definition", ["srvp", "svg"])
+def test_identical_frames_have_ssim_one(definition: Any) -> None:
+    frames = noise(4, 1, 16, 16)
+    assert torch.allclose(metrics.ssim(frames, frames, definition=definition), torch.ones(4))
+
+
+def test_ssim_needs_a_whole_window() -> None:
+    with pytest.raises(ValueError, match="11 pixels"):
+        metrics.ssim(noise(1, 10, 30), noise(1, 10, 30))
+    assert metrics.ssim(noise(1, 11, 11), noise(1, 11, 11)).shape == ()
+
+
+def test_an_unknown_definition_is_refused() -> None:
+    wrong: Any = "ours"
+    with pytest.raises(ValueError, match="'ours'"):
+        metrics.ssim(noise(1, 16, 16), noise(1, 16, 16), definition=wrong)
+
+
+def test_psnr_of_a_known_error() -> None:
+    truth = torch.full((3, 8, 8), 0.5)
+    assert metrics.psnr(truth + 0.1, truth).item() == pytest.approx(20, abs=1e-3)
+    assert metrics.psnr(torch.zeros(1, 2, 2), torch.ones(1, 2, 2)).item() == pytest.approx(0)
+
+
+def test_psnr_of_identical_frames_is_capped() -> None:
+    frames = noise(2, 3, 8, 8)
+    assert metrics.psnr(frames, frames).tolist() == pytest.approx([100, 100])
+
+
+@pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim])
+def test_samples_are_each_measured_against_the_shared_truth(measure: Any) -> None:
+    predicted, truth = noise(2, 3, 4, 1, 16, 16), noise(2, 1, 4, 1, 16, 16, seed=1)
+    scores = measure(predicted, truth)
+    assert scores.shape == (2, 3, 4)
+    assert torch.allclose(scores[1, 2, 3], measure(predicted[1, 2, 3], truth[1, 0, 3]))
+
+
+def test_ssim_does_not_depend_on_the_size_of_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted, truth = noise(3, 5, 1, 16, 16), noise(5, 1, 16, 16, seed=1)
+    whole = metrics.ssim(predicted, truth)
+    monkeypatch.setattr(metrics, "_CHUNK_ELEMENTS", 4 * 16 * 16)
+    assert torch.equal(metrics.ssim(predicted, truth), whole)
+
+
+def test_half_precision_frames_are_measured_in_single() -> None:
+    predicted, truth = pair("shifted")
+    half = metrics.ssim(predicted.bfloat16(), truth.bfloat16())
+    assert half.dtype == torch.float32
+    assert half.item() == pytest.approx(metrics.ssim(predicted, truth).item(), abs=1e-2)
+
+
+@pytest.mark.parametrize("measure", [metrics.psnr, metrics.ssim])
+def test_frames_that_cannot_be_compared_are_refused(measure: Any) -> None:
+    with pytest.raises(TypeError, match="uint8"):
+        measure(noise(1, 16, 16), torch.zeros(1, 16, 16, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="one size"):
+        measure(noise(1, 16, 16), noise(3, 16, 16))
+    with pytest.raises(ValueError, match=r"\(16, 16\)"):
+        measure(noise(16, 16), noise(16, 16))
+
+
+def test_interval_is_the_normal_one_of_the_mean() -> None:
+    values = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]])
+    spread = math.sqrt(5 / 3)
+    assert metrics.interval(values, 1).tolist() == pytest.approx([1.96 * spread / 2, 0])
+
+
+def test_one_clip_has_no_interval() -> None:
+    half_width = metrics.interval(torch.ones(1, 3), 0)
+    assert half_width.shape == (3,)
+    assert half_width.isnan().all()
+
+
+def test_the_best_sample_has_the_best_average_not_the_best_frame() -> None:
+    scores = torch.tensor([[9.0, 0.0, 0.0], [4.0, 4.0, 4.0], [3.0, 3.0, 3.0]])
+    assert metrics.best_of(scores).item() == 1
+    assert metrics.best_of(torch.stack((scores, scores.flip(0)))).tolist() == [1, 1]
+    assert metrics.best_of(torch.ones(4, 2)).item() == 0
+    with pytest.raises(ValueError, match="S, T"):
+        metrics.best_of(torch.ones(3))
