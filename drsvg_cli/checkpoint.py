@@ -17,14 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from drsvg_cli.config import Recipe, format_recipe, parse_recipe
+from drsvg_cli.config import Recipe, format_recipe
 from drsvg_cli.errors import ResourceError, WeightsError
+from drsvg_cli.folder import FORMAT, RECIPE_FILE, WEIGHTS_FILE, read_recipe, weights_path
 from drsvg_cli.model.drsvg import DRSVG
-
-RECIPE_FILE = "preset.toml"
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "README.md"
-_FORMAT = "drsvg/1"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -53,7 +49,7 @@ def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None
     """Write recipe and weights of a model into `folder`, which is made if need be."""
     text = format_recipe(recipe)
     tensors = {name: _stored(tensor) for name, tensor in weights.items()}
-    header = {"format": _FORMAT, "recipe": text}
+    header = {"format": FORMAT, "recipe": text}
     # Not save_file: its errors do not tell a full disk from a programmer's mistake.
     data = safetensors.torch.save(tensors, metadata=header)
     write_atomically(folder / WEIGHTS_FILE, lambda part: part.write_bytes(data))
@@ -65,25 +61,8 @@ def _stored(tensor: Tensor) -> Tensor:
     return tensor.half() if tensor.is_floating_point() else tensor
 
 
-def read_recipe(folder: Path) -> Recipe:
-    """Read the recipe of a model folder.
-
-    Raises:
-        WeightsError: the folder has none.
-        ConfigError: it is not a valid recipe.
-    """
-    path = folder / RECIPE_FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise WeightsError(f"{folder} is not a model folder: it has no {RECIPE_FILE}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"cannot read {path}: {error}") from None
-    return parse_recipe(text, origin=str(path))
-
-
-def load_model(folder: Path) -> tuple[DRSVG, Recipe]:
-    """Load a model folder, in evaluation mode.
+def load_model(source: Path) -> tuple[DRSVG, Recipe]:
+    """Load a model folder, or a weights file with its recipe in the header, in evaluation mode.
 
     Every tensor's name and shape is compared with the recipe before anything is allocated.
 
@@ -91,8 +70,8 @@ def load_model(folder: Path) -> tuple[DRSVG, Recipe]:
         WeightsError: a file is missing or damaged, or weights and recipe do not fit.
         ConfigError: the recipe is not valid.
     """
-    recipe = read_recipe(folder)
-    path = folder / WEIGHTS_FILE
+    recipe = read_recipe(source)
+    path = weights_path(source)
     with torch.device("meta"):
         model = DRSVG(recipe.model)
     try:
@@ -102,7 +81,7 @@ def load_model(folder: Path) -> tuple[DRSVG, Recipe]:
             _compare(shapes, model, path)
             tensors = {name: _loaded(file.get_tensor(name)) for name in shapes}
     except FileNotFoundError:
-        raise WeightsError(f"{folder} has no {WEIGHTS_FILE}") from None
+        raise WeightsError(f"{source} has no {WEIGHTS_FILE}") from None
     except (safetensors.SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is damaged or is not a weights file: {error}") from None
     for name, wanted in model.state_dict().items():

@@ -6,6 +6,7 @@ A recipe is strict: an unknown key, a missing table or a value of the wrong type
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -14,6 +15,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from drsvg_cli.errors import ConfigError
 
 Fit = Literal["crop", "pad", "stretch"]
+REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+"""The name of a Hub repo, `org/name`."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class TrainingConfig:
     beta: float = 1e-4
     """Weight of the KL terms of Eq. 4, against the mean squared error of a pixel."""
     kl_warmup: int = 0
-    """Steps over which `beta` rises from zero, so that the latents are in use before they cost."""
+    """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
     adversarial: float = 1e-3
     """Weight of Eq. 6 against the mean squared error of a pixel."""
     decoded: int = 0
@@ -172,6 +175,33 @@ def _check_bounds(config: Any, table: str, bounds: Sequence[tuple[str, float, fl
 
 
 @dataclass(frozen=True)
+class HubConfig:
+    """Where weights are that do not lie beside their recipe: a commit of a Hub repo, or nowhere."""
+
+    repo: str = ""
+    """As `org/name`."""
+    revision: str = ""
+    """A whole commit hash: a branch or a tag may move."""
+    sha256: str = ""
+    """Of the weights file, in hexadecimal."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are not pinned."""
+        if not (self.repo or self.revision or self.sha256):
+            return
+        for name, pattern in (
+            ("repo", REPO_PATTERN),
+            ("revision", r"[0-9a-f]{40}"),
+            ("sha256", r"[0-9a-f]{64}"),
+        ):
+            if not re.fullmatch(pattern, getattr(self, name), re.ASCII):
+                raise ConfigError(
+                    f"hub.{name} is {getattr(self, name)!r}; give a repo as org/name, a commit's "
+                    "40 and a SHA-256's 64 hexadecimal digits"
+                )
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole model: what it is, what it learns from and how."""
 
@@ -181,6 +211,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    hub: HubConfig = field(default_factory=HubConfig)
 
 
 def parse_recipe(text: str, *, origin: str) -> Recipe:
@@ -203,7 +234,7 @@ def format_recipe(recipe: Recipe) -> str:
     table = asdict(recipe)
     lines = [_format_entry(key, value) for key, value in table.items() if not _is_table(value)]
     for name, part in table.items():
-        if _is_table(part):
+        if _is_table(part) and any(part.values()):
             lines += ["", f"[{name}]", *(_format_entry(key, value) for key, value in part.items())]
     return "\n".join(lines) + "\n"
 

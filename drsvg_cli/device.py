@@ -1,8 +1,11 @@
-"""Which device computes."""
+"""Which device computes, and what happens when its memory is used up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from drsvg_cli.errors import ConfigError
+from drsvg_cli.errors import ConfigError, ResourceError
 
 
 def choose(name: str) -> torch.device:
@@ -25,3 +28,20 @@ def choose(name: str) -> torch.device:
     if (device.index or 0) >= torch.accelerator.device_count():
         raise ConfigError(f"there is no {name!r}: {torch.accelerator.device_count()} found")
     return device
+
+
+@contextmanager
+def explained_memory(advice: str) -> Iterator[None]:
+    """Report memory that is used up, the device's or the machine's, with an advice.
+
+    Raises:
+        ResourceError: it is.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # On the CPU torch has no class for it.
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and "can't allocate memory" not in str(error):
+            raise
+        raise ResourceError(f"memory is used up; {advice}") from None

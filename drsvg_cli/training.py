@@ -20,9 +20,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from drsvg_cli.checkpoint import WEIGHTS_FILE, load_state, save_model, save_state
+from drsvg_cli.checkpoint import load_state, save_model, save_state
 from drsvg_cli.config import Recipe, TrainingConfig
 from drsvg_cli.errors import TrainingError
+from drsvg_cli.folder import WEIGHTS_FILE
 from drsvg_cli.metrics import psnr
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
@@ -33,6 +34,9 @@ from drsvg_cli.rollout import predict
 STATE_FILE = Path("training", "state.pt")
 LOG_FILE = Path("training", "log.jsonl")
 VALIDATION_SAMPLES = 4
+EPSILON = 1e-14
+"""Adam's: the loss is a mean over pixels, and the gradients that reach the recurrent parts are near
+1e-10 at first. With the usual 1e-8 these parts do not learn and the latents collapse."""
 CEILING = 50.0
 """Validation PSNRs are cut at this many dB: beyond it nobody sees a difference, and a clip that
 stands still must not outweigh all others."""
@@ -108,7 +112,7 @@ class _Learner:
 
 
 def _adam(module: nn.Module, training: TrainingConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), lr=training.learning_rate, fused=True)
+    return torch.optim.Adam(module.parameters(), lr=training.learning_rate, eps=EPSILON, fused=True)
 
 
 def fit(
@@ -222,6 +226,13 @@ def learning_rate(training: TrainingConfig, step: int) -> float:
     return training.learning_rate * rise * max(fall, 0.01)
 
 
+def kl_share(training: TrainingConfig, step: int) -> float:
+    """Return the share of `beta` in force: none over the warm-up, then as long a linear rise."""
+    if not training.kl_warmup:
+        return 1.0
+    return min(1.0, max(0.0, step / training.kl_warmup - 1))
+
+
 def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]:
     """Take one step with the model, one with the discriminator, and average the weights."""
     training, data = recipe.training, recipe.data
@@ -245,7 +256,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             noise=BatchNoise(training.seed * 1_000_003 + learner.step),
             discriminator=learner.discriminator,
         )
-    beta = training.beta * min(1.0, (learner.step + 1) / max(1, training.kl_warmup))
+    beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(beta=beta, adversarial=training.adversarial)
     report = {name: float(term.detach()) for name, term in terms._asdict().items()}
     _check_finite(float(loss.detach()), learner.step, report)

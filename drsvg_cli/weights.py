@@ -1,13 +1,34 @@
-"""From what a user calls a model to the folder that holds it."""
+"""From what a user calls a model to the folder or file that holds it.
+
+A name of a preset, a model folder, a weights file with its recipe in the header, or `org/name` and
+`org/name@revision` on the Hugging Face Hub. Imports torch only to load: naming a model is quick.
+"""
 
 import difflib
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from drsvg_cli.checkpoint import RECIPE_FILE, WEIGHTS_FILE
+from drsvg_cli.config import Recipe
 from drsvg_cli.errors import WeightsError
+from drsvg_cli.folder import (
+    CARD_FILE,
+    PICKLES,
+    RECIPE_FILE,
+    WEIGHTS_FILE,
+    read_recipe,
+    refuse_pickle,
+    weights_path,
+)
+from drsvg_cli.hub import Address, Tick, fetch, parse_address, sha256
+
+if TYPE_CHECKING:
+    from drsvg_cli.model.drsvg import DRSVG
 
 DEFAULT_MODEL = "general"
+WHOLE = (RECIPE_FILE, WEIGHTS_FILE, CARD_FILE)
+"""The files of a model folder."""
+DESCRIPTION = (RECIPE_FILE, CARD_FILE)
 
 
 def presets() -> dict[str, Path]:
@@ -18,32 +39,89 @@ def presets() -> dict[str, Path]:
     }
 
 
-def recipe_folder(model: str) -> Path:
-    """Return the folder with the recipe of `model`, the name of a preset or a folder.
+def load_model(
+    model: str = DEFAULT_MODEL, *, offline: bool = False, tick: Tick | None = None
+) -> tuple["DRSVG", Recipe]:
+    """Find and load a model, in evaluation mode.
+
+    Args:
+        model: a preset, a model folder, a `.safetensors` file or `org/name[@revision]`.
+        offline: use what is on this computer only.
+        tick: told of a download's progress.
 
     Raises:
-        WeightsError: there is no such model.
+        WeightsError: there is no such model, it cannot be downloaded, or it is damaged.
+        ConfigError: its recipe is not valid.
     """
-    known = presets()
-    folder = known.get(model, Path(model))
-    if not folder.is_dir():
-        close = difflib.get_close_matches(model, known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise WeightsError(
-            f"there is no model {model!r}; give a model folder or one of: {', '.join(known)}.{hint}"
-        )
-    return folder
+    from drsvg_cli import checkpoint  # torch
+
+    return checkpoint.load_model(resolve(model, offline=offline, tick=tick))
 
 
-def resolve(model: str) -> Path:
-    """Return the model folder, weights included, that `model` stands for.
+def resolve(model: str, *, offline: bool = False, tick: Tick | None = None) -> Path:
+    """Return the source, weights included, that `model` stands for.
+
+    A preset's weights are taken from the package, the Hub's cache or the Hub, in this order.
 
     Raises:
-        WeightsError: there is no such model, or it has no weights.
+        WeightsError: there is no such model, it has no weights, or they cannot be downloaded.
     """
-    folder = recipe_folder(model)
-    if not (folder / WEIGHTS_FILE).is_file():
+    folder = presets().get(model)
+    if folder is not None and not (folder / WEIGHTS_FILE).is_file():
+        return _pinned(folder, offline=offline, tick=tick)
+    source = _locate(model, WHOLE, offline=offline, tick=tick)
+    if not weights_path(source).is_file():
+        for path in sorted(source.iterdir()):
+            refuse_pickle(path)
+        raise WeightsError(f"the model {model!r} has no weights: {weights_path(source)} is missing")
+    return source
+
+
+def describe(model: str, *, offline: bool = False) -> Path:
+    """Return a source with the recipe and the card of `model`; its weights may be absent.
+
+    Raises:
+        WeightsError: there is no such model, or its description cannot be downloaded.
+    """
+    return _locate(model, DESCRIPTION, offline=offline, tick=None)
+
+
+def _locate(model: str, names: tuple[str, ...], *, offline: bool, tick: Tick | None) -> Path:
+    known, path = presets(), Path(model)
+    if model in known:
+        return known[model]
+    if path.suffix.lower() in PICKLES and not path.is_dir():
+        refuse_pickle(path)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise WeightsError(f"{path} is neither a model folder nor a .safetensors file")
+        return path
+    if address := parse_address(model):
+        return fetch(address, names, offline=offline, tick=tick)
+    close = difflib.get_close_matches(model, known, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    raise WeightsError(
+        f"there is no model {model!r}; give a model folder, a .safetensors file, org/name on the "
+        f"Hub or one of: {', '.join(known)}.{hint}"
+    )
+
+
+def _pinned(folder: Path, *, offline: bool, tick: Tick | None) -> Path:
+    """Return the Hub's copy of a preset, if it is what the preset says it is."""
+    recipe = read_recipe(folder)
+    if not recipe.hub.repo:
         raise WeightsError(
-            f"the model {model!r} has no weights: {folder / WEIGHTS_FILE} is missing"
+            f"the model {folder.name!r} has no weights: {folder / WEIGHTS_FILE} is missing"
         )
-    return folder
+    address = Address(recipe.hub.repo, recipe.hub.revision)
+    source = fetch(address, WHOLE, offline=offline, tick=tick)
+    if sha256(source / WEIGHTS_FILE) != recipe.hub.sha256:
+        raise WeightsError(
+            f"the weights of {address} are not those of the preset {folder.name!r}: their SHA-256 "
+            f"is not {recipe.hub.sha256}"
+        )
+    if read_recipe(source).model != recipe.model:
+        raise WeightsError(f"{address} is another network than the preset {folder.name!r} says")
+    return source

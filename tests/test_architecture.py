@@ -13,9 +13,9 @@ PACKAGE = ROOT / "drsvg_cli"
 
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
-    ("errors", "model.noise"),
-    ("config", "video", "model.gaussian"),
-    ("frames", "model.recurrent", "model.backbone", "model.discriminator", "model.rendering"),
+    ("errors", "drawing", "model.noise"),
+    ("config", "device", "video", "model.gaussian"),
+    ("folder", "frames", "model.recurrent", "model.backbone", "model.discriminator", "model.rendering"),
     ("model.latents",),
     (
         "model.drsvg",
@@ -25,9 +25,12 @@ FLOORS = (
         "sequences.clips",
     ),
     ("sequences.catalog",),
-    ("objective", "rollout", "metrics", "checkpoint"),
+    ("objective", "rollout", "metrics", "checkpoint", "hub"),
     ("weights", "training", "evaluation", "pictures"),
-    ("cli.options", "cli.console"),
+    ("card",),
+    ("cli.options", "cli.console", "cli.results"),
+    ("cli.sharing", "cli.prediction", "cli.fitting"),
+    ("cli.swapping",),
     ("cli.*",),
     ("cli.app",),
     ("__main__",),
@@ -37,7 +40,9 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Each of these libraries has one home.
 HOMES = {
     "av": "video",
-    "huggingface_hub": "weights",
+    # Not in weights, which says what a name means: hub alone speaks to another machine.
+    "huggingface_hub": "hub",
+    "httpx2": "hub",
     "safetensors": "checkpoint",
     "typer": "cli.",
     "rich": "cli.",

@@ -1,13 +1,15 @@
 """The `drsvg` command: its commands, and the one place where errors become messages."""
 
+import io
+import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import finetune, predict, swap, train
+from drsvg_cli.cli import finetune, models, predict, swap, train
 from drsvg_cli.cli.console import Reporter
 from drsvg_cli.errors import DrsvgError
 
@@ -25,6 +27,7 @@ app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=swap.EPILOG)(swap.swap)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
+app.add_typer(models.app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -46,10 +49,23 @@ def _options(
 def main() -> None:
     """Run the command line; every mistake a user can mend ends in one line and its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Read when the library is imported: it would ask the Hub for a list to describe us to it.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode
     try:
         app()
     except DrsvgError as error:
-        Reporter(as_json=False, quiet=False).error(str(error))
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        # A name that is too long, a folder that may not be read: the system's own words.
+        where = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"{where}{error.strerror or error}", 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    Reporter(as_json=False, quiet=False).error(text)
+    sys.exit(code)

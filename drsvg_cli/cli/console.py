@@ -5,16 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+
+def one_line(text: str) -> str:
+    """Escape what a file name may hold and a terminal obeys: line breaks, control characters."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 class Reporter:
@@ -24,19 +32,20 @@ class Reporter:
         """Choose how to speak."""
         self._as_json = as_json
         self._quiet = quiet
-        self._out = Console(highlight=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = Console(highlight=False, emoji=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
-    def result(self, record: dict[str, Any], *lines: str) -> None:
-        """Print a result: the record for a program, the lines (rich markup) for a person."""
+    def result(self, record: dict[str, Any], *lines: RenderableType) -> None:
+        """Print a result: the record for a program, the lines for a person."""
         if self._as_json:
             # Not through rich, which would wrap and colour.
             self._out.file.write(json.dumps(record) + "\n")
+            self._out.file.flush()  # here, where a closed pipe ends the command and is no traceback
         elif not self._quiet:
             for line in lines:
-                self._out.print(line)
+                self._out.print(line, markup=False)
 
-    def table(self, table: Any) -> None:
+    def table(self, table: RenderableType) -> None:
         """Print a rich table or another renderable."""
         if not (self._as_json or self._quiet):
             self._out.print(table)
@@ -44,22 +53,22 @@ class Reporter:
     def note(self, text: str) -> None:
         """Say something in passing, as plain text."""
         if not self._quiet:
-            self._err.print(escape(text), style="dim")
+            self._err.print(Text(one_line(text), style="dim"))
 
     def error(self, text: str) -> None:
         """Say what went wrong, as plain text."""
-        self._err.print(f"[bold red]error:[/] {escape(text)}")
+        self._err.print(Text.assemble(("error:", "bold red"), " ", one_line(text)))
 
     @contextmanager
-    def progress(self) -> Iterator[Progress]:
+    def progress(self, *, in_bytes: bool = False) -> Iterator[Progress]:
         """Show progress bars; nothing where stderr is no terminal."""
         with Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            DownloadColumn() if in_bytes else MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self._err,
             transient=True,
             disable=self._quiet or not self._err.is_terminal,

@@ -20,6 +20,7 @@ EPILOG = """Examples:
 def finetune(
     clips: Annotated[list[str], typer.Argument(help="Folders or video files to learn from.")],
     model: options.Model = "general",
+    offline: options.Offline = False,
     out: options.RunFolder = None,
     steps: Annotated[int, typer.Option(help="Steps of training at most.")] = 2000,
     batch: Annotated[int, typer.Option(help="Sequences a step.")] = 16,
@@ -45,6 +46,10 @@ def finetune(
     options.check_range("--learning-rate", learning_rate, 1e-8, 1)
     options.check_range("--patience", patience, 0)
     options.check_range("--share", share, 0.01, 0.9)
+    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
+    from drsvg_cli.cli.sharing import find
+
+    source = None if resume else find(model, offline=offline, quiet=quiet or as_json)
     from drsvg_cli.cli import fitting
 
     changes = {
@@ -64,6 +69,7 @@ def finetune(
             held=validation,
             out=out or Path(f"{Path(clips[0]).resolve().stem}-model"),
             model=model,
+            source=source,
             changes=changes,
             from_weights=True,
             share=share,

@@ -1,10 +1,12 @@
 """The work behind `drsvg finetune` and `drsvg train`."""
 
 import json
+import shlex
+import shutil
 import signal
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +17,14 @@ import torch
 from rich.table import Table
 
 from drsvg_cli.card import Provenance, model_card
-from drsvg_cli.checkpoint import CARD_FILE, load_model, read_recipe
-from drsvg_cli.cli.console import Reporter
+from drsvg_cli.checkpoint import load_model, write_atomically
+from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.results import check_free, write_picture
-from drsvg_cli.config import Recipe
-from drsvg_cli.device import choose
+from drsvg_cli.config import HubConfig, Recipe, format_recipe
+from drsvg_cli.device import choose, explained_memory
 from drsvg_cli.errors import TrainingError
 from drsvg_cli.evaluation import Scores, evaluate
+from drsvg_cli.folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
 from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import strip
@@ -29,11 +32,9 @@ from drsvg_cli.rollout import predict
 from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
 from drsvg_cli.training import LOG_FILE, STATE_FILE, Step, fit
 from drsvg_cli.video import find_clips
-from drsvg_cli.weights import recipe_folder, resolve
 
 HELD_WINDOWS = 64
 CARD_SAMPLES = 10
-PICTURE_FILE = "validation.png"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Request:
     held: Sequence[Path] | None
     out: Path
     model: str
+    source: Path | None
+    """The model folder or the weights file that `model` stands for; none to resume."""
     changes: Mapping[str, Any]
     """Settings of the recipe's training table to replace."""
     from_weights: bool
@@ -53,6 +56,7 @@ class Request:
     device: str
 
 
+@explained_memory("choose a smaller --batch")
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Scan the clips, train on them, and leave a model folder.
 
@@ -61,19 +65,25 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    if not request.resume:
-        check_free(request.out, overwrite=False)
+    _check_folder(request)
     device = choose(request.device)
     recipe, start = _recipe(request)
-    learned, held = _scan(request, recipe, reporter)
-    _check_enough(learned, recipe)
-    sequences = ClipSequences(learned, recipe.model, recipe.data)
-    fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_WINDOWS)
-    began = time.monotonic()
-    steps = fit(
-        recipe, sequences, fixed, request.out, device=device, start=start, resume=request.resume
-    )
-    _watch(steps, recipe, reporter)
+    with _undone_before_the_first_state(request.out):
+        learned, held = _scan(request, recipe, reporter)
+        _check_enough(learned, recipe)
+        sequences = ClipSequences(learned, recipe.model, recipe.data)
+        fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_WINDOWS)
+        if not request.resume:
+            # A run that is killed before its first validation can be resumed as well.
+            text = format_recipe(recipe)
+            write_atomically(
+                request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
+            )
+        began = time.monotonic()
+        steps = fit(
+            recipe, sequences, fixed, request.out, device=device, start=start, resume=request.resume
+        )
+        _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
     scores = evaluate(
         model.to(device), fixed, context=recipe.data.context, seeds=range(1, CARD_SAMPLES + 1)
@@ -92,17 +102,44 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     _conclude(request, history, scores, reporter)
 
 
+def _check_folder(request: Request) -> None:
+    """Make sure that the run folder is free, or holds a run to go on with."""
+    out = request.out
+    if request.resume:
+        if not (out / STATE_FILE).is_file():
+            raise TrainingError(
+                f"{out} holds no run to resume; leave --resume out to begin one in a new folder"
+            )
+    else:
+        check_free(out, overwrite=False, remedy="go on with --resume")
+
+
+@contextmanager
+def _undone_before_the_first_state(folder: Path) -> Iterator[None]:
+    """Leave the folder, which was free, as it was where a run ends before it has begun."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        if not (folder / STATE_FILE).exists():
+            shutil.rmtree(folder / STATE_FILE.parent, ignore_errors=True)
+            (folder / RECIPE_FILE).unlink(missing_ok=True)
+            for path in made:
+                with suppress(OSError):
+                    path.rmdir()
+
+
 def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     """Return what to train, and the weights to start from if any."""
-    if request.resume:
+    if request.source is None:
         return read_recipe(request.out), None
     if request.from_weights:
-        model, recipe = load_model(resolve(request.model))
+        model, recipe = load_model(request.source)
         start = model.state_dict()
     else:
-        recipe, start = read_recipe(recipe_folder(request.model)), None
+        recipe, start = read_recipe(request.source), None
     training = replace(recipe.training, **request.changes)
-    return replace(recipe, name=request.out.name, training=training), start
+    return replace(recipe, name=request.out.name, training=training, hub=HubConfig()), start
 
 
 def _scan(
@@ -110,9 +147,14 @@ def _scan(
 ) -> tuple[list[CachedClip], list[CachedClip]]:
     """Decode all clips once and say what is usable: to learn from, and to validate on."""
     cache = request.out / STATE_FILE.parent / "clips"
-    learned = _usable(find_clips(request.clips), cache / "learned", recipe, reporter)
-    if request.held:
-        held = _usable(find_clips(request.held), cache / "held", recipe, reporter)
+    kept = find_clips(request.held or ())
+    apart = {path.resolve() for path in kept}
+    paths = [path for path in find_clips(request.clips) if path.resolve() not in apart]
+    if not paths:
+        raise TrainingError("all of the clips are kept for validation: none is left to learn from")
+    learned = _usable(paths, cache / "learned", recipe, reporter)
+    if kept:
+        held = _usable(kept, cache / "held", recipe, reporter)
     else:
         learned, held = split(learned, recipe.data, share=request.share, seed=recipe.training.seed)
     for name, clips in (("to learn from", learned), ("to validate on", held)):
@@ -240,4 +282,4 @@ def _conclude(
         "copy_last": copied,
         "best_of_samples": float(scores.psnr.best.mean()),
     }
-    reporter.result(record, f"drsvg predict CLIP --model {request.out}")
+    reporter.result(record, one_line(f"drsvg predict CLIP --model {shlex.quote(str(request.out))}"))

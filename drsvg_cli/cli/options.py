@@ -6,13 +6,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from drsvg_cli.errors import ConfigError
+from drsvg_cli.errors import ConfigError, VideoError
 
 LARGEST = 100_000
+LARGEST_SEED = 2**32 - 1
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A preset (`general`) or a model folder.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A preset (`general`), a model folder, a .safetensors file or org/name[@revision].",
+    ),
 ]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing: use what is cached.")]
 Context = Annotated[
     int | None,
     typer.Option(help="Observed frames; the model's own number by default.", show_default=False),
@@ -68,7 +75,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace earl
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where an earlier run stopped, with its settings.")
+]
 Held = Annotated[
     list[Path] | None,
     typer.Option(
@@ -94,13 +103,14 @@ def read_moment(text: str | None, duration: float | None) -> float | None:
     """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `duration` is the clip's.
 
     Raises:
-        ConfigError: the text is none of these, or a percentage of an unknown duration.
+        ConfigError: the text is none of these.
+        VideoError: it is a percentage, and the duration is unknown.
     """
     if text is None:
         return None
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
         if duration is None:
-            raise ConfigError(f"--at {text}: the clip does not say how long it is; give seconds")
+            raise VideoError(f"--at {text}: the clip does not say how long it is; give seconds")
         if float(match[1]) > 100:
             raise ConfigError(f"--at is {text}; choose 0% to 100%")
         return duration * float(match[1]) / 100

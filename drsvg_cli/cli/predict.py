@@ -19,6 +19,7 @@ EPILOG = """Examples:
 def predict(
     clips: Annotated[list[str], typer.Argument(help="Video files, folders or patterns.")],
     model: options.Model = "general",
+    offline: options.Offline = False,
     context: options.Context = None,
     horizon: options.Horizon = 10,
     samples: options.Samples = 5,
@@ -50,8 +51,13 @@ def predict(
     options.check_range("--size", size, 16, 4096)
     if context is not None:
         options.check_range("--context", context, 1)
+    if seed is not None:
+        options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)
+    from drsvg_cli.cli.sharing import find
+
+    source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
     from drsvg_cli.cli.prediction import Settings, run
 
     settings = Settings(
@@ -70,5 +76,12 @@ def predict(
         size=size,
     )
     run(
-        clips, settings, out, overwrite=overwrite, as_json=as_json, quiet=quiet, dry_run=dry_run
+        clips,
+        settings,
+        out,
+        source=source,
+        overwrite=overwrite,
+        as_json=as_json,
+        quiet=quiet,
+        dry_run=dry_run,
     )

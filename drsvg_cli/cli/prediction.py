@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import RenderableType
 from rich.progress import Progress, TaskID
 from rich.table import Table
+from rich.text import Text
 
 from drsvg_cli import __version__
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.cli import options
-from drsvg_cli.cli.console import Reporter
+from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.results import choose_folders, filled, write_picture, write_record
 from drsvg_cli.config import Fit, Recipe
-from drsvg_cli.device import choose
+from drsvg_cli.device import choose, explained_memory
 from drsvg_cli.errors import DrsvgError, VideoError, WeightsError
 from drsvg_cli.frames import Frames, fit_all, to_frames, to_tensor
 from drsvg_cli.metrics import best_of, psnr, ssim
@@ -27,9 +29,9 @@ from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Rollout, predict
 from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_clip
-from drsvg_cli.weights import resolve
 
 SHORTEST_CONTEXT = 2
+LESS_MEMORY = "choose a smaller --size, --samples or --horizon"
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ class Session:
         return [self.seed + number for number in range(1, self.settings.samples + 1)]
 
 
+@explained_memory(LESS_MEMORY)
 def run(
     inputs: Sequence[str],
     settings: Settings,
     out: Path | None,
     *,
+    source: Path,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -90,14 +94,14 @@ def run(
     reporter = Reporter(as_json=as_json, quiet=quiet)
     clips = find_clips(inputs)
     folders = choose_folders(clips, out, overwrite=overwrite)
-    session = open_session(settings)
+    session = open_session(settings, source)
     if dry_run:
         records = [
             _plan(session, clip, folder) for clip, folder in zip(clips, folders, strict=True)
         ]
-        lines = [f"{record['clip']} → {record['folder']}" for record in records]
+        lines = [one_line(f"{record['clip']} → {record['folder']}") for record in records]
         lines.append(
-            f"model {settings.model}, {session.context} + {settings.horizon} frames, "
+            f"model {one_line(settings.model)}, {session.context} + {settings.horizon} frames, "
             f"{settings.samples} samples on {session.device}"
         )
         reporter.result({"plan": records}, *lines)
@@ -106,7 +110,7 @@ def run(
     records = []
     with reporter.progress() as progress:
         for clip, folder in zip(clips, folders, strict=True):
-            task = progress.add_task(f"Reading {clip.name}", total=None, note="")
+            task = progress.add_task(f"Reading {one_line(clip.name)}", total=None, note="")
             try:
                 record = _predict_one(session, clip, folder, progress, task)
             except VideoError as error:
@@ -127,9 +131,9 @@ def run(
         raise VideoError(f"{len(failures)} of {len(clips)} clips could not be predicted")
 
 
-def open_session(settings: Settings) -> Session:
+def open_session(settings: Settings, source: Path) -> Session:
     """Load the model and settle what the options left open."""
-    model, recipe = load_model(resolve(settings.model))
+    model, recipe = load_model(source)
     device = choose(settings.device)
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
     return Session(settings, model.to(device), recipe, device, seed)
@@ -188,7 +192,9 @@ def _predict_one(
     small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
     observed = len(clip.frames) - held
     progress.update(
-        task, description=f"Predicting {path.name}", total=settings.horizon * settings.samples
+        task,
+        description=f"Predicting {one_line(path.name)}",
+        total=settings.horizon * settings.samples,
     )
     rollout = predict(
         session.model,
@@ -208,7 +214,7 @@ def _predict_one(
         rate=clip.rate,
         truth=shown[observed:] if held else None,
     )
-    progress.update(task, description=f"Writing {folder.name}")
+    progress.update(task, description=f"Writing {one_line(folder.name)}")
     scores = compare(rollout.frames[0], small[observed - 1], small[observed:]) if held else None
     record = _record(session, path, folder, clip, observed, scores)
     with filled(folder) as part:
@@ -286,12 +292,13 @@ def provenance(session: Session) -> dict[str, Any]:
     }
 
 
-def _summary(record: dict[str, Any]) -> list[Any]:
+def _summary(record: dict[str, Any]) -> list[RenderableType]:
     settings = record["settings"]
     seconds = settings["horizon"] / record["rate"]
-    line = (
-        f"[bold]{record['folder']}[/]: {settings['samples']} futures of {settings['horizon']} "
-        f"frames ({seconds:.2f} s) · model {settings['model']} · seed {record['seed']}"
+    line = Text.assemble(
+        (one_line(record["folder"]), "bold"),
+        f": {settings['samples']} futures of {settings['horizon']} frames ({seconds:.2f} s)"
+        f" · model {one_line(settings['model'])} · seed {record['seed']}",
     )
     return [line] if "scores" not in record else [line, _score_table(record["scores"])]
 

@@ -1,6 +1,7 @@
 """Folders of results: whole or absent."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -40,23 +41,37 @@ def choose_folders(clips: Sequence[Path], out: Path | None, *, overwrite: bool) 
     return folders
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Make sure that results may be written to `folder`.
+def check_free(folder: Path, *, overwrite: bool, remedy: str = "replace it with -y") -> None:
+    """Make sure, before any work, that results may be written to `folder`.
 
     Raises:
         ConfigError: it is no folder, or it holds something and `overwrite` is not set.
+        ResourceError: it cannot be made, or not be written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is in the way: it is not a folder; choose another with --out")
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"{folder} exists already; replace it with -y or choose another with --out"
-        )
+    try:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise ConfigError(
+                f"{folder} is in the way: it is not a folder; choose another with --out"
+            )
+        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} exists already; {remedy} or choose another with --out")
+        standing = _standing(folder)
+        if not standing.is_dir():
+            raise ResourceError(f"cannot write to {folder}: {standing} is not a folder")
+        if not os.access(standing, os.W_OK | os.X_OK):
+            raise ResourceError(f"cannot write to {standing}: no permission")
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _standing(folder: Path) -> Path:
+    """Return `folder` where it exists, or the nearest folder above it that does."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 @contextmanager
 def filled(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `folder`; what is in it at the end moves there.
+    """Give a temporary folder; what is in it at the end moves to `folder`.
 
     On any error, and on Ctrl-C, nothing is left behind and `folder` is as it was. Files of an
     earlier result that its record names and the new one lacks are removed.
@@ -65,21 +80,20 @@ def filled(folder: Path) -> Iterator[Path]:
         ResourceError: the folder cannot be written to, or the disk is full.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(
-            tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", suffix=".part", dir=folder.parent)
-        )
+        # Inside a folder that exists: it may be a disk of its own, or a link to one.
+        beside = _standing(folder)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", suffix=".part", dir=beside))
     except OSError as error:
-        raise ResourceError(f"cannot write to {folder.parent}: {error.strerror}") from None
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
         yield part
         stale = _earlier(folder)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(part.iterdir()):
             path.replace(folder / path.name)
             stale.discard(path.name)
         for name in stale:
-            (folder / name).unlink(missing_ok=True)
+            (folder / name).unlink()
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     finally:
@@ -87,15 +101,17 @@ def filled(folder: Path) -> Iterator[Path]:
 
 
 def _earlier(folder: Path) -> set[str]:
-    """Return the names of the files that earlier records in `folder` list."""
+    """Return the names of the files in `folder` that its earlier records list."""
     names: set[str] = set()
-    for record in folder.glob(f"*{RECORD_SUFFIX}") if folder.is_dir() else ():
+    for path in folder.glob(f"*{RECORD_SUFFIX}"):
         try:
-            files = json.loads(record.read_text(encoding="utf-8")).get("files", [])
-        except (ValueError, AttributeError):
-            continue  # not a record of ours
-        names.update(name for name in files if isinstance(name, str) and Path(name).name == name)
-    return names
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        # A user's package.json lists files too.
+        if isinstance(record, dict) and {"drsvg", "sample_seeds", "files"} <= record.keys():
+            names.update(name for name in record["files"] if Path(name).name == name)
+    return {name for name in names if (folder / name).is_file()}
 
 
 def write_picture(path: Path, picture: Frames) -> None:

@@ -21,6 +21,7 @@ def swap(
     content: Annotated[Path, typer.Argument(metavar="A", help="Clip that gives the content.")],
     pose: Annotated[Path, typer.Argument(metavar="B", help="Clip that gives the pose.")],
     model: options.Model = "general",
+    offline: options.Offline = False,
     horizon: options.Horizon = 10,
     samples: options.Samples = 1,
     both: Annotated[bool, typer.Option("--both", help="Also give B the pose of A.")] = False,
@@ -46,8 +47,13 @@ def swap(
     options.check_range("--samples", samples, 1)
     options.check_range("--temperature", temperature, 0, 100)
     options.check_range("--size", size, 16, 4096)
+    if seed is not None:
+        options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)
+    from drsvg_cli.cli.sharing import find
+
+    source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
     from drsvg_cli.cli import prediction, swapping
 
     settings = prediction.Settings(
@@ -66,5 +72,13 @@ def swap(
         size=size,
     )
     swapping.run(
-        content, pose, settings, out, both=both, overwrite=overwrite, as_json=as_json, quiet=quiet
+        content,
+        pose,
+        settings,
+        out,
+        source=source,
+        both=both,
+        overwrite=overwrite,
+        as_json=as_json,
+        quiet=quiet,
     )

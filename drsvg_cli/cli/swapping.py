@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from rich.text import Text
 
-from drsvg_cli.cli.console import Reporter
+from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.prediction import (
+    LESS_MEMORY,
     Session,
     Settings,
     check_finite,
@@ -18,6 +20,7 @@ from drsvg_cli.cli.prediction import (
     views_to_frames,
 )
 from drsvg_cli.cli.results import check_free, filled, write_picture, write_record
+from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
 from drsvg_cli.frames import Frames
 from drsvg_cli.pictures import comparison, strip
@@ -25,12 +28,14 @@ from drsvg_cli.rollout import swap
 from drsvg_cli.video import Clip, write_clip
 
 
+@explained_memory(LESS_MEMORY)
 def run(
     content: Path,
     pose: Path,
     settings: Settings,
     out: Path | None,
     *,
+    source: Path,
     both: bool,
     overwrite: bool,
     as_json: bool,
@@ -44,7 +49,7 @@ def run(
     reporter = Reporter(as_json=as_json, quiet=quiet)
     folder = out or Path(f"{content.stem}_{pose.stem}_drsvg")
     check_free(folder, overwrite=overwrite)
-    session = open_session(settings)
+    session = open_session(settings, source)
     clips = [read(session, path, settings.horizon + 1) for path in (content, pose)]
     if len(clips[0].frames) != len(clips[1].frames):
         shorter = min(
@@ -73,11 +78,11 @@ def run(
         write_picture(part / "sheet.png", strip(rows, tile=min(tile, 128), rate=rate))
         clips_used = {"content": str(content), "pose": str(pose), "folder": str(folder)}
         record = write_record(part, "swap.json", provenance(session) | clips_used)
-    reporter.result(
-        record,
-        f"[bold]{folder}[/]: {content.name} moving as {pose.name}, {settings.samples} sample(s) of "
-        f"{settings.horizon} frames · model {settings.model} · seed {session.seed}",
+    told = (
+        f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of "
+        f"{settings.horizon} frames · model {settings.model} · seed {session.seed}"
     )
+    reporter.result(record, Text.assemble((one_line(str(folder)), "bold"), one_line(told)))
 
 
 def shown(session: Session, clip: Clip) -> Frames:

@@ -42,6 +42,9 @@ def train(
     if steps is not None:
         options.check_range("--steps", steps, 1, 100_000_000)
     options.check_range("--share", share, 0.01, 0.9)
+    from drsvg_cli.weights import describe
+
+    source = None if resume else describe(recipe)
     from drsvg_cli.cli import fitting
 
     fitting.run(
@@ -50,6 +53,7 @@ def train(
             held=validation,
             out=out or Path(f"{Path(recipe).name}-model"),
             model=recipe,
+            source=source,
             changes={} if steps is None else {"steps": steps},
             from_weights=False,
             share=share,

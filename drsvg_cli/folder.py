@@ -1,0 +1,109 @@
+"""Model folders: what a model is called on disk, and what can be read of it without torch.
+
+A model folder holds `preset.toml` (the recipe), `model.safetensors` and `README.md` (the model
+card); a picture of predictions may lie beside them. The weights file has the recipe in its header
+as well, so the file alone is a whole model, and this module calls either a model's *source*.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from drsvg_cli.config import Recipe, parse_recipe
+from drsvg_cli.errors import WeightsError
+
+RECIPE_FILE = "preset.toml"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+PICTURE_FILE = "validation.png"
+FORMAT = "drsvg/1"
+PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+LARGEST_HEADER = 16 * 2**20
+"""Bytes; a header names some hundred tensors in ten thousand bytes."""
+
+
+def refuse_pickle(path: Path) -> None:
+    """Refuse a file of a kind that can run code.
+
+    Raises:
+        WeightsError: it is one, by its name.
+    """
+    if path.suffix.lower() in PICKLES:
+        raise WeightsError(
+            f"{path} is not opened: {path.suffix} files are Python pickles, and reading a pickle "
+            "can run any code that its author put there; drsvg reads .safetensors files only"
+        )
+
+
+def weights_path(source: Path) -> Path:
+    """Return the weights file of a source, whether or not there is one."""
+    return (
+        source
+        if source.suffix == ".safetensors" and not source.is_dir()
+        else (source / WEIGHTS_FILE)
+    )
+
+
+def read_recipe(source: Path) -> Recipe:
+    """Read the recipe of a model folder, or the one in a weights file's header.
+
+    Raises:
+        WeightsError: there is none.
+        ConfigError: it is not a valid recipe.
+    """
+    if source.is_file():
+        return parse_recipe(_recipe_in_header(source), origin=str(source))
+    path = source / RECIPE_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise WeightsError(f"{source} is not a model folder: it has no {RECIPE_FILE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"cannot read {path}: {error}") from None
+    return parse_recipe(text, origin=str(path))
+
+
+def _recipe_in_header(path: Path) -> str:
+    refuse_pickle(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+                raise ValueError(f"its header cannot have {length} bytes")
+            header = json.loads(file.read(length).decode(), object_pairs_hook=_once)
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is damaged or is not a weights file: {error}") from None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path} was not written by drsvg: its header does not say {FORMAT}; give the model "
+            f"folder, with {RECIPE_FILE} in it"
+        )
+    recipe = metadata.get("recipe")
+    if not isinstance(recipe, str):
+        raise WeightsError(f"{path} has no recipe in its header; give its model folder instead")
+    return recipe
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; two readers may understand a key that is there twice in two ways."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("its header has a key twice")
+    return table
+
+
+def read_card(source: Path) -> str:
+    """Return the text of a model folder's card; empty where there is none."""
+    try:
+        return (source / CARD_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def trained_on(card: str) -> str:
+    """Return what a model was trained on, in the words of its card; empty if it does not say."""
+    match = re.search(r"^## Training\s+(?:Fine-tuned|Trained) from (.+?):\s", card, re.M | re.S)
+    return " ".join(match[1].split()).rpartition(" on ")[2] if match else ""

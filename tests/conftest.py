@@ -1,0 +1,142 @@
+"""Tiny models and clips that every test may ask for."""
+
+import signal
+import sys
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from drsvg_cli.checkpoint import save_model
+from drsvg_cli.cli.app import main
+from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.video import Clip, write_clip
+
+TINY = {
+    "size": 32,
+    "width": 4,
+    "feature_dim": 8,
+    "content_dim": 5,
+    "pose_dim": 3,
+    "predictor_hidden": 8,
+    "latent_hidden": 8,
+    "discriminator_hidden": 8,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors are slower with more threads, and sums come out in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """Return a function: changes to the tiny configuration in, `ModelConfig` out."""
+
+    def make(**changes):
+        return ModelConfig(**(TINY | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config):
+    """Return a function that builds a tiny model, all weights and statistics at random."""
+
+    def make(*, seed=0, **changes):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            model = DRSVG(tiny_config(**changes))
+            for parameter in model.parameters():
+                parameter += 0.1 * torch.randn_like(parameter)
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.running_mean.normal_(std=0.3)
+                    module.running_var.uniform_(0.3, 1.5)
+            # Strong latents: a test that they matter must not hang on the last digits.
+            for name, parameter in model.named_parameters():
+                if name.startswith(("latents.", "predictor.")):
+                    parameter *= 3 if "weight" in name else 0
+                if name.startswith("decoder.start"):
+                    parameter *= 3
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noisy_frames():
+    """Return a function: a shape in, frames uniform in [0, 1] out."""
+
+    def make(*shape, seed=0):
+        return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+    return make
+
+
+class Outcome(NamedTuple):
+    """What a command ended with and said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def drsvg(monkeypatch, capfd, tmp_path):
+    """Return a function that runs the command line in an empty folder, as a shell would."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DRSVG_DEVICE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])
+        capfd.readouterr()
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        return Outcome(end.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def model_folder(tiny_model, tiny_config, tmp_path_factory):
+    """Write a tiny model that observes 3 frames at 10 a second and learns to predict 4."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    recipe = Recipe(
+        "tiny",
+        model=tiny_config(),
+        data=DataConfig(rate=10.0, context=3, horizon=4),
+        training=TrainingConfig(steps=10, batch=2, warmup=2, validate_every=5, checkpoint_every=5),
+    )
+    save_model(folder, recipe, tiny_model().state_dict())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_clip():
+    """Return a function that writes a clip of a square that moves, 10 frames a second."""
+
+    def make(path, count=20, *, seed=0, **options):
+        frames = np.full((count, 40, 48, 3), 40, np.uint8)
+        frames += np.arange(48, dtype=np.uint8)[:, None]
+        for index, frame in enumerate(frames):
+            top, left = (index + 7 * seed) % 28, (2 * index + 5 * seed) % 36
+            frame[top : top + 12, left : left + 12] = (230, 200 - 40 * seed, 90)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_clip(path, Clip(frames, Fraction(options.pop("rate", 10))), **options)
+        return path
+
+    return make

@@ -1,0 +1,586 @@
+"""The commands as a user meets them: what they write, say and end with."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from drsvg_cli import metrics
+from drsvg_cli.checkpoint import load_model, save_model
+from drsvg_cli.cli import prediction
+from drsvg_cli.frames import fit_all, to_tensor
+from drsvg_cli.rollout import predict
+from drsvg_cli.video import probe, read_clip, read_frames
+
+SMALL = ("--size", "32", "--horizon", "4", "--samples", "2", "--seed", "7")
+
+
+@pytest.fixture
+def clip(tmp_path, make_clip):
+    """A clip of 2 seconds, 20 frames."""
+    return make_clip(tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def draw(drsvg, model_folder):
+    """Run `drsvg predict` with the tiny model."""
+    return lambda *arguments: drsvg("predict", "--model", model_folder, *SMALL, *arguments)
+
+
+@pytest.fixture
+def exchange(drsvg, model_folder):
+    """Run `drsvg swap` with the tiny model."""
+    return lambda *arguments: drsvg("swap", "--model", model_folder, *SMALL, *arguments)
+
+
+def contents(folder):
+    """Map every file below a folder to its bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def record(folder, name="prediction.json"):
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def start(*arguments, cwd, **options):
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "drsvg_cli", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {}),
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def assert_refused(outcome, code, *parts):
+    """A mistake is one line on stderr and an exit code."""
+    assert outcome.code == code, outcome
+    assert outcome.out == ""
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1, outcome.err
+    for part in parts:
+        assert part in outcome.err
+
+
+class TestPredict:
+    def test_writes_the_documented_files(self, draw, clip, tmp_path):
+        outcome = draw(clip)
+        assert outcome.code == 0, outcome
+        folder = tmp_path / "clip_drsvg"
+        written = {
+            "sample_1.mp4",
+            "sample_2.mp4",
+            "grid.mp4",
+            "sheet.png",
+            "disagreement.png",
+            "prediction.json",
+        }
+        assert set(contents(folder)) == written
+        assert set(record(folder)["files"]) == written
+        assert names(tmp_path) == {"clip.mp4", "clip_drsvg"}
+        for name in ("sample_1.mp4", "sample_2.mp4"):
+            frames = list(read_frames(folder / name))
+            assert [frame.shape for frame in frames] == [(32, 32, 3)] * 4
+            assert probe(folder / name).rate == 10
+        assert len(list(read_frames(folder / "grid.mp4"))) == 3 + 4
+        assert probe(folder / "grid.mp4").rate == 10
+        for name in ("sheet.png", "disagreement.png"):
+            assert cv2.imread(str(folder / name)).std() > 0
+
+    def test_says_where_the_results_are(self, draw, clip):
+        outcome = draw(clip)
+        assert outcome.err == ""
+        assert re.fullmatch(
+            r"clip_drsvg: 2 futures of 4 frames \(0\.40 s\) · model \S+ · seed 7\n", outcome.out
+        )
+
+    def test_the_record_is_true(self, draw, clip, tmp_path, model_folder):
+        draw(clip, "-n", "6", "--samples", "3", "--temperature", "0.5", "--at", "1")
+        told = record(tmp_path / "clip_drsvg")
+        assert told["seed"] == 7
+        assert told["sample_seeds"] == [8, 9, 10]
+        assert told["clip"] == str(clip)
+        assert told["folder"] == "clip_drsvg"
+        assert told["rate"] == 10.0
+        assert told["observed_times"] == [0.8, 0.9, 1.0]
+        assert told["predicted_times"] == [1.1, 1.2, 1.3, 1.4, 1.5, 1.6]
+        assert told["device"] == "cpu" or torch.accelerator.is_available()
+        asked = told["settings"]
+        assert asked["model"] == str(model_folder)
+        assert (asked["horizon"], asked["samples"], asked["temperature"]) == (6, 3, 0.5)
+        assert (asked["at"], asked["size"], asked["format"]) == ("1", 32, "mp4")
+        assert "scores" not in told
+
+    def test_a_drawn_seed_is_told_and_can_be_given(self, drsvg, clip, model_folder, tmp_path):
+        common = ("predict", clip, "--model", model_folder, "--size", "32", "-n", "2", "-s", "1")
+        assert drsvg(*common, "-o", "first").code == 0
+        seed = record(tmp_path / "first")["seed"]
+        assert drsvg(*common, "-o", "second", "--seed", seed).code == 0
+        for name in ("sample_1.mp4", "grid.mp4", "sheet.png"):
+            first, second = (tmp_path / folder / name for folder in ("first", "second"))
+            assert first.read_bytes() == second.read_bytes()
+
+    def test_a_single_sample_has_no_map_of_disagreement(self, draw, clip, tmp_path):
+        assert draw(clip, "--samples", "1").code == 0
+        assert "disagreement.png" not in contents(tmp_path / "clip_drsvg")
+
+    def test_the_same_seed_gives_the_same_bytes(self, draw, clip, tmp_path):
+        draw(clip)
+        first = contents(tmp_path / "clip_drsvg")
+        draw(clip, "-y")
+        assert contents(tmp_path / "clip_drsvg") == first
+        draw(clip, "-y", "--seed", "8")
+        other = contents(tmp_path / "clip_drsvg")
+        assert other["sample_2.mp4"] != first["sample_2.mp4"]
+        assert other["sample_1.mp4"] == first["sample_2.mp4"], "sample k depends on SEED + k alone"
+
+    def test_more_samples_keep_the_first_ones(self, draw, clip, tmp_path):
+        draw(clip, "--samples", "3", "-o", "three")
+        draw(clip, "--samples", "5", "-o", "five")
+        three, five = contents(tmp_path / "three"), contents(tmp_path / "five")
+        for name in ("sample_1.mp4", "sample_2.mp4", "sample_3.mp4"):
+            assert three[name] == five[name]
+
+    @pytest.mark.parametrize("moment", ["1", "1.0", "0:01", "0:00:01", "50%"])
+    def test_at_names_the_last_observed_moment(self, draw, clip, tmp_path, moment):
+        assert draw(clip, "--at", moment).code == 0
+        assert record(tmp_path / "clip_drsvg")["observed_times"] == [0.8, 0.9, 1.0]
+
+    def test_the_end_is_observed_without_at(self, draw, clip, tmp_path):
+        draw(clip)
+        assert record(tmp_path / "clip_drsvg")["observed_times"] == [1.7, 1.8, 1.9]
+
+    def test_context_and_rate(self, draw, clip, tmp_path):
+        assert draw(clip, "--context", "5", "--rate", "5").code == 0
+        told = record(tmp_path / "clip_drsvg")
+        assert told["rate"] == 5.0
+        assert told["observed_times"] == [1.1, 1.3, 1.5, 1.7, 1.9]
+        assert told["predicted_times"][0] == 2.1
+        assert probe(tmp_path / "clip_drsvg" / "sample_1.mp4").rate == 5
+
+    @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+    def test_fit(self, draw, clip, tmp_path, how):
+        assert draw(clip, "--fit", how).code == 0
+        sheet = contents(tmp_path / "clip_drsvg")["sheet.png"]
+        draw(clip, "-y")
+        assert (sheet == contents(tmp_path / "clip_drsvg")["sheet.png"]) == (how == "crop")
+
+    def test_compare_scores_what_was_held_back(self, draw, clip, tmp_path, model_folder):
+        outcome = draw(clip, "--compare")
+        told = record(tmp_path / "clip_drsvg")
+        assert told["observed_times"] == [1.3, 1.4, 1.5]
+        frames = to_tensor(fit_all(read_clip(clip, 7).frames, 32, how="crop"), channels=3)
+        observed, truth = frames[:3], frames[3:]
+        model, _ = load_model(model_folder)
+        samples = predict(model, observed[None], 4, seeds=[8, 9]).frames[0]
+        errors = ((samples - truth) ** 2).mean((2, 3, 4))
+        by_hand = (10 * torch.log10(1 / errors)).mean(1)
+        psnr, ssim = told["scores"]["psnr"], told["scores"]["ssim"]
+        assert psnr["samples"] == pytest.approx(by_hand.tolist(), abs=1e-3)
+        assert psnr["mean"] == pytest.approx(float(by_hand.mean()), abs=1e-3)
+        assert psnr["best"] == max(psnr["samples"])
+        assert psnr["samples"][psnr["best_sample"] - 1] == psnr["best"]
+        copied = 10 * torch.log10(1 / ((observed[-1:] - truth) ** 2).mean((1, 2, 3)))
+        assert psnr["copy_last"] == pytest.approx(float(copied.mean()), abs=1e-3)
+        similar = metrics.ssim(samples, truth[None]).mean(1)
+        assert ssim["samples"] == pytest.approx(similar.tolist(), abs=1e-5)
+        copied = metrics.ssim(observed[-1:], truth)
+        assert ssim["copy_last"] == pytest.approx(float(copied.mean()), abs=1e-5)
+        assert f"{psnr['copy_last']:.2f}" in outcome.out
+        assert f"{psnr['best']:.2f}" in outcome.out
+
+    def test_json_is_one_object(self, draw, clip, tmp_path):
+        outcome = draw(clip, "--json", "--compare")
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.count("\n") == 1
+        told = json.loads(outcome.out)
+        assert told == {"results": [record(tmp_path / "clip_drsvg")], "failures": {}}
+
+    def test_quiet_says_nothing(self, draw, clip):
+        assert draw(clip, "-q", "--compare") == (0, "", "")
+
+    def test_dry_run_writes_nothing(self, draw, clip, tmp_path):
+        outcome = draw(clip, "--dry-run")
+        assert outcome.code == 0
+        assert "clip_drsvg" in outcome.out
+        assert names(tmp_path) == {"clip.mp4"}
+        (plan,) = json.loads(draw(clip, "--dry-run", "--json").out)["plan"]
+        assert plan == {
+            "clip": str(clip),
+            "folder": "clip_drsvg",
+            "width": 48,
+            "height": 40,
+            "rate": 10.0,
+        }
+
+    @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
+    def test_formats(self, draw, clip, tmp_path, suffix):
+        assert draw(clip, "--format", suffix).code == 0
+        folder = tmp_path / "clip_drsvg"
+        for stem, count in (("sample_1", 4), ("sample_2", 4), ("grid", 7)):
+            content = (folder / f"{stem}.{suffix}").read_bytes()
+            if suffix == "webp":  # PyAV 18 cannot read what it writes
+                assert (content[8:12], content.count(b"ANMF")) == (b"WEBP", count)
+            else:
+                assert len(list(read_frames(folder / f"{stem}.{suffix}"))) == count
+
+    def test_several_clips_get_a_folder_each(self, draw, clip, tmp_path, make_clip):
+        make_clip(tmp_path / "other" / "clip.mp4", seed=1)
+        make_clip(tmp_path / "more" / "clip.gif", seed=2)
+        outcome = draw(clip, "other", "more/*.gif", "-o", "all", "--json")
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)["results"]
+        folders = ["all/clip_drsvg", "all/clip_drsvg_2", "all/clip_drsvg_3"]
+        assert [result["folder"] for result in told] == folders
+        assert [result["clip"] for result in told] == [
+            str(clip),
+            "other/clip.mp4",
+            "more/clip.gif",
+        ]
+        assert len({(tmp_path / name / "sheet.png").read_bytes() for name in folders}) == 3
+
+    def test_a_bad_clip_does_not_stop_the_others(self, draw, clip, tmp_path, make_clip):
+        (tmp_path / "broken.mp4").write_text("not a video")
+        make_clip(tmp_path / "still.mp4", 1)
+        make_clip(tmp_path / "third.mp4")
+        outcome = draw("broken.mp4", clip, "still.mp4", "third.mp4")
+        assert outcome.code == 1
+        lines = outcome.err.splitlines()
+        assert len(lines) == 3
+        assert all(line.startswith("error: ") for line in lines)
+        assert "broken.mp4" in lines[0]
+        assert "still.mp4" in lines[1]
+        assert "2 of 4 clips" in lines[2]
+        assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
+        assert (tmp_path / "third_drsvg" / "prediction.json").is_file()
+        assert not (tmp_path / "broken_drsvg").exists()
+
+    def test_failures_are_in_the_json(self, draw, clip, tmp_path):
+        (tmp_path / "broken.mp4").write_text("not a video")
+        outcome = draw("broken.mp4", clip, "--json")
+        assert outcome.code == 1
+        told = json.loads(outcome.out)
+        assert [result["clip"] for result in told["results"]] == [str(clip)]
+        assert list(told["failures"]) == ["broken.mp4"]
+
+    def test_a_clip_without_a_suffix(self, draw, clip, tmp_path):
+        clip.rename(tmp_path / "recording")
+        assert draw("recording").code == 0
+        assert (tmp_path / "recording_drsvg" / "prediction.json").is_file()
+
+    def test_the_device_from_the_environment(self, draw, clip, monkeypatch):
+        monkeypatch.setenv("DRSVG_DEVICE", "nonsense")
+        assert_refused(draw(clip), 2, "nonsense")
+        assert draw(clip, "--device", "cpu").code == 0
+
+
+class TestEarlierResults:
+    def test_are_not_overwritten_unasked(self, draw, clip, tmp_path, monkeypatch):
+        draw(clip)
+        before = contents(tmp_path)
+        monkeypatch.setattr(prediction, "open_session", None)  # refused before any work
+        assert_refused(draw(clip, "--seed", "8"), 2, "clip_drsvg exists already", "-y")
+        assert contents(tmp_path) == before
+
+    def test_are_replaced_when_asked(self, draw, clip, tmp_path):
+        folder = tmp_path / "clip_drsvg"
+        draw(clip, "--samples", "4", "--format", "gif")
+        (folder / "notes.txt").write_text("mine")
+        (folder / "package.json").write_text('{"files": ["notes.txt"]}')
+        (folder / "list.json").write_text('{"files": 3, "drsvg": 1, "sample_seeds": []')
+        assert draw(clip, "-y").code == 0
+        assert set(contents(folder)) == {
+            *record(folder)["files"],
+            "notes.txt",
+            "package.json",
+            "list.json",
+        }
+        assert "sample_1.gif" not in contents(folder)
+
+    def test_stay_when_the_new_ones_fail(self, draw, clip, tmp_path, monkeypatch):
+        draw(clip)
+        before = contents(tmp_path)
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(prediction, "write_record", full)
+        assert_refused(draw(clip, "-y", "--samples", "3"), 4, "No space left")
+        assert contents(tmp_path) == before
+        assert not list(tmp_path.rglob(".*"))
+
+    def test_stay_when_interrupted(self, draw, clip, tmp_path, monkeypatch):
+        draw(clip)
+        before = contents(tmp_path)
+
+        def interrupt(*_):
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(prediction, "write_record", interrupt)
+        assert draw(clip, "-y", "--samples", "3") == (130, "", "")
+        assert draw(clip, "-o", "a/b/c") == (130, "", "")
+        assert contents(tmp_path) == before
+        assert names(tmp_path) == {"clip.mp4", "clip_drsvg"}
+
+    def test_an_empty_folder_and_a_new_one_below_are_free(self, draw, clip, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert draw(clip, "-o", "empty").code == 0
+        assert draw(clip, "-o", "a/b/c").code == 0
+        assert (tmp_path / "a" / "b" / "c" / "prediction.json").is_file()
+
+    def test_a_link_to_a_folder_is_followed(self, draw, clip, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "link").symlink_to("elsewhere")
+        assert draw(clip, "-o", "link").code == 0
+        assert (tmp_path / "elsewhere" / "prediction.json").is_file()
+
+    def test_a_file_in_the_way(self, draw, clip, tmp_path):
+        (tmp_path / "clip_drsvg").write_text("mine")
+        assert_refused(draw(clip, "-y"), 2, "clip_drsvg is in the way")
+        assert_refused(draw(clip, "-y", "-o", clip), 2, "clip.mp4 is in the way")
+
+
+class TestSwap:
+    @pytest.fixture
+    def pair(self, clip, tmp_path, make_clip):
+        return clip, make_clip(tmp_path / "pose.mp4", seed=1)
+
+    def test_one_way(self, exchange, pair, tmp_path):
+        outcome = exchange(*pair, "--samples", "1")
+        assert outcome.code == 0, outcome
+        folder = tmp_path / "clip_pose_drsvg"
+        written = {"swap_A_as_B_1.mp4", "grid.mp4", "sheet.png", "swap.json"}
+        assert set(contents(folder)) == written
+        told = record(folder, "swap.json")
+        assert set(told["files"]) == written
+        assert (told["content"], told["pose"]) == tuple(map(str, pair))
+        assert (told["seed"], told["sample_seeds"]) == (7, [8])
+        assert len(list(read_frames(folder / "swap_A_as_B_1.mp4"))) == 5, "the first frame as well"
+        assert "clip_pose_drsvg" in outcome.out
+
+    def test_both_ways_and_several_samples(self, exchange, pair, tmp_path):
+        outcome = exchange(*pair, "--both", "--samples", "2", "-o", "both", "--json")
+        told = json.loads(outcome.out)
+        assert told == record(tmp_path / "both", "swap.json")
+        assert {f"swap_{way}_{k}.mp4" for way in ("A_as_B", "B_as_A") for k in (1, 2)} < set(
+            told["files"]
+        )
+        first = contents(tmp_path / "both")
+        exchange(*pair, "--both", "--samples", "2", "-o", "both", "-y")
+        assert contents(tmp_path / "both") == first
+
+    def test_refusals(self, exchange, pair, tmp_path, make_clip):
+        short = make_clip(tmp_path / "short.mp4", 3)
+        assert_refused(exchange(pair[0], short), 1, "short.mp4 has 3 frames", "--horizon")
+        assert_refused(exchange(pair[0], "none.mp4"), 1, "none.mp4: no such file")
+        assert_refused(exchange(*pair, "--samples", "0"), 2, "--samples")
+        exchange(*pair)
+        assert_refused(exchange(*pair), 2, "clip_pose_drsvg exists already")
+
+
+class TestWrongUse:
+    @pytest.fixture(autouse=True)
+    def leaves_nothing(self, tmp_path, clip, make_clip):
+        (tmp_path / "text.mp4").write_text("ffconcat version 1.0\nfile clip.mp4\n")
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "bare").mkdir()
+        make_clip(tmp_path / "one.mp4", 1)
+        with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+            stream = container.add_stream("aac", 8000)
+            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            sound.sample_rate = 8000
+            container.mux(stream.encode(sound))
+            container.mux(stream.encode())
+        before = sorted(tmp_path.rglob("*"))
+        yield
+        assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ("missing.mp4", "missing.mp4: no such file"),
+            ("*.mkv", "no such file"),
+            ("empty", "empty: no video file"),
+            ("text.mp4", "text.mp4 is not a video"),
+            ("sound.mp4", "sound.mp4 has no video stream"),
+            ("one.mp4", "one.mp4 has 1 frame"),
+            ("/dev/null", "/dev/null is not a regular file"),
+            ("n" * 300, "too long"),
+            ("https://example.org/a.mp4", "no such file"),
+        ],
+    )
+    def test_clips(self, draw, given, said):
+        assert_refused(draw(given), 1, said)
+
+    @pytest.mark.parametrize(
+        ("options", "code", "said"),
+        [
+            (("-n", "0"), 2, "--horizon is 0"),
+            (("--samples", "0"), 2, "--samples is 0"),
+            (("--size", "3"), 2, "--size is 3"),
+            (("--context", "0"), 2, "--context is 0"),
+            (("--rate", "nan"), 2, "--rate is nan"),
+            (("--temperature", "-1"), 2, "--temperature is -1"),
+            (("--seed", "-1"), 2, "--seed is -1"),
+            (("--seed", str(2**70)), 2, "--seed is"),
+            (("--at", "nonsense"), 2, "--at is 'nonsense'"),
+            (("--at", ""), 2, "--at is ''"),
+            (("--at", "101%"), 2, "--at is 101%"),
+            (("--at", "1:00"), 1, "clip.mp4 lasts 2.000 s"),
+            (("--at", "1.9", "--compare"), 1, "earlier moment"),
+            (("--compare", "-n", "20"), 1, "too short"),
+            (("--device", "nonsense"), 2, "'nonsense' is no device"),
+            (("--model", "nonsense"), 3, "no model 'nonsense'"),
+            (("--model", "generel"), 3, "Did you mean general?"),
+            (("--model", "bare"), 3, "no weights"),
+            (("-o", "clip.mp4/below"), 4, "cannot write to clip.mp4/below"),
+            (("-o", "/proc/below"), 4, "cannot write to /proc/below"),
+            (("-o", "n" * 300), 4, "too long"),
+        ],
+    )
+    def test_options(self, draw, clip, options, code, said):
+        assert_refused(draw(clip, *options), code, said)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("predict", "clip.mp4", "--nonsense"),
+            ("predict", "clip.mp4", "--fit", "nonsense"),
+            ("predict", "clip.mp4", "-n", "many"),
+            ("predict",),
+            ("swap", "clip.mp4"),
+            ("nonsense",),
+        ],
+    )
+    def test_usage(self, drsvg, arguments):
+        outcome = drsvg(*arguments)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "Usage: drsvg" in outcome.err
+
+    def test_models(self, draw, clip, model_folder, tmp_path):
+        bad = tmp_path.parent / f"{tmp_path.name}-bad"
+        bad.mkdir()
+        (bad / "preset.toml").write_bytes((model_folder / "preset.toml").read_bytes())
+        assert_refused(draw(clip, "--model", bad), 3, "no weights")
+        (bad / "model.safetensors").write_bytes(b"damaged")
+        assert_refused(draw(clip, "--model", bad), 3, "damaged")
+        model, recipe = load_model(model_folder)
+        weights = model.state_dict()
+        save_model(
+            bad,
+            recipe,
+            {
+                name: value + value * math.nan if value.is_floating_point() else value
+                for name, value in weights.items()
+            },
+        )
+        assert_refused(draw(clip, "--model", bad), 3, "predicts no numbers")
+
+    def test_memory(self, draw, clip, monkeypatch):
+        def greedy(*_, **__):
+            torch.empty(2**46)
+
+        monkeypatch.setattr(prediction, "predict", greedy)
+        assert_refused(draw(clip), 4, "memory", "--samples")
+
+
+class TestNames:
+    """Names are shown as they are, on one line, and obeyed by no terminal."""
+
+    @pytest.mark.parametrize(
+        "name", ["[red]a.mp4", "[blink].mp4", "a:smile:.mp4", "-[b]\\[.mp4", "a b'c.mp4"]
+    )
+    def test_markup(self, draw, clip, tmp_path, name):
+        clip.rename(tmp_path / name)
+        outcome = draw("-q", "--", name)
+        assert outcome == (0, "", "")
+        folder = f"{Path(name).stem}_drsvg"
+        assert record(tmp_path / folder)["clip"] == name
+        outcome = draw("-y", "--", name)
+        assert outcome.out.startswith(f"{folder}: 2 futures")
+        assert_refused(draw("--", name), 2, folder)
+        assert draw("--dry-run", "-y", "--", name).out.startswith(f"{name} → {folder}\n")
+
+    def test_control_characters(self, draw, clip, tmp_path):
+        name = "a\nb\x1b[31m.mp4"
+        clip.rename(tmp_path / name)
+        outcome = draw(name)
+        assert outcome.out.startswith("a\\nb\\x1b[31m_drsvg: 2 futures")
+        assert outcome.out.count("\n") == 1
+        assert_refused(draw(name), 2, "a\\nb\\x1b[31m_drsvg")
+        assert_refused(draw("c\nd.mp4"), 1, "c\\nd.mp4")
+        assert_refused(draw(name, "-y", "--model", "e\nf"), 3, "e\\nf")
+
+    def test_bytes_that_are_no_text(self, draw, clip, tmp_path):
+        name = os.fsdecode(b"caf\xe9.mp4")
+        try:
+            clip.rename(tmp_path / name)
+        except OSError:
+            pytest.skip("this file system wants text")
+        outcome = draw(name)
+        assert outcome.code == 0, outcome
+        assert outcome.out.startswith("caf\\udce9_drsvg: 2 futures")
+        assert json.loads(draw(name, "-y", "--json").out)["results"][0]["clip"] == name
+
+
+class TestProcess:
+    def test_a_stream_without_unicode(self, clip, model_folder, tmp_path):
+        arguments = ("predict", clip, "--model", model_folder, *SMALL)
+        process = start(*arguments, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+        assert rb"(0.40 s) \xb7 model" in out
+
+    def test_a_closed_pipe(self, clip, model_folder, tmp_path):
+        arguments = ("predict", clip, "--model", model_folder, *SMALL, "--json")
+        reader, writer = os.pipe()
+        process = start(*arguments, cwd=tmp_path, stdout=writer)
+        os.close(writer)
+        os.close(reader)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (1, b"")
+        assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interruption_leaves_nothing_behind(self, clip, model_folder, tmp_path, number):
+        arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2")
+        process = start(*arguments, cwd=tmp_path)
+        patience = time.monotonic() + 60
+        while not list(tmp_path.glob(".clip_drsvg.*.part/*")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < patience
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, b"", b"")
+        assert names(tmp_path) == {"clip.mp4"}
+
+
+def test_rate_and_size_of_odd_clips(draw, tmp_path, make_clip):
+    make_clip(tmp_path / "film.mkv", 60, rate=Fraction(24000, 1001))
+    assert draw("film.mkv", "--size", "33").code == 0
+    info = probe(tmp_path / "film_drsvg" / "sample_1.mp4")
+    assert info.rate == Fraction(12000, 1001)
+    assert (info.width, info.height) == (34, 34), "MP4 has even sides"

@@ -1,0 +1,296 @@
+"""`drsvg finetune` and `drsvg train`: a model folder out of clips, whatever interrupts them."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import pytest
+
+from drsvg_cli.checkpoint import load_model
+from drsvg_cli.cli import fitting
+
+STEPS = 30
+QUICK = ("--steps", STEPS, "--batch", 2, "--learning-rate", 0.01, "--seed", 3)
+FILES = {"README.md", "model.safetensors", "preset.toml", "training", "validation.png"}
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory, make_clip):
+    folder = tmp_path_factory.mktemp("data") / "clips"
+    for number in range(3):
+        make_clip(folder / f"{number}.mp4", seed=number)
+    return folder
+
+
+@pytest.fixture
+def tune(drsvg, model_folder):
+    """Run `drsvg finetune` from the tiny model, on the CPU."""
+    common = ("finetune", "--model", model_folder, "--device", "cpu")
+    return lambda *arguments: drsvg(*common, *arguments)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Return a function: press Ctrl-C during this step."""
+    real = fitting.fit
+
+    def at(number):
+        def steps(*arguments, **options):
+            inner = real(*arguments, **options)
+            try:
+                for step in inner:
+                    if step.number == number:
+                        signal.raise_signal(signal.SIGINT)
+                    yield step
+            finally:
+                inner.close()
+
+        monkeypatch.setattr(fitting, "fit", real if number is None else steps)
+
+    return at
+
+
+@pytest.fixture(scope="module")
+def whole(clips, model_folder, tmp_path_factory):
+    """The weights of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    process = start(clips, model_folder, cwd=folder)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, (out, err)
+    return weights(folder / "run")
+
+
+def start(clips, model_folder, *more, cwd):
+    """Start fine-tuning in a process of its own, into the folder `run`."""
+    arguments = (clips, "--model", model_folder, "--device", "cpu", *QUICK, "-o", "run", *more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "drsvg_cli", "finetune", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def log(folder):
+    lines = (folder / "training" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def assert_refused(outcome, code, *parts):
+    """A mistake ends in one line that says so; notes may go before it."""
+    assert outcome.code == code, outcome
+    assert outcome.out == ""
+    *notes, last = outcome.err.splitlines()
+    assert last.startswith("error: ")
+    assert not any(note.startswith("error") for note in notes)
+    for part in parts:
+        assert part in last
+
+
+class TestFinetune:
+    def test_writes_a_model_folder(self, drsvg, tune, clips, tmp_path):
+        outcome = tune(clips, *QUICK, "-o", "my model")
+        assert outcome.code == 0, outcome
+        folder = tmp_path / "my model"
+        assert names(folder) == FILES
+        model, recipe = load_model(folder)
+        assert recipe.name == "my model"
+        assert (recipe.training.steps, recipe.training.batch) == (STEPS, 2)
+        assert not model.training
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        for part in ("# my model", "Fine-tuned from", "2 clips", f"{STEPS} steps", "PSNR copy"):
+            assert part in card
+        assert cv2.imread(str(folder / "validation.png")).std() > 0
+        assert [line["step"] for line in log(folder)] == [0, 6, 12, 18, 24, 30]
+        command = shlex.split(outcome.out.splitlines()[-1])
+        assert command == ["drsvg", "predict", "CLIP", "--model", "my model"]
+        clip, *options = clips / "0.mp4", "--size", "32", "-n", "2", "-q"
+        assert drsvg("predict", clip, *command[3:], *options) == (0, "", "")
+
+    def test_json_and_quiet(self, tune, clips, tmp_path):
+        outcome = tune(clips, *QUICK, "--json", "-q")
+        assert (outcome.code, outcome.err) == (0, "")
+        told = json.loads(outcome.out)
+        assert told["folder"] == "clips-model", "by default"
+        lines = log(tmp_path / "clips-model")
+        assert told["steps"] == STEPS
+        assert told["before"] == lines[0]["predicted"]
+        assert told["after"] == max(line["predicted"] for line in lines)
+        assert told["copy_last"] == lines[0]["copied"]
+
+    def test_it_learns(self, tune, clips, tmp_path):
+        told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 200, "--json").out)
+        assert told["after"] > told["before"] + 1
+
+    def test_patience_ends_it_early(self, tune, clips, tmp_path):
+        options = ("--learning-rate", 1e-8, "--steps", 500, "--batch", 2, "--patience", 1)
+        outcome = tune(clips, *options, "-o", "run", "--json")
+        told = json.loads(outcome.out)
+        assert told["steps"] < 500
+
+    def test_clips_held_back_are_not_learned(self, tune, clips, tmp_path, make_clip):
+        make_clip(tmp_path / "apart" / "held.mp4", seed=4)
+        outcome = tune(clips, "--validation", "apart", *QUICK, "-o", "run")
+        assert outcome.code == 0, outcome
+        assert "to learn from: 3 clips" in outcome.err
+        assert "to validate on: 1 clips" in outcome.err
+        outcome = tune(clips, "--validation", clips / "1.mp4", *QUICK, "-o", "within")
+        assert "to learn from: 2 clips" in outcome.err
+        assert "to validate on: 1 clips" in outcome.err
+        outcome = tune(clips, "--validation", clips, *QUICK, "-o", "nothing")
+        assert_refused(outcome, 1, "none is left to learn from")
+        assert not (tmp_path / "nothing").exists()
+
+    def test_bad_clips_are_left_out(self, tune, clips, tmp_path, make_clip):
+        (tmp_path / "[red]text.mp4").write_text("not a video")
+        make_clip(tmp_path / "short.mp4", 4)
+        outcome = tune(clips, "[red]text.mp4", "short.mp4", *QUICK, "-o", "run")
+        assert outcome.code == 0, outcome
+        left_out = [line for line in outcome.err.splitlines() if line.startswith("left out: ")]
+        assert len(left_out) == 2
+        assert "[red]text.mp4 is not a video" in left_out[0]
+        assert "short.mp4: 0.4 s is too short; 0.7 s are needed" in left_out[1]
+
+
+class TestRefusals:
+    """Each leaves nothing behind, so that the next try finds a free folder."""
+
+    @pytest.fixture(autouse=True)
+    def leaves_nothing(self, tmp_path, make_clip):
+        (tmp_path / "text.mp4").write_text("not a video")
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "notes.txt").write_text("mine")
+        (tmp_path / "empty").mkdir()
+        make_clip(tmp_path / "short" / "a.mp4", 4)
+        before = sorted(tmp_path.rglob("*"))
+        yield
+        assert sorted(tmp_path.rglob("*")) == before
+
+    @pytest.mark.parametrize("out", ["run", "empty", "a/b/run"])
+    def test_nothing_to_learn_from(self, tune, clips, out):
+        assert_refused(tune("text.mp4", "-o", out), 1, "none of the 1 clips can be used")
+        assert_refused(tune("short", "-o", out), 1, "too short", "7 frames")
+        assert_refused(tune("empty", "-o", out), 1, "no video file")
+        assert_refused(tune("none", "-o", out), 1, "no such file")
+        assert_refused(tune(clips, "--batch", 100, "-o", out), 1, "a batch of 100", "--batch")
+        assert tune("short", "-o", out, "-q").err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("options", "code", "said"),
+        [
+            (("-o", "mine"), 2, "mine exists already; go on with --resume"),
+            (("-o", "text.mp4"), 2, "text.mp4 is in the way"),
+            (("-o", "text.mp4/below"), 4, "cannot write to text.mp4/below"),
+            (("-o", "mine", "--resume"), 1, "mine holds no run to resume"),
+            (("-o", "none", "--resume"), 1, "none holds no run to resume"),
+            (("--steps", 0), 2, "--steps is 0"),
+            (("--batch", 1), 2, "--batch is 1"),
+            (("--learning-rate", "nan"), 2, "--learning-rate is nan"),
+            (("--share", 1), 2, "--share is 1"),
+            (("--seed", -1), 2, "--seed is -1"),
+            (("--model", "nonsense"), 3, "no model 'nonsense'"),
+            (("--device", "nonsense"), 2, "'nonsense' is no device"),
+            (("--validation", "none"), 1, "none: no such file"),
+        ],
+    )
+    def test_options(self, tune, clips, options, code, said):
+        assert_refused(tune(clips, *options), code, said)
+
+    def test_ctrl_c_while_the_clips_are_read(self, tune, clips, monkeypatch):
+        def press(*_, **__):
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(fitting, "windows", press)
+        outcome = tune(clips, "-o", "run")
+        assert (outcome.code, outcome.out) == (130, "")
+
+
+class TestInterruptions:
+    @pytest.mark.parametrize("number", [0, 8, STEPS])
+    def test_resuming_ends_as_if_uninterrupted(
+        self, tune, clips, tmp_path, whole, interrupted, number
+    ):
+        interrupted(number)
+        outcome = tune(clips, *QUICK, "-o", "run")
+        assert (outcome.code, outcome.out) == (130, "")
+        assert outcome.err.splitlines()[-1].startswith(f"stopped at step {number}; --resume")
+        interrupted(None)
+        outcome = tune(clips, *QUICK, "-o", "run", "--resume")
+        assert outcome.code == 0, outcome
+        assert names(tmp_path / "run") == FILES
+        assert weights(tmp_path / "run") == whole
+        assert [line["step"] for line in log(tmp_path / "run")] == [0, 6, 12, 18, 24, 30]
+
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
+    )
+    def test_of_a_process(self, tune, clips, model_folder, tmp_path, whole, number, code):
+        process = start(clips, model_folder, cwd=tmp_path)
+        patience = time.monotonic() + 60
+        trace = tmp_path / "run" / "training" / "log.jsonl"
+        while not trace.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < patience
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (code, ""), err
+        assert "Traceback" not in err
+        outcome = tune(clips, *QUICK, "-o", "run", "--resume")
+        assert outcome.code == 0, outcome
+        assert weights(tmp_path / "run") == whole
+
+    def test_killed_before_the_first_validation(self, tune, clips, tmp_path, whole, monkeypatch):
+        def kill(*_, **__):
+            raise SystemExit(-9)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("drsvg_cli.training.validate", kill)
+            tune(clips, *QUICK, "-o", "run")
+        assert not (tmp_path / "run" / "model.safetensors").exists()
+        assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
+        assert weights(tmp_path / "run") == whole
+
+    def test_a_finished_run_cannot_be_begun_again(self, tune, clips, tmp_path):
+        tune(clips, *QUICK, "-o", "run")
+        before = weights(tmp_path / "run")
+        assert_refused(tune(clips, *QUICK, "-o", "run"), 2, "run exists already")
+        assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
+        assert weights(tmp_path / "run") == before
+
+
+class TestTrain:
+    def test_from_a_recipe(self, drsvg, model_folder, clips, tmp_path):
+        (tmp_path / "mine").mkdir()
+        recipe = (model_folder / "preset.toml").read_bytes()
+        (tmp_path / "mine" / "preset.toml").write_bytes(recipe)
+        common = ("train", "mine", "--data", clips / "0.mp4", "--data", clips / "1.mp4")
+        outcome = drsvg(*common, "--steps", 10, "--device", "cpu")
+        assert outcome.code == 0, outcome
+        assert names(tmp_path / "mine-model") == FILES
+        assert "Trained from random weights" in (tmp_path / "mine-model" / "README.md").read_text()
+        assert load_model(tmp_path / "mine-model")[1].training.steps == 10
+
+    def test_refusals(self, drsvg, clips, tmp_path):
+        (tmp_path / "bare").mkdir()
+        assert_refused(drsvg("train", "bare", "--data", clips), 3, "bare is not a model folder")
+        assert_refused(drsvg("train", "nonsense", "--data", clips), 3, "no model 'nonsense'")
+        assert_refused(drsvg("train", "general", "--data", clips, "--steps", 0), 2, "--steps is 0")
+        outcome = drsvg("train", "general")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "--data" in outcome.err

@@ -1,0 +1,254 @@
+"""Clips become sequences: decoded once, split by clip, drawn from a seed and nothing else."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from drsvg_cli.config import DataConfig
+from drsvg_cli.errors import ResourceError
+from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
+from drsvg_cli.video import Clip, write_clip
+
+# At 12 a second the cache holds 24 a second: of a clip at 24, every frame.
+DATA = DataConfig(context=2, horizon=3, rate=12.0)
+
+
+@pytest.fixture
+def model(tiny_config):
+    return tiny_config()
+
+
+@pytest.fixture
+def make_clip(tmp_path):
+    """Write a lossless clip whose brightness, 4 levels a frame, tells a frame's index."""
+
+    def make(name, *, count=30, rate=24, height=48, width=64, base=8):
+        levels = np.arange(count, dtype=np.uint8)[:, None, None, None] * 4 + base
+        frames = np.broadcast_to(levels, (count, height, width, 3)).copy()
+        write_clip(tmp_path / name, Clip(frames, Fraction(rate)))
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def scan_all(tmp_path, model):
+    def run(*paths, data=DATA):
+        return list(scan(paths, tmp_path / "cache", model=model, data=data))
+
+    return run
+
+
+def indices(frames):
+    """Tell the index of every frame from its brightness."""
+    return [round((float(frame.mean()) - 8) / 4) for frame in frames]
+
+
+def test_a_clip_is_decoded_at_twice_the_model_s_rate_and_half_again_its_size(make_clip, scan_all):
+    (clip,) = scan_all(make_clip("a.mkv"))
+    assert isinstance(clip, CachedClip)
+    assert clip.frames().shape == (30, 48, 64, 3) == clip.shape
+    assert clip.rate == 24 and clip.stride(DATA) == 2 and len(clip) == 30
+    assert clip.windows(DATA) == 30 - 4 * 2
+    assert indices(clip.frames()) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("rate", "kept", "stride"), [(24, 1, 2), (48, 2, 2), (12, 1, 1), (30, 1, 2), (8, 1, 1)]
+)
+def test_the_stride_follows_from_the_rates(make_clip, scan_all, rate, kept, stride):
+    """Of `kept` source frames one is cached; a sequence takes one cached frame of `stride`."""
+    (clip,) = scan_all(make_clip("a.mkv", count=40, rate=rate))
+    assert clip.rate == Fraction(rate, kept)
+    assert indices(clip.frames()) == list(range(0, 40, kept))
+    assert clip.stride(DATA) == stride
+    assert clip.stride(DATA, 2.0) == max(1, round(float(clip.rate) / 12 * 2))
+
+
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+def test_the_cache_holds_what_will_be_cropped_whole(make_clip, scan_all, how):
+    data = replace(DATA, fit=how)
+    (clip,) = scan_all(make_clip("a.mkv", height=96, width=144), data=data)
+    assert clip.shape[1:] == ((48, 72, 3) if how == "crop" else (48, 48, 3))
+
+
+def test_a_clip_that_is_there_is_kept(make_clip, scan_all, tmp_path):
+    path = make_clip("a.mkv")
+    (first,) = scan_all(path)
+    marked = np.memmap(first.cache, np.uint8, "r+")
+    marked[:] = 77
+    marked.flush()
+    (again,) = scan_all(path)
+    assert again == first
+    assert (again.frames() == 77).all()
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_changed_clip_or_another_setting_is_decoded_anew(make_clip, scan_all, tmp_path):
+    path = make_clip("a.mkv")
+    (first,) = scan_all(path)
+    (padded,) = scan_all(path, data=replace(DATA, fit="pad"))
+    path.unlink()
+    (changed,) = scan_all(make_clip("a.mkv", base=100))
+    assert len({first.cache, padded.cache, changed.cache}) == 3
+    assert changed.frames()[0].mean() == 100
+    assert first.frames()[0].mean() == 8
+
+
+def test_the_order_of_the_clips_does_not_mix_them_up(make_clip, scan_all):
+    one, two = make_clip("a.mkv"), make_clip("b.mkv", base=100)
+    scan_all(one, two)
+    found = scan_all(two, one)
+    assert [int(clip.frames()[0].mean()) for clip in found] == [100, 8]
+    assert [clip.path for clip in found] == [two, one]
+
+
+def test_short_and_broken_files_are_rejected_with_the_reason(make_clip, scan_all, tmp_path):
+    short, good = make_clip("short.mkv", count=6), make_clip("good.mkv")
+    text = tmp_path / "text.mp4"
+    text.write_text("not a clip")
+    missing = tmp_path / "missing.mp4"
+    found = scan_all(short, text, good, missing)
+    assert [type(each) for each in found] == [Rejected, Rejected, CachedClip, Rejected]
+    assert [each.path for each in found] == [short, text, good, missing]
+    assert "0.2 s is too short" in found[0].reason and "0.4 s" in found[0].reason
+    assert "text.mp4" in found[1].reason
+    assert "missing.mp4" in found[3].reason
+    assert not list((tmp_path / "cache").glob("*.part"))
+
+
+def test_a_clip_just_long_enough_is_taken(make_clip, scan_all, model):
+    """Five frames, two cached frames apart: nine."""
+    (clip,) = scan_all(make_clip("a.mkv", count=9))
+    assert clip.windows(DATA) == 1
+    assert isinstance(scan_all(make_clip("b.mkv", count=8))[0], Rejected)
+    batch = ClipSequences([clip], model, replace(DATA, fastest=2.0)).batch(20, seed="0")
+    assert batch.shape == (5, 20, 3, 32, 32)
+
+
+def test_a_cache_that_cannot_be_written_is_named(make_clip, tmp_path, model):
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(ResourceError, match="cache"):
+        list(scan([make_clip("a.mkv")], tmp_path / "cache", model=model, data=DATA))
+
+
+@pytest.fixture
+def some(make_clip, scan_all):
+    """Four clips, told apart by their red."""
+    return scan_all(*(make_clip(f"{n}.mkv", base=8 + n, count=30) for n in range(4)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_split_is_by_clip_and_never_overlaps(some, share, seed):
+    training, validation = split(some, DATA, share=share, seed=seed)
+    assert training and validation
+    paths = [clip.path for clip in training + validation]
+    assert sorted(paths) == sorted(clip.path for clip in some)
+    assert len(validation) == min(3, max(1, round(share * 4)))
+
+
+def test_the_split_depends_on_the_seed_alone(some):
+    held = [split(some, DATA, share=0.25, seed=seed)[1][0].path for seed in range(8)]
+    again = [split(some, DATA, share=0.25, seed=seed)[1][0].path for seed in range(8)]
+    assert held == again and len(set(held)) > 1
+
+
+def test_a_single_clip_is_cut_in_two_where_it_is_long_enough(make_clip, scan_all):
+    (clip,) = scan_all(make_clip("a.mkv", count=40))
+    (training,), (validation,) = split([clip], DATA, share=0.25, seed=0)
+    assert indices(training.frames()) == list(range(30))
+    assert indices(validation.frames()) == list(range(30, 40))
+    assert len(training) == 30 and len(validation) == 10
+    (both,), (same,) = split([clip], DATA, share=0.1, seed=0)  # four frames are too few
+    assert both == same == clip
+
+
+def test_a_batch_depends_on_its_seed_alone(some, model):
+    data = replace(DATA, reverse=0.5, camera=0.5, tint=0.5)
+    sequences, others = (ClipSequences(some, model, data) for _ in range(2))
+    sequences.batch(2, seed="5")
+    state = torch.get_rng_state()
+    one, two = sequences.batch(6, seed="7"), others.batch(6, seed="7")
+    assert torch.equal(one, two)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(one, sequences.batch(6, seed="8"))
+    assert one.shape == (5, 6, 3, 32, 32) and one.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+def test_gray_batches(make_clip, scan_all, tiny_config, how):
+    data = replace(DATA, fit=how, tint=1.0, camera=1.0)
+    clips = scan_all(make_clip("a.mkv"), data=data)
+    batch = ClipSequences(clips, tiny_config(channels=1), data).batch(3, seed="0")
+    assert batch.shape == (5, 3, 1, 32, 32) and batch.dtype == torch.uint8
+
+
+def test_a_sequence_runs_forwards_at_an_even_pace_unless_told_otherwise(some, model):
+    batch = ClipSequences(some[:1], model, replace(DATA, fastest=2.0)).batch(60, seed="0")
+    paces = set()
+    for number in range(60):
+        found = indices(batch[:, number].numpy())
+        steps = set(np.diff(found))
+        assert len(steps) == 1, found
+        paces |= steps
+    assert paces == {1, 2, 3, 4}  # half to twice the model's own rate
+    fixed = ClipSequences(some[:1], model, replace(DATA, reverse=1.0)).batch(20, seed="0")
+    assert all(np.diff(indices(fixed[:, number].numpy())).max() < 0 for number in range(20))
+
+
+def test_a_batch_stays_within_the_part_it_was_given(make_clip, scan_all, model):
+    (clip,) = scan_all(make_clip("a.mkv", count=40))
+    (training,), (validation,) = split([clip], DATA, share=0.25, seed=0)
+    for part, first, last in ((training, 0, 29), (validation, 30, 39)):
+        batch = ClipSequences([part], model, DATA).batch(40, seed="0")
+        found = indices(batch.flatten(0, 1).numpy())
+        assert first <= min(found) and max(found) <= last
+
+
+def test_every_clip_is_drawn(some, model):
+    batch = ClipSequences(some, model, DATA).batch(60, seed="0")
+    assert {int(level) % 4 for level in batch.float().mean((2, 3, 4))[0]} == {0, 1, 2, 3}
+
+
+def test_a_tint_changes_colours_the_same_in_every_frame(make_clip, scan_all, model):
+    (clip,) = scan_all(make_clip("a.mkv"))
+    np.memmap(clip.cache, np.uint8, "r+")[:] = 120
+    plain = ClipSequences([clip], model, DATA).batch(4, seed="0")
+    assert (plain == 120).all()
+    tinted = ClipSequences([clip], model, replace(DATA, tint=1.0)).batch(4, seed="0")
+    assert not (tinted == 120).all()
+    assert (tinted == tinted[:1]).all()
+    assert (tinted == tinted[..., :1, :1]).all()
+
+
+def test_a_camera_moves_over_a_clip_that_stands_still(tmp_path, scan_all, model):
+    row = np.arange(96, dtype=np.uint8) * 2
+    frames = np.broadcast_to(row[None, None, :, None], (30, 64, 96, 3)).copy()
+    write_clip(tmp_path / "slope.mkv", Clip(frames, Fraction(24)))
+    (clip,) = scan_all(tmp_path / "slope.mkv")
+    for camera, moves in ((0.0, False), (1.0, True)):
+        batch = ClipSequences([clip], model, replace(DATA, camera=camera)).batch(8, seed="0")
+        assert (batch.float() - batch[:1].float()).abs().amax((0, 2, 3, 4)).gt(2).any() == moves
+
+
+def test_windows_are_fixed_and_at_the_model_s_own_rate(some, model):
+    cut = windows(some, model=model, data=DATA, most=8)
+    assert cut.shape == (8, 5, 3, 32, 32) and cut.dtype == torch.float32
+    assert cut.min() >= 0 and cut.max() <= 1
+    assert torch.equal(cut, windows(some, model=model, data=DATA, most=8))
+    first = indices(cut[0].numpy() * 255)
+    assert first == [0, 2, 4, 6, 8]
+    assert indices(cut[1].numpy() * 255) == [21, 23, 25, 27, 29]  # the last one there is
+    assert len(windows(some, model=model, data=DATA, most=3)) == 3
+    assert len(windows(some[:1], model=model, data=DATA, most=100)) == 22  # all there are
+
+
+def test_windows_stay_within_the_part_they_were_given(make_clip, scan_all, model):
+    (clip,) = scan_all(make_clip("a.mkv", count=40))
+    _, (validation,) = split([clip], DATA, share=0.25, seed=0)
+    cut = windows([validation], model=model, data=DATA, most=10)
+    assert min(indices(cut.flatten(0, 1).numpy() * 255)) >= 30

@@ -1,0 +1,164 @@
+"""Observing and imagining agree: one network, read at once or step by step."""
+
+import pytest
+import torch
+
+from drsvg_cli.model.gaussian import Gaussian
+from drsvg_cli.model.noise import BatchNoise
+
+FRAMES = 6
+VARIANTS = {
+    "learned": {},
+    "fixed": {"prior": "fixed"},
+    "hold": {"content_rollout": "hold"},
+    "svg-lp": {"content_dim": 0},
+    "svg-fp": {"content_dim": 0, "prior": "fixed"},
+}
+variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+
+
+@pytest.fixture
+def features():
+    return torch.tanh(torch.randn(FRAMES, 2, 8, generator=torch.Generator().manual_seed(3)))
+
+
+def same(one, other):
+    torch.testing.assert_close(one.mean, other.mean, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(one.logvar, other.logvar, atol=1e-5, rtol=1e-5)
+
+
+def is_standard(gaussian):
+    return not gaussian.mean.any() and not gaussian.logvar.any()
+
+
+@torch.no_grad()
+@variants
+@pytest.mark.parametrize("split", range(1, FRAMES))
+def test_observed_priors_are_what_is_imagined_from_any_moment(tiny_model, features, changes, split):
+    for latent in tiny_model(**changes).latents:
+        if getattr(latent, "rollout", "") == "hold":
+            continue  # holds what observing would update; tested below
+        whole = latent.observe(features)
+        state = latent.observe(features[:split]).state
+        for time in range(split, FRAMES):
+            prior, state = latent.imagine(features[time - 1], state)
+            same(prior, whole.prior.at(time))
+
+
+@torch.no_grad()
+@variants
+@pytest.mark.parametrize("split", range(1, FRAMES))
+def test_the_predictor_reads_at_once_what_it_reads_step_by_step(
+    tiny_model, features, changes, split
+):
+    model = tiny_model(**changes)
+    whole = model.observe(features, BatchNoise(0))
+    state = None
+    if split > 1:
+        given = [z[1:split] for z in whole.drawn]
+        outputs, state = model.advance(features[: split - 1], given)
+        torch.testing.assert_close(outputs, whole.outputs[: split - 1])
+    for time in range(split, FRAMES):
+        given = [z[time : time + 1] for z in whole.drawn]
+        outputs, state = model.advance(features[time - 1][None], given, state)
+        torch.testing.assert_close(outputs[0], whole.outputs[time - 1], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_imagining_continues_what_was_observed(tiny_model, features):
+    """`State` after T frames has consumed all but the newest: both LSTMs are in step."""
+    model = tiny_model()
+    state = model.observe(features[:3]).state
+    outputs, _ = model.imagine(features[2], state, BatchNoise(0), temperature=0.0)
+    means = [latent.observe(features[:4]).prior.mean[3] for latent in model.latents]
+    posteriors = [latent.observe(features[:3]).posterior.mean for latent in model.latents]
+    drawn = [torch.cat([p[1:], m[None]]) for p, m in zip(posteriors, means, strict=True)]
+    expected, _ = model.advance(features[:3], drawn)
+    torch.testing.assert_close(outputs, expected[-1], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@variants
+def test_what_comes_later_changes_nothing_before(tiny_model, features, changes):
+    model = tiny_model(**changes)
+    other = features.clone()
+    other[3:] += 1
+    one, two = model.observe(features), model.observe(other)
+    for before, after in zip(one.posteriors, two.posteriors, strict=True):
+        torch.testing.assert_close(before.mean[:3], after.mean[:3])
+        assert not torch.allclose(before.mean[3], after.mean[3], atol=1e-4)
+    for before, after in zip(one.priors, two.priors, strict=True):
+        torch.testing.assert_close(before.mean[:4], after.mean[:4])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rollout", ["update", "hold"])
+def test_the_content_prior_is_the_content_posterior_a_frame_earlier(tiny_model, features, rollout):
+    observed = tiny_model(content_rollout=rollout).latents[0].observe(features)
+    assert is_standard(observed.prior.at(0))
+    same(observed.prior.at(slice(1, None)), observed.posterior.at(slice(0, -1)))
+
+
+@torch.no_grad()
+def test_held_content_stays_the_last_observed_posterior(tiny_model, features):
+    latent = tiny_model(content_rollout="hold").latents[0]
+    observed = latent.observe(features[:3])
+    state = observed.state
+    for time in range(2, FRAMES):
+        prior, state = latent.imagine(features[time], state)
+        same(prior, observed.posterior.at(2))
+
+
+@torch.no_grad()
+@variants
+def test_the_first_prior_is_standard(tiny_model, features, changes):
+    for length in (1, 2, FRAMES):
+        observed = tiny_model(**changes).observe(features[:length])
+        for prior, posterior in zip(observed.priors, observed.posteriors, strict=True):
+            assert prior.mean.shape == posterior.mean.shape == (length, *prior.mean.shape[1:])
+            assert is_standard(prior.at(0))
+        assert observed.outputs.shape == (length - 1, 2, 8)
+
+
+@torch.no_grad()
+def test_the_baselines_have_one_latent_and_a_fixed_prior_is_standard(tiny_model, features):
+    learned, fixed = (tiny_model(content_dim=0, prior=prior) for prior in ("learned", "fixed"))
+    assert len(learned.latents) == len(fixed.latents) == 1
+    assert len(tiny_model().latents) == 2
+    assert not is_standard(learned.observe(features).priors[0])
+    assert is_standard(fixed.observe(features).priors[0])
+    imagined, _ = fixed.latents[0].imagine(features[-1], fixed.observe(features).state.latents[0])
+    assert is_standard(imagined) and imagined.mean.shape == (2, 3)
+
+
+@torch.no_grad()
+def test_without_noise_a_latent_is_its_posterior_s_mean(tiny_model, features):
+    observed = tiny_model().observe(features)
+    for drawn, posterior in zip(observed.drawn, observed.posteriors, strict=True):
+        assert torch.equal(drawn, posterior.mean)
+    noisy = tiny_model().observe(features, BatchNoise(0))
+    noise = BatchNoise(0)
+    for drawn, posterior in zip(noisy.drawn, noisy.posteriors, strict=True):
+        assert torch.equal(drawn, posterior.sample(noise))
+
+
+@torch.no_grad()
+@variants
+def test_a_tiled_state_continues_every_copy(tiny_model, features, changes):
+    model = tiny_model(**changes)
+    state = model.observe(features).state
+    once, _ = model.imagine(features[-1], state, BatchNoise(0), temperature=0.0)
+    newest = features[-1].repeat(3, 1)
+    thrice, after = model.imagine(newest, state.tile(3), BatchNoise(0), temperature=0.0)
+    torch.testing.assert_close(thrice, once.repeat(3, 1))
+    assert after.predictor.hidden.shape[1] == 6
+
+
+def test_log_variances_are_bounded_and_start_small(tiny_config, tiny_model, features):
+    posterior = tiny_model().latents[-1].posterior
+    with torch.no_grad():
+        posterior.recurrent.output.weight *= 1e4
+        found, _ = posterior(features)
+    assert isinstance(found, Gaussian)
+    assert found.logvar.min() >= -12 and found.logvar.max() <= 4
+    assert found.logvar.min() == -12 and found.logvar.max() == 4

@@ -1,0 +1,198 @@
+"""Eq. 4, 5 and 6 against loops over time, one frame and one clip after the other."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from drsvg_cli.model.discriminator import PoseDiscriminator
+from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.objective import LossTerms, confusion, discriminator_loss, model_loss
+
+T, B, CONTEXT = 6, 3, 2
+ALL = torch.arange(T - CONTEXT)
+
+
+@pytest.fixture
+def discriminator():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        network = PoseDiscriminator(3, hidden=8)
+        for parameter in network.parameters():
+            parameter.data *= 2
+    return network
+
+
+@pytest.fixture
+def poses():
+    return torch.randn(T, B, 3, generator=torch.Generator().manual_seed(4)) * 2
+
+
+@pytest.fixture
+def frames(noisy_frames):
+    return noisy_frames(T, B, 3, 32, 32, seed=6)
+
+
+def loss(model, frames, discriminator, *, decoded=ALL, context=CONTEXT):
+    return model_loss(
+        model,
+        frames,
+        context=context,
+        decoded=decoded,
+        noise=BatchNoise(1),
+        discriminator=discriminator,
+    )
+
+
+def by_hand(model, frames, discriminator):
+    """Return the terms of Eq. 4 and 6, written as the paper writes them (group norm only)."""
+    encoded = [model.encoder(frame) for frame in frames]
+    h = [features for features, _ in encoded]
+    noise = BatchNoise(1)
+    drawn, kls = [], []
+    for latent in model.latents:
+        epsilon = noise(torch.empty(T, B, latent.dim))
+        divergence, samples, q_state, p_state = [], [], None, None
+        before = Normal(torch.zeros(B, latent.dim), torch.ones(B, latent.dim))
+        for t in range(T):
+            q, q_state = latent.posterior(h[t][None], q_state)
+            posterior = Normal(q.mean[0], torch.exp(q.logvar[0] / 2))
+            if hasattr(latent, "rollout"):  # content: the posterior a frame earlier
+                prior, before = before, posterior
+            elif latent.prior is None or t == 0:
+                prior = Normal(torch.zeros(B, latent.dim), torch.ones(B, latent.dim))
+            else:
+                p, p_state = latent.prior(h[t - 1][None], p_state)
+                prior = Normal(p.mean[0], torch.exp(p.logvar[0] / 2))
+            divergence.append(kl_divergence(posterior, prior).sum(-1).mean())
+            samples.append(posterior.mean + posterior.stddev * epsilon[t])
+        drawn.append(samples)
+        kls.append(sum(divergence) / T)
+    errors, state = [], None
+    for t in range(1, T):
+        inputs = torch.cat([h[t - 1], *(z[t] for z in drawn)], -1)
+        hidden, state = model.predictor(inputs[None], state)
+        if t < CONTEXT:
+            continue
+        prepared = model.decoder.prepare(encoded[CONTEXT - 1].skips)
+        maps = model.decoder(torch.tanh(hidden), prepared)
+        predicted = model.head.compose(maps, frames[CONTEXT - 1])
+        errors.append((predicted - frames[t]).square().mean())
+    pose, doubts = drawn[-1], []
+    for t in range(1, T):
+        for i in range(B):
+            d = torch.sigmoid(discriminator(pose[0][i], pose[t][i]))
+            doubts.append(-(torch.log(d) / 2 + torch.log(1 - d) / 2))
+    content = kls[0] if len(kls) == 2 else torch.zeros(())
+    return LossTerms(sum(errors) / len(errors), content, kls[-1], sum(doubts) / len(doubts)), pose
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"prior": "fixed"},
+        {"content_dim": 0},
+        {"head": "warp", "backbone": "vgg"},
+    ],
+    ids=["dr-svg", "fixed", "svg-lp", "warp-vgg"],
+)
+def test_the_terms_are_those_of_a_loop_over_time(tiny_model, frames, discriminator, changes):
+    model = tiny_model(normalization="group", **changes).train()
+    terms, pose = loss(model, frames, discriminator)
+    expected, expected_pose = by_hand(model, frames, discriminator)
+    for name, value in expected._asdict().items():
+        torch.testing.assert_close(getattr(terms, name), value, atol=1e-6, rtol=1e-4, msg=name)
+    torch.testing.assert_close(pose, torch.stack(expected_pose), atol=1e-5, rtol=1e-4)
+    assert terms.reconstruction > 0 and terms.pose_kl > 0
+    assert (terms.content_kl > 0) == (len(model.latents) == 2)
+
+
+def test_the_total_weighs_the_terms():
+    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0)))
+    assert float(terms.total(beta=0.1, adversarial=0.01)) == pytest.approx(1 + 0.1 * 5 + 0.04)
+
+
+@torch.no_grad()
+def test_decoding_some_frames_estimates_decoding_all(tiny_model, frames, discriminator):
+    model = tiny_model(normalization="group").train()
+    whole, _ = loss(model, frames, discriminator)
+    ones = [loss(model, frames, discriminator, decoded=torch.tensor([k]))[0] for k in ALL]
+    mean = sum(terms.reconstruction for terms in ones) / len(ones)
+    torch.testing.assert_close(mean, whole.reconstruction)
+    assert not torch.allclose(ones[0].reconstruction, ones[-1].reconstruction, rtol=1e-4)
+    for terms in ones:  # only decoding is thinned
+        assert torch.equal(terms.pose_kl, whole.pose_kl)
+
+
+@torch.no_grad()
+def test_the_reference_is_the_last_observed_frame(tiny_model, frames, discriminator):
+    model = tiny_model(normalization="group", head="warp")
+    one, _ = loss(model, frames, discriminator, context=1, decoded=torch.tensor([4]))
+    two, _ = loss(model, frames, discriminator, context=5, decoded=torch.tensor([0]))
+    assert not torch.allclose(one.reconstruction, two.reconstruction)
+
+
+def test_confusion_leaves_the_discriminator_alone(tiny_model, frames, discriminator):
+    model = tiny_model(normalization="group").train()
+    terms, pose = loss(model, frames, discriminator)
+    terms.confusion.backward()
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
+    assert all(parameter.requires_grad for parameter in discriminator.parameters())
+    posterior = model.latents[-1].posterior.recurrent.output.weight
+    assert posterior.grad.abs().sum() > 0
+    assert model.latents[0].posterior.recurrent.output.weight.grad is None
+    model.zero_grad(set_to_none=True)
+    discriminator_loss(discriminator, pose).backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.grad.abs().sum() > 0 for parameter in discriminator.parameters())
+
+
+def test_every_weight_of_the_model_learns(tiny_model, frames, discriminator):
+    model = tiny_model().train()
+    terms, _ = loss(model, frames, discriminator)
+    terms.total(beta=1.0, adversarial=1.0).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@torch.no_grad()
+def test_the_discriminator_s_loss_is_that_of_a_loop_over_pairs(discriminator, poses):
+    total = 0.0
+    for t in range(1, T):
+        for i in range(B):
+            same = torch.sigmoid(discriminator(poses[0][i], poses[t][i]))
+            other = torch.sigmoid(discriminator(poses[0][i], poses[t][i - 1]))
+            total -= float(torch.log(same) + torch.log(1 - other))
+    found = float(discriminator_loss(discriminator, poses))
+    assert found == pytest.approx(total / ((T - 1) * B), rel=1e-5)
+
+
+def test_the_discriminator_learns_to_tell_clips_apart(discriminator):
+    """Poses that give their clip away: Eq. 5 falls and the confusion of Eq. 6 rises."""
+    mark = torch.eye(3)[None].expand(T, 3, 3) * 3
+    optimizer = torch.optim.Adam(discriminator.parameters(), lr=0.01)
+    first = discriminator_loss(discriminator, mark).detach()
+    doubt = confusion(discriminator, mark)
+    for _ in range(60):
+        optimizer.zero_grad()
+        step = discriminator_loss(discriminator, mark)
+        step.backward()
+        optimizer.step()
+    assert step.detach() < first / 2
+    assert confusion(discriminator, mark) > doubt
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("logit", [-3.0, -0.5, 0.0, 0.5, 3.0])
+def test_confusion_is_smallest_at_one_half(discriminator, poses, logit):
+    last = discriminator.layers[-1]
+    last.weight.zero_()
+    last.bias.fill_(logit)
+    found = float(confusion(discriminator, poses))
+    if logit == 0:
+        assert found == pytest.approx(math.log(2))
+    else:
+        assert found > math.log(2) + 0.01

@@ -1,0 +1,103 @@
+"""A warp of nothing is nothing, and an integer displacement is a shift, at any size."""
+
+import math
+
+import pytest
+import torch
+
+from drsvg_cli.frames import to_frames
+from drsvg_cli.model.rendering import DEAD_ZONE, FLOW_GAIN, PixelsHead, WarpHead, soften, warp
+
+OPEN, SHUT = 2.0, -6.0  # within reach of training, and yet a pixel is kept exactly or not at all
+
+
+@pytest.fixture
+def head(tiny_config):
+    return WarpHead(tiny_config(head="warp"))
+
+
+def warp_maps(clips, height, width, *, flow=(0.0, 0.0), mask=OPEN):
+    """Maps of three colours, a uniform displacement and a mask."""
+    values = torch.tensor([0.7, -0.3, 0.1, *flow, mask])
+    return values[None, :, None, None].expand(clips, 6, height, width).clone()
+
+
+def map_value(half_frames):
+    """Invert the head's softening: the map value that displaces by `half_frames` > 0."""
+    t = half_frames
+    return (t + math.sqrt(t * t + 4 * t * DEAD_ZONE)) / 2 / FLOW_GAIN
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 128)])
+def test_no_flow_and_an_open_mask_give_exactly_the_reference(head, noisy_frames, height, width):
+    reference = noisy_frames(2, 3, height, width)
+    assert torch.equal(head.compose(warp_maps(2, height, width), reference), reference)
+
+
+def test_no_flow_is_exact_to_the_last_level_at_odd_sizes(head, noisy_frames):
+    levels = (noisy_frames(1, 3, 45, 37) * 255).round() / 255
+    composed = head.compose(warp_maps(1, 45, 37), levels)
+    assert (to_frames(composed) == to_frames(levels)).all()
+
+
+def test_small_displacements_vanish(head, noisy_frames):
+    reference = noisy_frames(1, 3, 32, 32)
+    tiny = head.compose(warp_maps(1, 32, 32, flow=(0.003, -0.003)), reference)
+    torch.testing.assert_close(tiny, reference, atol=1e-4, rtol=0)
+    flow = torch.tensor([0.2, -0.2])
+    torch.testing.assert_close(soften(flow), flow, atol=DEAD_ZONE, rtol=0)
+    assert torch.equal(soften(-flow), -soften(flow))
+
+
+@pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 5), (-2, 4), (-7, -1)])
+def test_an_integer_flow_moves_content_and_the_border_repeats(noisy_frames, right, down):
+    frames = noisy_frames(1, 3, 32, 64)
+    flow = torch.zeros(1, 2, 32, 64)
+    flow[:, 0], flow[:, 1] = -right * 2 / 64, -down * 2 / 32
+    moved = warp(frames, flow)
+    for y in range(32):
+        for x in range(64):
+            source = frames[:, :, min(max(y - down, 0), 31), min(max(x - right, 0), 63)]
+            torch.testing.assert_close(moved[:, :, y, x], source, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_frames, factor):
+    """The same maps move a larger reference by as much of the frame."""
+    pixels = 4
+    size = 32 * factor
+    reference = noisy_frames(1, 3, size, size)
+    maps = warp_maps(1, 32, 32, flow=(map_value(2 * pixels / 32), 0.0))
+    larger = torch.nn.functional.interpolate(maps, (size, size), mode="bicubic")
+    moved = head.compose(larger, reference)
+    shift = pixels * factor
+    torch.testing.assert_close(
+        moved[..., :-shift], reference[..., shift:], atol=2e-4 * factor, rtol=0
+    )
+
+
+def test_a_shut_mask_gives_the_colours_alone(head, noisy_frames):
+    maps = warp_maps(1, 32, 32, flow=(3.0, 2.0), mask=SHUT)
+    expected = torch.sigmoid(maps[:, :3])
+    torch.testing.assert_close(head.compose(maps, noisy_frames(1, 3, 32, 32)), expected)
+
+
+def test_every_frame_is_composed_from_its_own_clip_s_reference(head, noisy_frames):
+    reference = noisy_frames(2, 3, 32, 32)
+    composed = head.compose(warp_maps(6, 32, 32), reference).unflatten(0, (3, 2))
+    for k in range(3):
+        assert torch.equal(composed[k], reference)
+
+
+def test_a_composed_frame_stays_in_range(head, noisy_frames):
+    maps = torch.randn(4, 6, 32, 32, generator=torch.Generator().manual_seed(0)) * 20
+    composed = head.compose(maps, noisy_frames(2, 3, 32, 32))
+    assert composed.min() >= 0 and composed.max() <= 1
+
+
+def test_the_pixels_head_is_a_sigmoid(tiny_config, noisy_frames):
+    head = PixelsHead(tiny_config(channels=1))
+    maps = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert head.maps == 1
+    expected = 1 / (1 + torch.exp(-maps))
+    torch.testing.assert_close(head.compose(maps, noisy_frames(2, 1, 32, 32)), expected)

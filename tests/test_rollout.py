@@ -1,0 +1,284 @@
+"""Rollouts: what a sample depends on, and what it does not."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from drsvg_cli.checkpoint import load_model
+from drsvg_cli.frames import to_frames, to_tensor
+from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.rollout import LARGEST_BATCH, predict, swap
+
+GOLDEN = Path(__file__).parent / "golden"
+VARIANTS = {
+    "dr-svg": {},
+    "hold": {"content_rollout": "hold"},
+    "svg-lp": {"content_dim": 0},
+    "svg-fp": {"content_dim": 0, "prior": "fixed"},
+    "vgg-warp-group": {"backbone": "vgg", "head": "warp", "normalization": "group"},
+}
+variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
+
+
+@pytest.fixture
+def context(noisy_frames):
+    """Three clips of four frames."""
+    return noisy_frames(3, 4, 3, 32, 32, seed=8)
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
+
+
+def differ(one, other):
+    return (one - other).abs().max() > 1e-3
+
+
+def decoded(model, output, skips, reference):
+    """Decode one output `(N, D)` with the skip maps of one frame a clip."""
+    return model.decode(output[None], model.decoder.prepare(skips), reference)[0]
+
+
+@torch.inference_mode()
+def by_hand(model, context, horizon):
+    """Predict at temperature 0 as Eq. 9 says: all frames so far are read anew for each frame."""
+    clips = context.transpose(0, 1)
+    h, skips = [], None
+    for frame in clips:
+        features, skips = model.encoder(frame)
+        h.append(features)
+    means = [list(latent.observe(torch.stack(h)).posterior.mean[1:]) for latent in model.latents]
+    frames = []
+    for _ in range(horizon):
+        for number, latent in enumerate(model.latents):
+            # The prior of the frame to come does not depend on it: any features will do.
+            prior = latent.observe(torch.stack([*h, h[-1]])).prior.mean[-1]
+            if getattr(latent, "rollout", "") == "hold":
+                prior = latent.observe(torch.stack(h[: len(clips)])).posterior.mean[-1]
+            means[number].append(prior)
+        drawn = [torch.stack(each) for each in means]
+        outputs, _ = model.advance(torch.stack(h), drawn)
+        frames.append(decoded(model, outputs[-1], skips, clips[-1]))
+        h.append(model.encoder(frames[-1]).features)
+    return torch.stack(frames, 1)
+
+
+@variants
+def test_a_rollout_is_what_eq_9_says(tiny_model, context, changes):
+    model = tiny_model(**changes)
+    found = predict(model, context, 3, seeds=[0], temperature=0.0).frames
+    assert found.shape == (3, 1, 3, 3, 32, 32)
+    close(found[:, 0], by_hand(model, context, 3))
+    assert differ(found[:, :, 0], found[:, :, 2])
+
+
+@variants
+def test_a_clip_alone_equals_the_same_clip_in_a_batch(tiny_model, context, changes):
+    model = tiny_model(**changes)
+    together = predict(model, context, 3, seeds=[4, 5]).frames
+    for number in range(3):
+        alone = predict(model, context[number : number + 1], 3, seeds=[4, 5]).frames
+        close(alone[0], together[number])
+    assert differ(together[0], together[1])
+
+
+@variants
+def test_a_sample_does_not_depend_on_how_many_are_drawn(tiny_model, context, changes):
+    model = tiny_model(**changes)
+    five = predict(model, context, 3, seeds=range(5)).frames
+    three = predict(model, context, 3, seeds=range(3)).frames
+    last = predict(model, context, 3, seeds=[4]).frames
+    close(five[:, :3], three)
+    close(five[:, 4:], last)
+    assert differ(five[:, 0], five[:, 1])
+
+
+@variants
+def test_a_longer_horizon_extends_a_shorter_one(tiny_model, context, changes):
+    model = tiny_model(**changes)
+    long, short = (predict(model, context, count, seeds=[0, 1]).frames for count in (5, 2))
+    assert long.shape[2] == 5 and short.shape[2] == 2
+    close(long[:, :, :2], short)
+
+
+def test_drawing_in_turns_changes_nothing(tiny_model, context):
+    model = tiny_model()
+    many = predict(model, context[:2], 2, seeds=range(LARGEST_BATCH)).frames
+    assert many.shape[1] == LARGEST_BATCH
+    for seed in (0, LARGEST_BATCH // 2 - 1, LARGEST_BATCH // 2, LARGEST_BATCH - 1):
+        one = predict(model, context[:2], 2, seeds=[seed]).frames
+        close(many[:, seed : seed + 1], one)
+
+
+def test_at_temperature_zero_all_samples_are_equal(tiny_model, context):
+    model = tiny_model()
+    still = predict(model, context, 3, seeds=range(3), temperature=0.0).frames
+    close(still[:, 0], still[:, 2])
+    spread = {
+        temperature: predict(model, context, 1, seeds=range(8), temperature=temperature)
+        .frames.std(1)
+        .mean()
+        for temperature in (0.5, 1.0)
+    }
+    assert 0 < spread[0.5] < spread[1.0]
+
+
+def test_a_single_frame_is_context_enough(tiny_model, context):
+    model = tiny_model()
+    found = predict(model, context[:, :1], 2, seeds=[0], temperature=0.0).frames
+    close(found[:, 0], by_hand(model, context[:, :1], 2))
+
+
+def test_the_same_call_gives_the_same_frames_and_leaves_the_global_generators_alone(
+    tiny_model, context
+):
+    model = tiny_model()
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    one, two = (predict(model, context, 2, seeds=[3, 4]).frames for _ in range(2))
+    swap(model, context, context, seeds=[1])
+    assert torch.equal(one, two)
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+
+
+def test_training_mode_is_refused(tiny_model, context):
+    model = tiny_model().train()
+    with pytest.raises(ValueError, match=r"model\.eval"):
+        predict(model, context, 1, seeds=[0])
+    with pytest.raises(ValueError, match=r"model\.eval"):
+        swap(model, context, context, seeds=[0])
+
+
+def test_predicting_changes_nothing_in_the_model(tiny_model, context):
+    model = tiny_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    predict(model, context, 2, seeds=[0])
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(before[name], tensor), name
+
+
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+def test_views_show_the_same_frames_at_another_size(tiny_model, noisy_frames, context, head):
+    model = tiny_model(head=head)
+    plain = predict(model, context, 2, seeds=[0, 1])
+    assert plain.views is None
+    own = predict(model, context, 2, seeds=[0, 1], view=context[:, -1])
+    close(own.frames, plain.frames)
+    assert own.views.dtype == torch.uint8
+    assert (own.views.float() - plain.frames * 255).abs().max() <= 1
+    larger = predict(model, context, 2, seeds=[0, 1], view=noisy_frames(3, 3, 48, 80))
+    close(larger.frames, plain.frames)
+    assert larger.views.shape == (3, 2, 2, 3, 48, 80)
+    swapped = swap(model, context, context, seeds=[0], view=noisy_frames(3, 3, 48, 80))
+    assert swapped.views.shape == (3, 1, 3, 3, 48, 80)
+
+
+def test_progress_counts_every_frame_of_every_sample(tiny_model, context):
+    ticks = []
+    predict(tiny_model(), context, 3, seeds=range(LARGEST_BATCH), tick=ticks.append)
+    assert sum(ticks) == 3 * LARGEST_BATCH
+    assert len(ticks) > 3
+
+
+@torch.inference_mode()
+def swapped_by_hand(model, content, pose):
+    """Swap at temperature 0 as Section 4.3 says."""
+    clips = content.transpose(0, 1)
+    encoded = [model.encoder(frame) for frame in clips]
+    h = torch.stack([features for features, _ in encoded])
+    k = torch.stack([model.encoder(frame).features for frame in pose.transpose(0, 1)])
+    givers = [h, k] if len(model.latents) == 2 else [k]
+    means = [
+        latent.observe(giver).posterior.mean
+        for latent, giver in zip(model.latents, givers, strict=True)
+    ]
+    newest, frames = [h[0]], []
+    for t in range(1, len(clips)):
+        outputs, _ = model.advance(torch.stack(newest), [mean[1 : t + 1] for mean in means])
+        frames.append(decoded(model, outputs[-1], encoded[0].skips, clips[0]))
+        newest.append(model.encoder(frames[-1]).features)
+    return torch.stack(frames, 1)
+
+
+@variants
+def test_a_swap_is_what_section_4_3_says(tiny_model, noisy_frames, context, changes):
+    model, pose = tiny_model(**changes), noisy_frames(3, 4, 3, 32, 32, seed=9)
+    found = swap(model, context, pose, seeds=[0], temperature=0.0).frames
+    assert found.shape == (3, 1, 3, 3, 32, 32)
+    close(found[:, 0], swapped_by_hand(model, context, pose))
+
+
+@torch.inference_mode()
+def test_a_swap_with_itself_begins_as_teacher_forcing_reconstructs(tiny_model, context):
+    """Up to its first frame nothing has been generated yet, so the two are the same."""
+    model = tiny_model()
+    features, skips = model.encode(context.transpose(0, 1))
+    first = tuple(skip[:3] for skip in skips)
+    expected = decoded(model, model.observe(features).outputs[0], first, context[:, 0])
+    found = swap(model, context, context, seeds=[0], temperature=0.0).frames
+    close(found[:, 0, 0], expected)
+
+
+def test_pose_comes_from_one_clip_and_content_from_the_other(tiny_model, noisy_frames, context):
+    model, other = tiny_model(), noisy_frames(3, 4, 3, 32, 32, seed=10)
+    found = swap(model, context, other, seeds=[0]).frames
+    again = swap(model, context, other.roll(1, 0), seeds=[0]).frames
+    assert differ(found, again)
+    # With the first frame kept, a later one reaches the result through its content alone.
+    content = context.clone()
+    content[:, 2] = other[:, 0]
+    changed = swap(model, content, other, seeds=[0]).frames
+    close(changed[:, :, 0], found[:, :, 0])
+    assert differ(changed[:, :, 1], found[:, :, 1])
+    baseline = tiny_model(content_dim=0)
+    close(
+        swap(baseline, content, other, seeds=[0]).frames,
+        swap(baseline, context, other, seeds=[0]).frames,
+    )
+
+
+def test_a_swapped_sample_depends_on_its_clips_and_its_seed_alone(
+    tiny_model, noisy_frames, context
+):
+    model, pose = tiny_model(), noisy_frames(3, 4, 3, 32, 32, seed=9)
+    together = swap(model, context, pose, seeds=range(3)).frames
+    alone = swap(model, context[1:2], pose[1:2], seeds=[2]).frames
+    close(together[1:2, 2:], alone)
+    assert differ(together[:, 0], together[:, 1])
+
+
+def test_clips_of_different_length_cannot_be_swapped(tiny_model, context):
+    with pytest.raises(ValueError, match="differ"):
+        swap(tiny_model(), context, context[:, :3], seeds=[0])
+
+
+def test_the_golden_rollout_has_not_changed():
+    """To 1e-3, a quarter of a level: processors and versions of torch round differently."""
+    model, recipe = load_model(GOLDEN)
+    with np.load(GOLDEN / "expected.npz") as expected:
+        given = to_tensor(expected["clip"], channels=3)[None]
+        observed = given[:, : recipe.data.context]
+        predicted = predict(model, observed, recipe.data.horizon, seeds=(0, 1)).frames
+        swapped = swap(model, observed, observed.flip(1), seeds=(0,)).frames
+        for found, name in ((predicted, "predicted"), (swapped, "swapped")):
+            torch.testing.assert_close(found, torch.from_numpy(expected[name]), atol=1e-3, rtol=0)
+    assert to_frames(predicted).std() > 5  # not an empty picture
+    assert differ(predicted[:, 0], predicted[:, 1])
+
+
+def test_the_golden_folder_is_small():
+    files = [path for path in GOLDEN.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert sum(path.stat().st_size for path in files) < 150 * 1024
+
+
+def test_a_step_draws_fresh_noise(tiny_model, context):
+    """Two steps of one rollout do not share their noise."""
+    model = tiny_model(content_dim=0, prior="fixed")
+    features = model.encode(context.transpose(0, 1)).features
+    state, noise = model.observe(features).state, BatchNoise(0)
+    one, _ = model.imagine(features[-1], state, noise)
+    two, _ = model.imagine(features[-1], state, noise)
+    assert not torch.allclose(one, two, atol=1e-3)

@@ -1,0 +1,316 @@
+"""Training: it learns, it stops safely, and it goes on as if it had never stopped."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from drsvg_cli.checkpoint import load_model, load_state
+from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
+from drsvg_cli.errors import TrainingError, WeightsError
+from drsvg_cli.folder import WEIGHTS_FILE
+from drsvg_cli.metrics import psnr
+from drsvg_cli.training import LOG_FILE, STATE_FILE, fit, kl_share, learning_rate, validate
+
+CPU = torch.device("cpu")
+
+
+class MovingSquare:
+    """A bright square on a dark ground, moving right two pixels a frame; uint8 batches."""
+
+    def __init__(self, length, *, poison=None):
+        self.length = length
+        self.poison = poison
+        self.asked = []
+
+    def batch(self, size, *, seed):
+        self.asked.append(seed)
+        generator = torch.Generator().manual_seed(sum(seed.encode()))
+        starts = torch.randint(0, 20, (size, 2), generator=generator).tolist()
+        frames = torch.full((self.length, size, 3, 32, 32), 20, dtype=torch.uint8)
+        for number, (top, left) in enumerate(starts):
+            for time in range(self.length):
+                frames[time, number, :, top : top + 8, left + 2 * time : left + 2 * time + 8] = 230
+        return frames.float() * math.nan if seed == self.poison else frames
+
+
+@pytest.fixture(scope="module")
+def make_recipe(tiny_config):
+    def make(*, model=None, data=None, **training):
+        defaults = {"steps": 6, "batch": 4, "warmup": 2, "average": 0.9, "adversarial": 0.01}
+        defaults |= {"validate_every": 3, "checkpoint_every": 2}
+        lengths = {"context": 2, "horizon": 2, "shortest_context": 1}
+        return Recipe(
+            name="square",
+            model=tiny_config(**(model or {})),
+            data=DataConfig(**(lengths | (data or {}))),
+            training=TrainingConfig(**(defaults | training)),
+        )
+
+    return make
+
+
+def held(length=4):
+    return MovingSquare(length).batch(3, seed="held").transpose(0, 1).float() / 255
+
+
+def run(recipe, folder, *, sequences=None, **options):
+    length = recipe.data.context + recipe.data.horizon
+    sequences = sequences or MovingSquare(length)
+    return fit(recipe, sequences, held(length), folder, device=CPU, **options)
+
+
+def equal(one, two):
+    """Compare nested states bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == two.dtype and torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(equal, one, two))
+    return one == two
+
+
+def state_of(folder):
+    return load_state(folder / STATE_FILE)
+
+
+def test_every_step_is_recorded_and_the_folder_is_a_model(make_recipe, tmp_path):
+    recipe = make_recipe()
+    steps = list(run(recipe, tmp_path))
+    assert [step.number for step in steps] == list(range(7))
+    assert [step.number for step in steps if step.validation] == [0, 3, 6]
+    assert all(math.isfinite(value) for step in steps for value in step.terms.values())
+    _, read = load_model(tmp_path)
+    assert read == recipe
+    assert state_of(tmp_path)["step"] == 6
+    lines = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [0, 3, 6]
+    assert lines[2]["predicted"] == steps[6].validation.predicted
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("normalization", ["batch", "group"])
+def test_stopping_and_resuming_changes_no_bit(make_recipe, tmp_path, stop, normalization):
+    recipe = make_recipe(model={"normalization": normalization}, decoded=1)
+    whole = list(run(recipe, tmp_path / "whole"))
+    first = run(recipe, tmp_path / "parts")
+    begun = [next(first) for _ in range(stop + 1)]
+    first.close()
+    assert state_of(tmp_path / "parts")["step"] == stop
+    rest = list(run(recipe, tmp_path / "parts", resume=True))
+    assert equal(state_of(tmp_path / "whole"), state_of(tmp_path / "parts"))
+    models = [load_model(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
+    assert equal(dict(models[0]), dict(models[1]))
+    for one, two in zip(whole, begun + rest, strict=True):
+        assert one._replace(rate=0) == two._replace(rate=0)
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(make_recipe, tmp_path):
+    recipe = make_recipe(decoded=1)
+    list(run(recipe, tmp_path / "whole"))
+    killed = run(recipe, tmp_path / "killed")
+    for _ in range(4):  # steps 0 to 3; the checkpoint is that of step 2
+        next(killed)
+    saved = (tmp_path / "killed" / STATE_FILE).read_bytes()
+    killed.close()
+    (tmp_path / "killed" / STATE_FILE).write_bytes(saved)
+    rest = list(run(recipe, tmp_path / "killed", resume=True))
+    assert rest[0].number == 3
+    assert equal(state_of(tmp_path / "whole"), state_of(tmp_path / "killed"))
+
+
+def test_a_finished_run_has_nothing_left_to_do(make_recipe, tmp_path):
+    recipe = make_recipe(steps=2)
+    list(run(recipe, tmp_path))
+    assert list(run(recipe, tmp_path, resume=True)) == []
+
+
+def test_batches_are_asked_for_by_seed_and_step(make_recipe, tmp_path):
+    sequences = MovingSquare(4)
+    list(run(make_recipe(steps=4, seed=7), tmp_path, sequences=sequences))
+    assert sequences.asked == ["7/0", "7/1", "7/2", "7/3"]
+
+
+def test_another_seed_is_another_run(make_recipe, tmp_path):
+    for seed in (0, 1):
+        list(run(make_recipe(steps=1, seed=seed), tmp_path / str(seed)))
+    one, two = (state_of(tmp_path / str(seed))["model"] for seed in (0, 1))
+    assert not equal(one, two)
+
+
+def test_the_global_generator_is_left_alone(make_recipe, tmp_path):
+    before = torch.get_rng_state()
+    list(run(make_recipe(steps=2), tmp_path))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(make_recipe, tmp_path):
+    recipe = make_recipe(steps=9, validate_every=1, checkpoint_every=2)
+    steps = run(recipe, tmp_path, sequences=MovingSquare(4, poison="0/5"))
+    for _ in range(6):  # 0 to 5
+        next(steps)
+    model = (tmp_path / WEIGHTS_FILE).read_bytes()
+    with pytest.raises(TrainingError, match=r"not finite at step 5.*reconstruction nan"):
+        next(steps)
+    assert (tmp_path / WEIGHTS_FILE).read_bytes() == model
+    loaded, _ = load_model(tmp_path)
+    state = state_of(tmp_path)
+    assert state["step"] == 4
+    for tensor in [*loaded.state_dict().values(), *state["model"].values()]:
+        assert torch.isfinite(tensor).all()
+    # The clips mended, the run goes on.
+    assert [step.number for step in run(recipe, tmp_path, resume=True)] == [5, 6, 7, 8, 9]
+
+
+def test_the_learning_rate_rises_and_then_falls(make_recipe, tmp_path):
+    training = TrainingConfig(steps=1000, warmup=100, learning_rate=0.01)
+    rates = [learning_rate(training, step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01 / 100)
+    assert max(rates) == pytest.approx(0.01, rel=0.03)
+    assert rates.index(max(rates)) == pytest.approx(100, abs=2)
+    assert rates[100:] == sorted(rates[100:], reverse=True)
+    assert rates[550] == pytest.approx(0.01 * (0.5 + 0.5 * math.cos(math.pi * 0.55)))
+    assert rates[-1] == pytest.approx(0.01 / 100)
+    assert learning_rate(TrainingConfig(warmup=0), 0) == TrainingConfig().learning_rate
+    recipe = make_recipe(steps=3)
+    list(run(recipe, tmp_path))
+    (group,) = state_of(tmp_path)["optimizer"]["param_groups"]
+    assert group["lr"] == learning_rate(recipe.training, 2)
+
+
+def test_the_divergences_are_free_at_first_and_cost_more_and_more(make_recipe, tmp_path):
+    shares = [kl_share(TrainingConfig(kl_warmup=10), step) for step in range(40)]
+    assert shares[:11] == [0.0] * 11 and shares[20:] == [1.0] * 20
+    assert shares[15] == pytest.approx(0.5) and shares == sorted(shares)
+    assert kl_share(TrainingConfig(kl_warmup=0), 0) == 1
+    weights = {}
+    for beta, warmup in ((0.0, 0), (1.0, 50), (1.0, 0)):
+        folder = tmp_path / f"{beta}-{warmup}"
+        list(run(make_recipe(steps=2, beta=beta, kl_warmup=warmup), folder))
+        weights[beta, warmup] = dict(state_of(folder)["model"])
+    assert equal(weights[0.0, 0], weights[1.0, 50])
+    assert not equal(weights[0.0, 0], weights[1.0, 0])
+
+
+def test_a_moving_square_is_learned(make_recipe, tmp_path):
+    recipe = make_recipe(
+        model={"head": "warp", "normalization": "group", "width": 8, "feature_dim": 16},
+        steps=80,
+        batch=8,
+        learning_rate=0.01,
+        warmup=5,
+        validate_every=80,
+        adversarial=0.0,
+    )
+    steps = list(run(recipe, tmp_path))
+    losses = [step.terms["reconstruction"] for step in steps[1:]]
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
+    last = steps[-1].validation
+    assert steps[-1].improved
+    assert last.predicted > steps[0].validation.predicted + 2
+    assert last.predicted > last.copied + 1  # it moves the square
+
+
+def test_an_improvement_saves_the_averaged_weights(make_recipe, tmp_path):
+    recipe = make_recipe(validate_every=1, checkpoint_every=1, steps=6, learning_rate=0.02)
+    steps = run(recipe, tmp_path)
+    best, flags = -math.inf, []
+    for step in steps:
+        flags.append(step.improved)
+        assert step.improved == (step.validation.predicted > best)
+        best = max(best, step.validation.predicted)
+        model, _ = load_model(tmp_path)
+        if step.improved and step.number:
+            state = state_of(tmp_path)
+            for name, tensor in model.state_dict().items():
+                expected = state["average"][name]
+                if expected.is_floating_point():
+                    expected = expected.half().float()
+                assert torch.equal(tensor, expected), name
+            assert not equal(state["average"], state["model"])
+    assert flags[0]
+
+
+def test_without_improvement_a_run_ends_by_patience(make_recipe, tmp_path):
+    """A learning rate too small to change any weight: no validation beats the first."""
+    recipe = make_recipe(
+        model={"normalization": "group"},
+        steps=20,
+        learning_rate=1e-30,
+        validate_every=2,
+        checkpoint_every=20,
+        patience=2,
+    )
+    steps = run(recipe, tmp_path)
+    next(steps)
+    model = (tmp_path / WEIGHTS_FILE).read_bytes()
+    rest = list(steps)
+    assert [step.number for step in rest] == [1, 2, 3, 4]
+    assert not any(step.improved for step in rest)
+    assert (tmp_path / WEIGHTS_FILE).read_bytes() == model
+    assert state_of(tmp_path)["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"learning_rate": 0.5}, "training.learning_rate = 0.002, not 0.5"),
+        ({"model": {"pose_dim": 4}}, "model.pose_dim = 3, not 4"),
+        ({"data": {"horizon": 3}}, "data.horizon = 2, not 3"),
+    ],
+)
+def test_a_changed_recipe_cannot_be_resumed_and_the_change_is_named(
+    make_recipe, tmp_path, changes, key
+):
+    list(run(make_recipe(steps=2), tmp_path))
+    with pytest.raises(TrainingError, match=key):
+        list(run(make_recipe(steps=2, **changes), tmp_path, resume=True))
+
+
+def test_how_often_to_look_may_change(make_recipe, tmp_path):
+    first = run(make_recipe(), tmp_path)
+    next(first)
+    first.close()
+    changed = make_recipe(validate_every=1, checkpoint_every=1, patience=50)
+    assert len(list(run(changed, tmp_path, resume=True))) == 6
+
+
+def test_there_must_be_something_to_resume(make_recipe, tmp_path):
+    with pytest.raises(WeightsError, match="no training state"):
+        next(run(make_recipe(), tmp_path, resume=True))
+
+
+def test_a_new_run_does_not_overwrite_another_one(make_recipe, tmp_path):
+    recipe = make_recipe(steps=2)
+    list(run(recipe, tmp_path))
+    before = [(tmp_path / name).read_bytes() for name in (WEIGHTS_FILE, STATE_FILE)]
+    with pytest.raises(TrainingError, match="already holds a model"):
+        next(run(recipe, tmp_path))
+    assert before == [(tmp_path / name).read_bytes() for name in (WEIGHTS_FILE, STATE_FILE)]
+    (tmp_path / STATE_FILE).unlink()
+    with pytest.raises(TrainingError, match="already holds a model"):
+        next(run(recipe, tmp_path))
+
+
+def test_training_starts_from_given_weights(make_recipe, tmp_path, tiny_model):
+    start = tiny_model(seed=3).state_dict()
+    steps = run(make_recipe(), tmp_path, start=start)
+    next(steps)
+    steps.close()
+    state = state_of(tmp_path)
+    assert equal(dict(state["model"]), dict(start)) and equal(dict(state["average"]), dict(start))
+
+
+def test_a_single_sequence_a_batch_can_be_trained_on(make_recipe, tmp_path):
+    steps = list(run(make_recipe(batch=1, steps=2), tmp_path))
+    assert steps[-1].terms["discriminator"] == 0
+
+
+def test_validation_compares_with_repeating_the_last_frame(tiny_model):
+    frames = held()
+    result = validate(tiny_model(), frames, 2)
+    expected = [psnr(frames[:, 1], frames[:, time]) for time in (2, 3)]
+    assert result.copied == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
+    assert 0 < result.predicted < 50
