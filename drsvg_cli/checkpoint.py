@@ -58,7 +58,8 @@ def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None
 
 def _stored(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if tensor.is_floating_point() else tensor
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    return half if bool(torch.isfinite(half).all()) else tensor
 
 
 def load_model(source: Path) -> tuple[DRSVG, Recipe]:

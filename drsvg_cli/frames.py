@@ -70,7 +70,7 @@ def convert_channels(frames: Tensor, channels: int) -> Tensor:
 
 
 def to_frames(tensor: Tensor) -> Frames:
-    """Turn float `(..., C, H, W)` in [0, 1] into uint8 `(..., H, W, 3)`."""
-    colored = convert_channels(tensor.float().cpu(), 3)
-    quantised = (colored.clamp(0, 1) * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(quantised.movedim(-3, -1).numpy())
+    """Turn float in [0, 1] or uint8, `(..., C, H, W)`, into uint8 `(..., H, W, 3)`."""
+    if tensor.is_floating_point():
+        tensor = (tensor.float().clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(convert_channels(tensor.cpu(), 3).movedim(-3, -1).numpy())

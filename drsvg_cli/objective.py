@@ -47,7 +47,8 @@ def model_loss(
         model: in training mode.
         frames: `(T, B, C, S, S)` in [0, 1].
         context: how many frames are observed; the rest is predicted, its skip maps and its
-            reference taken from the last observed frame.
+            reference taken from the last observed frame. Only predicted frames are decoded, where
+            Eq. 4 sums over all; the KL terms are of all frames.
         decoded: indices, from 0 for the first predicted frame, of the frames to decode.
         noise: gives standard normals.
         discriminator: judges the pose latents; its weights get no gradient.
@@ -86,7 +87,7 @@ def confusion(discriminator: PoseDiscriminator, pose: Tensor) -> Tensor:
 def discriminator_loss(discriminator: PoseDiscriminator, pose: Tensor) -> Tensor:
     """Tell latents of one clip from those of two (Eq. 5); pose `(T, B, Z)` with B ≥ 2.
 
-    The other clip is the neighbour in the batch, whose order is random.
+    The other clip is the neighbour in the batch, so neighbours should be of different clips.
     """
     first = pose[:1].expand_as(pose[1:])
     same = discriminator(first, pose[1:])

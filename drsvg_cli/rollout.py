@@ -11,7 +11,9 @@ from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import SeededNoise
 
 LARGEST_BATCH = 128
-"""Sequences rolled out at once; more samples are drawn in turns, so memory stays flat."""
+"""Sequences rolled out at once; more samples are drawn in turns."""
+LARGEST_VIEW = 2**23
+"""Pixels rendered at once, about 400 MB with all that comes between."""
 
 
 class Rollout(NamedTuple):
@@ -69,7 +71,9 @@ def predict(
     """
     if model.training:
         raise ValueError("predict needs model.eval(): a clip must not depend on its companions")
-    clips, turn = len(context), max(1, LARGEST_BATCH // len(context))
+    clips = len(context)
+    pixels = 1 if view is None else view.shape[-1] * view.shape[-2]
+    turn = max(1, min(LARGEST_BATCH, LARGEST_VIEW // pixels) // clips)
     features, skips = model.encode(context.transpose(0, 1))
     prepared = model.decoder.prepare(tuple(skip[-clips:] for skip in skips))
     scene = _Scene(prepared, context[:, -1], view)

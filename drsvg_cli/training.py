@@ -72,6 +72,9 @@ class Step(NamedTuple):
     """Whether the model folder now holds these weights."""
 
 
+_NUMBERS = ("step", "best", "stale", "seconds")
+
+
 class _Learner:
     """All that changes during training."""
 
@@ -91,6 +94,7 @@ class _Learner:
         self.step = 0
         self.best = -math.inf
         self.stale = 0
+        self.seconds = 0.0
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -102,13 +106,14 @@ class _Learner:
         }
 
     def state(self) -> dict[str, Any]:
-        numbers = {"step": self.step, "best": self.best, "stale": self.stale}
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
         return {name: part.state_dict() for name, part in self._parts().items()} | numbers
 
     def restore(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
+        for name in _NUMBERS:
+            setattr(self, name, state[name])
 
 
 def _adam(module: nn.Module, training: TrainingConfig) -> torch.optim.Adam:
@@ -123,6 +128,7 @@ def fit(
     *,
     device: torch.device,
     start: dict[str, Tensor] | None = None,
+    origin: str = "",
     resume: bool = False,
 ) -> Generator[Step, None, None]:
     """Train, and yield a record a step; closing the generator saves the state first.
@@ -134,6 +140,7 @@ def fit(
         folder: the run folder; its model is replaced whenever validation improves.
         device: where to compute.
         start: weights to start from; random ones if left out.
+        origin: a digest of what the sequences are made from; a resumed run must have the same.
         resume: continue from the folder's state.
 
     Raises:
@@ -144,12 +151,12 @@ def fit(
     """
     learner = _Learner(recipe, device, start)
     if resume:
-        learner.restore(_checked_state(folder, recipe))
+        learner.restore(_checked_state(folder, recipe, origin))
     elif (folder / WEIGHTS_FILE).exists() or (folder / STATE_FILE).exists():
         raise TrainingError(f"{folder} already holds a model; resume it or choose another folder")
     else:
         # At once, so that a run can be resumed from its first moment and a full disk shows early.
-        _save(learner, recipe, folder)
+        _save(learner, recipe, folder, origin)
     training = recipe.training
     batches = _prefetched(sequences, training, learner.step)
     try:
@@ -158,25 +165,32 @@ def fit(
         for frames in batches:
             began = time.perf_counter()
             terms = _learn(learner, recipe, frames.to(device, non_blocking=True))
-            rate = frames.shape[0] * frames.shape[1] / (time.perf_counter() - began)
+            elapsed = time.perf_counter() - began
+            learner.seconds += elapsed
+            rate = frames.shape[0] * frames.shape[1] / elapsed
             step = Step(learner.step, terms, rate, None, False)
             if step.number % training.validate_every == 0 or step.number == training.steps:
                 step = _validated(learner, recipe, held, folder, step)
             if step.number % training.checkpoint_every == 0 or step.number == training.steps:
-                _save(learner, recipe, folder)
+                _save(learner, recipe, folder, origin)
             yield step
             if training.patience and learner.stale >= training.patience:
-                _save(learner, recipe, folder)
+                _save(learner, recipe, folder, origin)
                 return
     except GeneratorExit:
-        _save(learner, recipe, folder)
+        _save(learner, recipe, folder, origin)
         raise
     finally:
         batches.close()
 
 
-def _checked_state(folder: Path, recipe: Recipe) -> dict[str, Any]:
+def _checked_state(folder: Path, recipe: Recipe, origin: str) -> dict[str, Any]:
     state = load_state(folder / STATE_FILE)
+    if state["origin"] != origin:
+        raise TrainingError(
+            f"{folder} was trained on other clips, or some have changed since; resume with the "
+            "same clips, or start a new folder"
+        )
     before, now = state["recipe"], _comparable(recipe)
     for key in now:
         if before.get(key) != now[key]:
@@ -198,8 +212,9 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
-def _save(learner: _Learner, recipe: Recipe, folder: Path) -> None:
-    save_state(folder / STATE_FILE, learner.state() | {"recipe": _comparable(recipe)})
+def _save(learner: _Learner, recipe: Recipe, folder: Path, origin: str) -> None:
+    facts = {"recipe": _comparable(recipe), "origin": origin}
+    save_state(folder / STATE_FILE, learner.state() | facts)
 
 
 def _prefetched(
@@ -276,7 +291,7 @@ def _check_finite(value: float, step: int, report: dict[str, float]) -> None:
         terms = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
         raise TrainingError(
             f"the loss or its gradient is not finite at step {step} ({terms}); the last good "
-            "weights are kept. A lower learning rate may help"
+            "weights are kept. Start a new run from them with a lower learning rate"
         )
 
 
@@ -321,7 +336,13 @@ def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, st
         save_model(folder, recipe, learner.average.state_dict())
     else:
         learner.stale += 1
-    line = {"step": step.number, **step.terms, **result._asdict(), "frames_per_second": step.rate}
+    line = {
+        "step": step.number,
+        "seconds": learner.seconds,
+        "frames_per_second": step.rate,
+        **step.terms,
+        **result._asdict(),
+    }
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(json.dumps(line) + "\n")
     return step._replace(validation=result, improved=improved)

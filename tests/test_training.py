@@ -73,7 +73,10 @@ def equal(one, two):
 
 
 def state_of(folder):
-    return load_state(folder / STATE_FILE)
+    """Return all that a run resumes from, but for the time it took."""
+    state = load_state(folder / STATE_FILE)
+    assert state.pop("seconds") >= 0
+    return state
 
 
 def test_every_step_is_recorded_and_the_folder_is_a_model(make_recipe, tmp_path):
@@ -119,6 +122,13 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(make_recipe, tmp_path):
     rest = list(run(recipe, tmp_path / "killed", resume=True))
     assert rest[0].number == 3
     assert equal(state_of(tmp_path / "whole"), state_of(tmp_path / "killed"))
+
+
+def test_a_run_does_not_resume_on_other_clips(make_recipe, tmp_path):
+    recipe = make_recipe(steps=2)
+    list(run(recipe, tmp_path, origin="these"))
+    with pytest.raises(TrainingError, match="other clips"):
+        next(run(recipe, tmp_path, origin="those", resume=True))
 
 
 def test_a_finished_run_has_nothing_left_to_do(make_recipe, tmp_path):

@@ -1,1 +1,1 @@
-"""What a model trains on: float sequences `(T, B, C, H, W)` in [0, 1]."""
+"""What a model trains on: sequences `(T, B, C, H, W)`, uint8 or float in [0, 1]."""

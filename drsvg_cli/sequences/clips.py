@@ -165,11 +165,11 @@ class ClipSequences:
     data: DataConfig
 
     def batch(self, size: int, *, seed: str) -> Tensor:
-        """Draw `size` sequences: uint8 `(T, B, C, S, S)`."""
+        """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips."""
         chance = random.Random(seed)
         weights = [clip.windows(self.data) ** 0.5 for clip in self.clips]
-        chosen = chance.choices(self.clips, weights, k=size)
-        sequences = np.stack([self._sequence(clip, chance) for clip in chosen], axis=1)
+        chosen = _apart(chance.choices(range(len(self.clips)), weights, k=size))
+        sequences = np.stack([self._sequence(self.clips[i], chance) for i in chosen], axis=1)
         batch = torch.from_numpy(sequences).movedim(-1, -3)
         return convert_channels(batch, self.model.channels).contiguous()
 
@@ -219,6 +219,15 @@ class ClipSequences:
             return 0, 0, longest
         side = chance.uniform(self.model.size, longest)
         return chance.uniform(0, height - side), chance.uniform(0, width - side), side
+
+
+def _apart(chosen: list[int]) -> list[int]:
+    """Order clips so that neighbours differ, where no clip makes up more than half of them."""
+    ordered = sorted(chosen)
+    half = (len(ordered) + 1) // 2
+    mixed = ordered[:]
+    mixed[::2], mixed[1::2] = ordered[:half], ordered[half:]
+    return mixed
 
 
 def _motion(window: Frames) -> float:
