@@ -1,10 +1,15 @@
 """Model cards: the `README.md` of a model folder, complete without editing."""
 
+import json
+import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drsvg_cli import __version__
 from drsvg_cli.config import Recipe
 from drsvg_cli.evaluation import Curves, Scores
+from drsvg_cli.hub import parse_address
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class Provenance:
     """Samples a clip in the measurement."""
     start: str | None = None
     """The model that training started from."""
+    datasets: Sequence[str] = ()
+    """Names on the Hub of the data sets trained on."""
+    picture: str | None = None
+    """A picture of predictions, beside the card."""
 
 
 def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
@@ -31,24 +40,16 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
     family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
     began = f"Fine-tuned from `{origin.start}`" if origin.start else "Trained from random weights"
     sequences = origin.steps * training.batch
-    return f"""---
-library_name: drsvg
-license: {recipe.license}
-pipeline_tag: video-to-video
-tags:
-- video-prediction
-- stochastic-video-generation
-- dr-svg
----
-
+    picture = f"\n![Held-back clips and a sample of each]({origin.picture})\n"
+    return f"""{_front_matter(recipe, origin)}
 # {recipe.name}
 
-{recipe.summary or "A model of short clips."}. {family}, {model.backbone} backbone of width
+{recipe.summary or "A model of short clips"}. {family}, {model.backbone} backbone of width
 {model.width}, {model.size}×{model.size} pixels, {"colour" if model.channels == 3 else "gray"},
 {data.context} observed frames, trained to predict {data.horizon} at about {data.rate:g} a second.
 
-    drsvg predict clip.mp4 --model {recipe.name}
-
+    drsvg predict clip.mp4 --model {shlex.quote(recipe.name)}
+{picture if origin.picture else ""}
 ## Training
 
 {began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences ({sequences:,}
@@ -69,6 +70,29 @@ not suggest. It is good at static cameras, repeated motion and a few moving thin
 cameras and crowded scenes end in blur. Copying the last frame is a strong baseline: compare with
 it (`--compare`) before trusting a prediction.
 """
+
+
+def _front_matter(recipe: Recipe, origin: Provenance) -> str:
+    """Write what the Hub reads of a card, as YAML."""
+    table: dict[str, str | Sequence[str]] = {
+        "library_name": "drsvg",
+        "license": recipe.license,
+        "pipeline_tag": "video-to-video",
+        "tags": ("video-prediction", "stochastic-video-generation", "dr-svg"),
+        "datasets": origin.datasets,
+    }
+    if origin.start and (address := parse_address(origin.start)):
+        table["base_model"] = address.repo
+    # A JSON text is a YAML one, whatever is in it.
+    lines = [
+        f"{key}: {_plain(value) if isinstance(value, str) else json.dumps(list(value))}"
+        for key, value in table.items()
+    ]
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _plain(text: str) -> str:
+    return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) else json.dumps(text)
 
 
 def _hours(hours: float) -> str:

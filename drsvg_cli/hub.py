@@ -171,7 +171,7 @@ def _ask(address: Address, name: str) -> str:
     chosen = constants.HF_HUB_ETAG_TIMEOUT != constants.DEFAULT_ETAG_TIMEOUT
     patience = float(constants.HF_HUB_ETAG_TIMEOUT) if chosen else PATIENCE
     url = hf_hub_url(address.repo, name, revision=address.revision)
-    answers: list[str | None | Exception] = []
+    answers: list[str | Exception | None] = []
 
     def ask() -> None:
         try:
@@ -278,9 +278,10 @@ def _explanation(error: Exception, address: Address) -> DrsvgError:
     known = get_token() is not None
     match error:
         case GatedRepoError():
+            then = "" if known else f", then {log_in}"
             text = (
                 f"{address.repo} is gated: its authors give access on request; ask for it at "
-                f"{address.page}, then {log_in}"
+                f"{address.page}{then}"
             )
         case RepositoryNotFoundError() if known or error.response.status_code == 404:
             hidden = ", or your token may not see it" if known else ""
@@ -322,7 +323,8 @@ def _refusal(error: HfHubHTTPError, address: Address) -> str:
         return f"{constants.ENDPOINT} does not accept the token ({said}); set another HF_TOKEN"
     if code == 403:
         return f"your token gives no right to that at {address.page}: {said}"
-    return f"{constants.ENDPOINT} answered {code} ({said}) for {address}; try again later"
+    remedy = "try again later" if code >= 500 or code == 429 else "check HF_ENDPOINT"
+    return f"{constants.ENDPOINT} answered {code} ({said}) for {address}; {remedy}"
 
 
 def _bar(name: str, tick: Tick | None) -> type:

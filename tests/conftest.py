@@ -1,5 +1,6 @@
 """Tiny models and clips that every test may ask for."""
 
+import logging
 import signal
 import sys
 from fractions import Fraction
@@ -94,18 +95,20 @@ class Outcome(NamedTuple):
 def drsvg(monkeypatch, capfd, tmp_path):
     """Return a function that runs the command line in an empty folder, as a shell would."""
     monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("drsvg_cli")
     for name in ("DRSVG_DEVICE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])
         capfd.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
+        before, level = signal.getsignal(signal.SIGTERM), logger.level
         try:
             with pytest.raises(SystemExit) as end:
                 main()
         finally:
             signal.signal(signal.SIGTERM, before)
+            logger.setLevel(level)
         return Outcome(end.value.code, *capfd.readouterr())
 
     return run

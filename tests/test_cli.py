@@ -1,6 +1,7 @@
 """The commands as a user meets them: what they write, say and end with."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -285,6 +286,24 @@ class TestPredict:
         assert [result["clip"] for result in told["results"]] == [str(clip)]
         assert list(told["failures"]) == ["broken.mp4"]
 
+    def test_a_clip_cut_short_is_used_as_far_as_it_goes(self, draw, tmp_path, make_clip):
+        whole = make_clip(tmp_path / "whole.mkv", 40).read_bytes()
+        (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+        assert draw("cut.mkv").code == 0
+        assert 1 < record(tmp_path / "cut_drsvg")["observed_times"][-1] < 2.5
+
+    def test_quiet_silences_warnings_of_the_library(self, draw, clip, monkeypatch, caplog):
+        def warned(*arguments, **options):
+            logging.getLogger("drsvg_cli.video").warning("clip.mp4 is damaged")
+            return read_clip(*arguments, **options)
+
+        monkeypatch.setattr(prediction, "read_clip", warned)
+        assert draw(clip).code == 0
+        assert caplog.messages == ["clip.mp4 is damaged"]
+        caplog.clear()
+        assert draw(clip, "-y", "-q") == (0, "", "")
+        assert not caplog.messages
+
     def test_a_clip_without_a_suffix(self, draw, clip, tmp_path):
         clip.rename(tmp_path / "recording")
         assert draw("recording").code == 0
@@ -331,12 +350,13 @@ class TestEarlierResults:
         assert contents(tmp_path) == before
         assert not list(tmp_path.rglob(".*"))
 
-    def test_stay_when_interrupted(self, draw, clip, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_stay_when_interrupted(self, draw, clip, tmp_path, monkeypatch, number):
         draw(clip)
         before = contents(tmp_path)
 
         def interrupt(*_):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
         monkeypatch.setattr(prediction, "write_record", interrupt)
         assert draw(clip, "-y", "--samples", "3") == (130, "", "")
@@ -546,12 +566,11 @@ class TestNames:
 
 
 class TestProcess:
-    def test_a_stream_without_unicode(self, clip, model_folder, tmp_path):
-        arguments = ("predict", clip, "--model", model_folder, *SMALL)
-        process = start(*arguments, cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    def test_a_stream_without_unicode(self, tmp_path):
+        process = start("--help", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, b"")
-        assert rb"(0.40 s) \xb7 model" in out
+        assert rb"0 done \xb7 1 an input failed" in out
 
     def test_a_closed_pipe(self, clip, model_folder, tmp_path):
         arguments = ("predict", clip, "--model", model_folder, *SMALL, "--json")
@@ -563,8 +582,7 @@ class TestProcess:
         assert (process.returncode, err) == (1, b"")
         assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_an_interruption_leaves_nothing_behind(self, clip, model_folder, tmp_path, number):
+    def test_ctrl_c_leaves_nothing_behind(self, clip, model_folder, tmp_path):
         arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2")
         process = start(*arguments, cwd=tmp_path)
         patience = time.monotonic() + 60
@@ -572,7 +590,7 @@ class TestProcess:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < patience
             time.sleep(0.01)
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out, err) == (130, b"", b"")
         assert names(tmp_path) == {"clip.mp4"}

@@ -13,6 +13,7 @@ import pytest
 
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.cli import fitting
+from drsvg_cli.cli.app import main
 
 STEPS = 30
 QUICK = ("--steps", STEPS, "--batch", 2, "--learning-rate", 0.01, "--seed", 3)
@@ -39,13 +40,13 @@ def interrupted(monkeypatch):
     """Return a function: press Ctrl-C during this step."""
     real = fitting.fit
 
-    def at(number):
+    def at(number, kind=signal.SIGINT):
         def steps(*arguments, **options):
             inner = real(*arguments, **options)
             try:
                 for step in inner:
                     if step.number == number:
-                        signal.raise_signal(signal.SIGINT)
+                        signal.raise_signal(kind)
                     yield step
             finally:
                 inner.close()
@@ -59,17 +60,23 @@ def interrupted(monkeypatch):
 def whole(clips, model_folder, tmp_path_factory):
     """The weights of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    process = start(clips, model_folder, cwd=folder)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, (out, err)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", command(clips, model_folder))
+        main()
     return weights(folder / "run")
 
 
-def start(clips, model_folder, *more, cwd):
-    """Start fine-tuning in a process of its own, into the folder `run`."""
-    arguments = (clips, "--model", model_folder, "--device", "cpu", *QUICK, "-o", "run", *more)
+def command(clips, model_folder):
+    """Return how to fine-tune quickly, into the folder `run`."""
+    options = ("--model", model_folder, "--device", "cpu", *QUICK, "-o", "run")
+    return [str(part) for part in ("drsvg", "finetune", clips, *options)]
+
+
+def start(clips, model_folder, *, cwd):
+    """Start fine-tuning in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "drsvg_cli", "finetune", *map(str, arguments)],
+        [sys.executable, "-m", "drsvg_cli", *command(clips, model_folder)[1:]],
         cwd=cwd,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -79,7 +86,9 @@ def start(clips, model_folder, *more, cwd):
 
 
 def weights(folder):
-    return (folder / "model.safetensors").read_bytes()
+    """Return all weights of a model folder and its recipe, to compare."""
+    model, recipe = load_model(folder)
+    return {name: tensor.tolist() for name, tensor in model.state_dict().items()}, recipe
 
 
 def log(folder):
@@ -117,10 +126,10 @@ class TestFinetune:
             assert part in card
         assert cv2.imread(str(folder / "validation.png")).std() > 0
         assert [line["step"] for line in log(folder)] == [0, 6, 12, 18, 24, 30]
-        command = shlex.split(outcome.out.splitlines()[-1])
-        assert command == ["drsvg", "predict", "CLIP", "--model", "my model"]
+        advice = shlex.split(outcome.out.splitlines()[-1])
+        assert advice == ["drsvg", "predict", "CLIP", "--model", "my model"]
         clip, *options = clips / "0.mp4", "--size", "32", "-n", "2", "-q"
-        assert drsvg("predict", clip, *command[3:], *options) == (0, "", "")
+        assert drsvg("predict", clip, *advice[3:], *options) == (0, "", "")
 
     def test_json_and_quiet(self, tune, clips, tmp_path):
         outcome = tune(clips, *QUICK, "--json", "-q")
@@ -134,7 +143,7 @@ class TestFinetune:
         assert told["copy_last"] == lines[0]["copied"]
 
     def test_it_learns(self, tune, clips, tmp_path):
-        told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 200, "--json").out)
+        told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 80, "--json").out)
         assert told["after"] > told["before"] + 1
 
     def test_patience_ends_it_early(self, tune, clips, tmp_path):
@@ -221,11 +230,13 @@ class TestRefusals:
 
 
 class TestInterruptions:
-    @pytest.mark.parametrize("number", [0, 8, STEPS])
+    @pytest.mark.parametrize(
+        ("number", "kind"), [(0, signal.SIGINT), (8, signal.SIGTERM), (STEPS, signal.SIGINT)]
+    )
     def test_resuming_ends_as_if_uninterrupted(
-        self, tune, clips, tmp_path, whole, interrupted, number
+        self, tune, clips, tmp_path, whole, interrupted, number, kind
     ):
-        interrupted(number)
+        interrupted(number, kind)
         outcome = tune(clips, *QUICK, "-o", "run")
         assert (outcome.code, outcome.out) == (130, "")
         assert outcome.err.splitlines()[-1].startswith(f"stopped at step {number}; --resume")
@@ -236,9 +247,7 @@ class TestInterruptions:
         assert weights(tmp_path / "run") == whole
         assert [line["step"] for line in log(tmp_path / "run")] == [0, 6, 12, 18, 24, 30]
 
-    @pytest.mark.parametrize(
-        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)]
-    )
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
     def test_of_a_process(self, tune, clips, model_folder, tmp_path, whole, number, code):
         process = start(clips, model_folder, cwd=tmp_path)
         patience = time.monotonic() + 60
@@ -265,6 +274,18 @@ class TestInterruptions:
         assert not (tmp_path / "run" / "model.safetensors").exists()
         assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
         assert weights(tmp_path / "run") == whole
+
+    def test_other_clips_do_not_resume_it(self, tune, clips, tmp_path, interrupted, make_clip):
+        interrupted(8)
+        tune(clips, *QUICK, "-o", "run")
+        interrupted(None)
+        before = (tmp_path / "run" / "training" / "state.pt").read_bytes()
+        other = make_clip(tmp_path / "other.mp4", seed=5)
+        outcome = tune(clips, other, *QUICK, "-o", "run", "--resume")
+        assert_refused(outcome, 1, "run was trained on other clips")
+        outcome = tune(clips, *QUICK, "-o", "run", "--resume", "--share", 0.6)
+        assert_refused(outcome, 1, "run was trained on other clips")
+        assert (tmp_path / "run" / "training" / "state.pt").read_bytes() == before
 
     def test_a_finished_run_cannot_be_begun_again(self, tune, clips, tmp_path):
         tune(clips, *QUICK, "-o", "run")

@@ -11,7 +11,14 @@ import pytest
 from drsvg_cli.cli.app import app
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
-COMMANDS = [command.callback.__name__ for command in app.registered_commands]
+GROUPS = {
+    f"{info.typer_instance.info.name} ": info.typer_instance for info in app.registered_groups
+}
+COMMANDS = [
+    f"{prefix}{command.name or command.callback.__name__}"
+    for prefix, group in {"": app, **GROUPS}.items()
+    for command in group.registered_commands
+]
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 
 
@@ -35,7 +42,7 @@ def ask(*arguments, columns):
 def pages():
     """The help pages of drsvg itself, named "", and of every command, one option a line."""
     wide = {"": ask("--help", columns=300)}
-    return wide | {command: ask(command, "-h", columns=300) for command in COMMANDS}
+    return wide | {command: ask(*command.split(), "-h", columns=300) for command in COMMANDS}
 
 
 def options(page):
@@ -82,7 +89,7 @@ class TestDocument:
 
     def test_links_to_the_section(self, pages, command):
         if command:
-            assert f"[`drsvg {command}`](#drsvg-{command})" in DOCUMENT
+            assert f"[`drsvg {command}`](#drsvg-{command.replace(' ', '-')})" in DOCUMENT
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -92,13 +99,13 @@ def test_examples_have_a_line_each(pages, command):
     lines = [line.strip() for line in examples if line.strip()]
     assert len(lines) >= 2
     for line in lines:
-        assert line.startswith(f"$ drsvg {command} "), line
+        assert f"{line} ".startswith(f"$ drsvg {command} "), line
         assert line.removeprefix("$ ") in section(command), "docs/cli.md has the same examples"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_examples_fit_on_a_terminal(command):
-    page = ask(command, "--help", columns=80)
+    page = ask(*command.split(), "--help", columns=80)
     examples = page[page.index("Examples:") :].splitlines()[1:]
     assert all(line.strip().startswith("$ drsvg") for line in examples if line.strip())
 

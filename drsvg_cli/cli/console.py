@@ -1,6 +1,7 @@
 """What the command line says: progress on stderr, results on stdout."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,8 @@ class Reporter:
         self._quiet = quiet
         self._out = Console(highlight=False, emoji=False, soft_wrap=True)
         self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        # The library warns of a damaged clip, say, which is no more than a note.
+        logging.getLogger("drsvg_cli").setLevel(logging.ERROR if quiet else logging.WARNING)
 
     def result(self, record: dict[str, Any], *lines: RenderableType) -> None:
         """Print a result: the record for a program, the lines for a person."""

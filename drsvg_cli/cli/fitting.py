@@ -1,5 +1,6 @@
 """The work behind `drsvg finetune` and `drsvg train`."""
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -81,7 +82,14 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             )
         began = time.monotonic()
         steps = fit(
-            recipe, sequences, fixed, request.out, device=device, start=start, resume=request.resume
+            recipe,
+            sequences,
+            fixed,
+            request.out,
+            device=device,
+            start=start,
+            resume=request.resume,
+            origin=_digest([*learned, *held]),
         )
         _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
@@ -95,11 +103,24 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         steps=history[-1]["step"],
         hours=(time.monotonic() - began) / 3600,
         samples=CARD_SAMPLES,
-        start=request.model if request.from_weights else None,
+        start=_public_name(request.model) if request.from_weights else None,
+        picture=PICTURE_FILE,
     )
     (request.out / CARD_FILE).write_text(model_card(recipe, scores, origin), encoding="utf-8")
     write_picture(request.out / PICTURE_FILE, _picture(model, fixed, recipe))
     _conclude(request, history, scores, reporter)
+
+
+def _public_name(model: str) -> str:
+    """Return what a card may call a model: not where it lies on this computer."""
+    path = Path(model)
+    return path.resolve().name if path.exists() else model
+
+
+def _digest(clips: Sequence[CachedClip]) -> str:
+    """Sum up what a run learns from: a cache file's name tells the clip and its state."""
+    parts = [(clip.cache.name, clip.begin, clip.end) for clip in clips]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _check_folder(request: Request) -> None:
@@ -138,8 +159,14 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         start = model.state_dict()
     else:
         recipe, start = read_recipe(request.source), None
-    training = replace(recipe.training, **request.changes)
-    return replace(recipe, name=request.out.name, training=training, hub=HubConfig()), start
+    recipe = replace(
+        recipe,
+        name=request.out.name,
+        summary="" if request.from_weights else recipe.summary,  # of the parent's clips
+        training=replace(recipe.training, **request.changes),
+        hub=HubConfig(),
+    )
+    return recipe, start
 
 
 def _scan(

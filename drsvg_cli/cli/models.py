@@ -17,6 +17,18 @@ app = typer.Typer(
 Named = Annotated[
     str, typer.Argument(metavar="MODEL", help="A preset, a folder, a file or org/name[@revision].")
 ]
+LIST_EPILOG = """Examples:
+
+  $ drsvg models list
+
+  $ drsvg models list --json
+"""
+INFO_EPILOG = """Examples:
+
+  $ drsvg models info general
+
+  $ drsvg models info org/garden@v1
+"""
 PULL_EPILOG = """Examples:
 
   $ drsvg models pull org/garden
@@ -31,7 +43,7 @@ PUSH_EPILOG = """Examples:
 """
 
 
-@app.command("list")
+@app.command("list", epilog=LIST_EPILOG)
 def list_models(as_json: options.Json = False, quiet: options.Quiet = False) -> None:
     """List the models on this computer: embedded, and in the Hub's cache."""
     from drsvg_cli.cli import sharing
@@ -39,7 +51,7 @@ def list_models(as_json: options.Json = False, quiet: options.Quiet = False) -> 
     sharing.show_all(as_json=as_json, quiet=quiet)
 
 
-@app.command()
+@app.command(epilog=INFO_EPILOG)
 def info(
     model: Named,
     offline: options.Offline = False,

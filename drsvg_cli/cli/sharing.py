@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
 from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
@@ -120,7 +121,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
 
 
 def _size(count: int | None) -> str:
-    return "not downloaded" if count is None else f"{count / 1e6:.1f} MB"
+    return "not downloaded" if count is None else decimal(count)
 
 
 def _frames(record: dict[str, Any]) -> str:

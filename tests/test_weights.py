@@ -1,0 +1,594 @@
+"""From a model's name to its files: on this computer, and on a Hub on loopback.
+
+huggingface_hub is the real one, talking to tests/hub_server.py. It reads its environment when it
+is imported, so everything that goes to the Hub runs in processes of its own: the installed command,
+or a few lines that find a model and do not wait for torch.
+"""
+
+import json
+import os
+import runpy
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import hub_server
+import pytest
+import safetensors.torch
+import torch
+
+from drsvg_cli import checkpoint, config, folder, weights
+from drsvg_cli.card import Provenance, model_card
+from drsvg_cli.cli.sharing import find
+from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.evaluation import Curves, Scores
+from drsvg_cli.hub import Address, parse_address
+from drsvg_cli.video import probe
+
+ROOT = Path(__file__).parents[1]
+BALL = ROOT / "examples" / "ball.mp4"
+FILES = ("preset.toml", "model.safetensors", "README.md", "validation.png")
+FIND = """
+import sys
+from pathlib import Path
+from drsvg_cli import weights
+from drsvg_cli.errors import DrsvgError
+if len(sys.argv) > 2:
+    weights.presets = lambda: {"pinned": Path(sys.argv[2])}
+try:
+    print(weights.resolve(sys.argv[1]))
+except DrsvgError as error:
+    sys.exit(f"error: {error}")
+"""
+
+
+def card(name: str, **changes) -> str:
+    curves = Curves(*torch.rand(3, 2, 4))
+    settings = {"data": "3 clips (2.0 minutes)", "held": "5 sequences", "picture": FILES[3]}
+    origin = Provenance(**(settings | {"steps": 100, "hours": 0.5, "samples": 10} | changes))
+    return model_card(config.Recipe(name=name), Scores(curves, curves), origin)
+
+
+@pytest.fixture(scope="module")
+def garden(tiny_model, tiny_config, tmp_path_factory) -> Path:
+    """A whole model folder, as `finetune` leaves one."""
+    path = tmp_path_factory.mktemp("models") / "garden"
+    recipe = config.Recipe(name="garden", summary="A garden", model=tiny_config())
+    checkpoint.save_model(path, recipe, tiny_model().state_dict())
+    (path / "README.md").write_text(card("garden", start="general"), encoding="utf-8")
+    (path / "validation.png").write_bytes(b"\x89PNG")
+    (path / "training").mkdir()
+    (path / "training" / "state.pt").write_bytes(b"private")
+    return path
+
+
+@pytest.fixture(scope="module")
+def contents(garden: Path) -> dict[str, bytes]:
+    return {name: (garden / name).read_bytes() for name in FILES}
+
+
+@pytest.fixture
+def hub():
+    with hub_server.running() as running:
+        yield running
+    assert not running.leaks
+
+
+@pytest.fixture
+def environment(hub, tmp_path):
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HF_") and not name.lower().endswith("_proxy")
+    }
+    return inherited | {
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(tmp_path / "cache"),
+        "HF_HUB_DISABLE_XET": "1",  # our Hub speaks the older protocol
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+    }
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    """Return a function that runs a command and gives what it did."""
+
+    def execute(*command, **changes):
+        if command[0] == "drsvg":
+            command = (Path(sys.executable).with_name("drsvg"), *command[1:])
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=tmp_path,
+            env=environment | changes,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return execute
+
+
+@pytest.fixture
+def locate(run):
+    """Return a function that finds a model, weights included, without loading it."""
+
+    def execute(*names, **changes) -> Path:
+        done = run(sys.executable, "-c", FIND, *names, **changes)
+        assert done.returncode == 0, done.stderr
+        return Path(done.stdout.strip())
+
+    return execute
+
+
+def refused(done) -> str:
+    """Check that a command ended in one sentence and exit code 3; return the sentence."""
+    assert (done.returncode, done.stdout) == (3, ""), done
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.strip()
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("org/name", Address("org/name")),
+        ("org/name@v1", Address("org/name", "v1")),
+        ("org/na.me-1_x@refs/pr/1", Address("org/na.me-1_x", "refs/pr/1")),
+        ("org/name@" + "a1" * 20, Address("org/name", "a1" * 20)),
+        ("name", None),
+        ("a/b/c", None),
+        ("org/name@", None),
+        ("../name", None),
+        ("./name", None),
+        ("org/..", None),
+        ("org/name@../../x", None),
+        ("org/name@/x", None),
+        ("org/näme", None),
+        ("org/name\n", None),
+    ],
+)
+def test_an_address_is_read(text: str, address: Address | None) -> None:
+    assert parse_address(text) == address
+    assert address is None or str(address) == text
+
+
+def test_only_a_commit_is_pinned() -> None:
+    assert Address("org/name", "0123456789" * 4).pinned
+    assert not any(Address("org/name", name).pinned for name in ("main", "0123456", "g" * 40))
+
+
+def test_a_name_is_a_preset_a_folder_or_a_file(garden: Path, monkeypatch, tmp_path) -> None:
+    assert weights.resolve("general") == weights.presets()["general"]
+    assert weights.resolve(str(garden)) == garden
+    file = garden / "model.safetensors"
+    assert weights.resolve(str(file)) == file
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "general").mkdir()
+    assert weights.resolve("general") == weights.presets()["general"]
+    with pytest.raises(WeightsError, match=r"general/model\.safetensors is missing"):
+        weights.resolve("./general")
+
+
+@pytest.mark.parametrize("name", ["genral", "Generel", "x/y/z"])
+def test_an_unknown_name_lists_what_exists(name: str) -> None:
+    with pytest.raises(WeightsError, match="one of: general") as caught:
+        weights.resolve(name)
+    assert ("Did you mean general?" in str(caught.value)) == (name != "x/y/z")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt", ".PT", ".pkl"])
+def test_a_pickle_is_refused_with_the_reason(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    for _ in range(2):  # whether or not it exists
+        with pytest.raises(WeightsError, match="pickle can run any code"):
+            weights.resolve(str(path))
+        path.write_bytes(b"cos\nsystem\n")
+    with pytest.raises(WeightsError, match="pickle can run any code"):
+        weights.resolve(str(tmp_path))
+    with pytest.raises(WeightsError, match="neither a model folder nor"):
+        weights.resolve(str(BALL))
+
+
+def test_a_download_is_told_to_whoever_asks(garden: Path) -> None:
+    assert find(str(garden), offline=True, quiet=True) == garden
+
+
+# One file
+
+
+def test_a_weights_file_alone_is_a_whole_model(garden: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(garden / "model.safetensors", tmp_path / "alone.safetensors"))
+    alone, recipe = weights.load_model(str(path))
+    whole, same = weights.load_model(str(garden))
+    assert recipe == same and not alone.training
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(alone.state_dict()[name], tensor)
+
+
+def header(text: bytes, *, length: int | None = None) -> bytes:
+    return (len(text) if length is None else length).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "header"),
+        (b"\x05", "header"),
+        (header(b"{}", length=2**63), "header"),
+        (header(b"{}", length=200), "header"),
+        (header(b"{} {"), "damaged"),
+        (header(b"\xff\xff"), "damaged"),
+        (header(b"[" * 100_000), "damaged"),
+        (header(b"[]"), "not written by drsvg"),
+        (header(b"{}"), "not written by drsvg"),
+        (header(b'{"__metadata__":[]}'), "not written by drsvg"),
+        (header(b'{"__metadata__":{"format":"pt"}}'), "not written by drsvg"),
+        (header(b'{"__metadata__":{"format":"drsvg/1"}}'), "no recipe"),
+        (header(b'{"__metadata__":{"format":"drsvg/1","recipe":3}}'), "no recipe"),
+        (header(b'{"__metadata__":{},"__metadata__":{"format":"drsvg/1"}}'), "twice"),
+    ],
+)
+def test_a_header_is_read_strictly(data: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=reason):
+        weights.load_model(str(path))
+
+
+def test_a_recipe_may_not_ask_for_more_than_the_file_holds(garden: Path, tmp_path: Path) -> None:
+    tensors = safetensors.torch.load_file(garden / "model.safetensors")
+    whole = {"width": 512, "predictor_hidden": 8192, "predictor_layers": 8, "latent_hidden": 8192}
+    recipe = config.Recipe(name="vast", model=config.ModelConfig(**whole))
+    checkpoint.save_model(tmp_path, recipe, tensors)
+    for source in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(WeightsError, match="its recipe asks for"):
+            weights.load_model(str(source))
+    text = (tmp_path / "preset.toml").read_text().replace("= 8192", f"= {10**9}")
+    (tmp_path / "preset.toml").write_text(text)
+    with pytest.raises(ConfigError, match="8192"):
+        weights.load_model(str(tmp_path))
+
+
+# Pinned presets
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"revision": "main"}, "hub.revision is 'main'"),
+        ({"sha256": ""}, "hub.sha256 is ''"),
+        ({"repo": "../x/y"}, "hub.repo"),
+        ({"repo": ""}, "hub.repo"),
+    ],
+)
+def test_a_recipe_names_a_repo_only_with_a_commit_and_a_sum(changes, reason: str) -> None:
+    whole = {"repo": "org/garden", "revision": "0" * 40, "sha256": "a" * 64}
+    recipe = config.Recipe(name="x", hub=config.HubConfig(**whole))
+    assert config.parse_recipe(config.format_recipe(recipe), origin="x") == recipe
+    assert "hub" not in config.format_recipe(config.Recipe(name="x"))
+    with pytest.raises(ConfigError, match=reason):
+        config.HubConfig(**(whole | changes))
+
+
+@pytest.fixture
+def pinned(hub, garden, contents, tmp_path):
+    """Return a function that makes a preset without weights, as the package may embed one."""
+    commit = hub.repo("org/garden", contents).branches["main"]
+
+    def make(recipe=None, **changes) -> Path:
+        digest = weights.sha256(garden / "model.safetensors")
+        pin = {"repo": "org/garden", "revision": commit, "sha256": digest} | changes
+        text = config.format_recipe(recipe or folder.read_recipe(garden))
+        lines = [f'{key} = "{value}"' for key, value in pin.items()]
+        path = tmp_path / "pinned"
+        path.mkdir(exist_ok=True)
+        (path / "preset.toml").write_text("\n".join([text, "[hub]", *lines]), encoding="utf-8")
+        return path
+
+    return make
+
+
+def test_a_preset_comes_from_the_cache_and_then_from_the_hub(
+    hub, locate, pinned, garden: Path, contents
+) -> None:
+    source = locate("pinned", pinned())
+    assert (source / "model.safetensors").read_bytes() == contents["model.safetensors"]
+    assert hub.count()
+    hub.repos["org/garden"].commit({"preset.toml": b"moved"})
+    assert locate("pinned", pinned()) == source
+    assert locate("pinned", pinned(), HF_HUB_OFFLINE="1") == source
+    assert not hub.count()
+    assert locate("pinned", garden) == garden  # embedded weights go first
+    assert not hub.count()
+
+
+def test_a_preset_is_what_it_says(run, pinned, tiny_config) -> None:
+    other = config.Recipe(name="other", model=tiny_config(pose_dim=4))
+    for changes, reason in (
+        ({"sha256": "0" * 64}, "SHA-256"),
+        ({"recipe": other}, "another network"),
+        ({"revision": "0" * 40}, "no branch, tag or commit 0000"),
+    ):
+        done = run(sys.executable, "-c", FIND, "pinned", pinned(**changes))
+        assert done.returncode and reason in done.stderr, done
+
+
+# Down
+
+
+def test_pull_then_use_without_a_request(hub, run, contents) -> None:
+    commit = hub.repo("org/garden", contents).branches["main"]
+    done = run("drsvg", "models", "pull", "org/garden", "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["commit"], record["where"], record["channels"]) == (commit, "cached", 3)
+    assert record["trained_on"] == "3 clips (2.0 minutes)"
+    assert hub.count()["GET"] == 3  # no picture: nothing but the files of a model
+    done = run("drsvg", "predict", BALL, "-m", f"org/garden@{commit}", "-n2", "-s1", "-o", "out")
+    assert done.returncode == 0, done.stderr
+    assert not hub.count()
+    done = run("drsvg", "models", "list")
+    assert "general" in done.stdout and "embedded" in done.stdout
+    assert "org/garden" in done.stdout and "cached" in done.stdout and "mit" in done.stdout
+    assert not hub.count()
+
+
+def test_a_branch_that_moved_is_fetched_and_costs_one_request_otherwise(
+    hub, locate, contents
+) -> None:
+    repo = hub.repo("org/garden", contents)
+    repo.commit({}, branch="v1")
+    first, tagged = locate("org/garden"), locate("org/garden@v1")
+    hub.count()
+    assert locate("org/garden") == first
+    assert hub.count() == {"HEAD": 1}
+    moved = repo.commit({"README.md": b"another card"})
+    second = locate("org/garden")
+    assert second.name == moved and (second / "README.md").read_bytes() == b"another card"
+    assert hub.count()["GET"] == 1  # only what changed
+    assert locate("org/garden@v1") == tagged
+    assert locate("org/garden", HF_HUB_OFFLINE="1") == second
+    hub.broken = 503
+    assert locate("org/garden") == second
+    hub.count()
+    assert locate("org/garden", HF_ENDPOINT="http://127.0.0.1:9") == second
+    assert not hub.count()
+
+
+def test_info_leaves_the_weights_where_they_are(hub, run, contents) -> None:
+    hub.repo("org/garden", contents)
+    done = run("drsvg", "models", "info", "org/garden")
+    assert done.returncode == 0, done.stderr
+    for text in ("A garden", "not downloaded", "32×32 colour", "3 clips (2.0 minutes)", "mit"):
+        assert text in done.stdout
+    assert not [request for request in hub.requests if "safetensors" in request]
+
+
+@pytest.mark.parametrize(
+    ("name", "token", "reason"),
+    [
+        ("org/nosuch", None, "org/nosuch is private, or there is no such model at http"),
+        ("org/nosuch", hub_server.TOKEN, "there is no model org/nosuch at http"),
+        ("org/secret", None, "org/secret is private, or there is no such model at http"),
+        ("org/garden", "hf_wrong", "does not accept the token"),
+        ("org/gated", None, "is gated: its authors give access on request"),
+        ("org/gated", hub_server.TOKEN, "is gated: its authors give access on request"),
+        ("org/garden@v9", None, "org/garden has no branch, tag or commit v9"),
+        ("org/empty", None, "org/empty is not a model of drsvg: it has no preset.toml"),
+        ("org/half", None, "org/half is not a model of drsvg: it has no model.safetensors"),
+    ],
+)
+def test_each_refusal_has_its_own_sentence(hub, run, contents, name, token, reason) -> None:
+    hub.repo("org/garden", contents)
+    hub.repo("org/secret", contents, private=True)
+    hub.repo("org/gated", contents, gated=True)
+    hub.repo("org/empty", {"config.json": b"{}", "pytorch_model.bin": b"cos\nsystem\n"})
+    hub.repo("org/half", {"preset.toml": contents["preset.toml"]})
+    changes = {} if token is None else {"HF_TOKEN": token}
+    done = run("drsvg", "predict", BALL, "-m", name, **changes)
+    assert reason in refused(done)
+    assert not [request for request in hub.requests if ".bin" in request]
+
+
+def test_a_token_opens_a_private_model_that_may_lack_a_card(hub, locate, contents) -> None:
+    files = {name: contents[name] for name in FILES[:2]}
+    commit = hub.repo("org/secret", files, private=True).branches["main"]
+    source = locate("org/secret", HF_TOKEN=hub_server.TOKEN)
+    assert {path.name for path in source.iterdir()} == set(FILES[:2])
+    hub.count()
+    assert locate(f"org/secret@{commit}") == source
+    assert not hub.count()
+
+
+def test_a_cut_download_is_resumed(hub, locate, contents, tiny_model) -> None:
+    # Larger than the library's chunks of 10 MiB: what came in before the cut is not asked again.
+    state = tiny_model(predictor_hidden=900).state_dict()
+    large = safetensors.torch.save({name: tensor.half() for name, tensor in state.items()})
+    assert len(large) > 21 * 2**20
+    hub.repo("org/large", contents | {"model.safetensors": large})
+    hub.cuts = 1
+    source = locate("org/large")
+    assert (source / "model.safetensors").read_bytes() == large
+    assert [request for request in hub.requests if request.endswith(f"from {10 * 2**20}")]
+
+
+def test_an_interrupted_download_leaves_nothing(hub, environment, contents, tmp_path) -> None:
+    hub.repo("org/garden", contents)
+    hub.cuts = 99
+    drsvg = Path(sys.executable).with_name("drsvg")
+    command = [str(drsvg), "models", "pull", "org/garden"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        deadline = time.monotonic() + 30
+        while hub.cuts > 98 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, b"")
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not [path for path in left if "safetensors" in path.name or "incomplete" in path.name]
+
+
+def test_other_bytes_than_announced_are_no_model(hub, run, locate, contents) -> None:
+    hub.repo("org/garden", contents)
+    hub.swapped = True
+    assert "SHA-256" in refused(run("drsvg", "predict", BALL, "-m", "org/garden"))
+    hub.swapped = False
+    source = locate("org/garden")
+    assert (source / "model.safetensors").read_bytes() == contents["model.safetensors"]
+
+
+@pytest.mark.parametrize("kind", ["refused", "no such host", "no answer", "no connection"])
+def test_without_a_network_there_is_one_sentence_at_once(hub, run, kind: str) -> None:
+    changes, sockets = {}, []
+    if kind == "refused":
+        changes["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    elif kind == "no such host":
+        changes["HF_ENDPOINT"] = "http://no-such-host.invalid"
+    elif kind == "no answer":
+        hub.silent = True
+    else:
+        # A full queue: further connections are neither taken nor refused.
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        port = listener.getsockname()[1]
+        sockets = [listener]
+        for _ in range(4):
+            sockets.append(socket.socket())
+            sockets[-1].setblocking(False)
+            sockets[-1].connect_ex(("127.0.0.1", port))
+        changes["HF_ENDPOINT"] = f"http://127.0.0.1:{port}"
+    began = time.monotonic()
+    done = run("drsvg", "predict", BALL, "-m", "org/garden", **changes)
+    seconds = time.monotonic() - began
+    for opened in sockets:
+        opened.close()
+    said = refused(done)
+    assert "cannot reach the Hub at http" in said and "org/garden is not in the cache" in said
+    assert seconds < 5  # 2 on an idle computer; 23 with the library's retries
+    assert sum(hub.count().values()) <= 1
+
+
+def test_offline_is_the_cache_or_one_sentence(hub, run, contents) -> None:
+    hub.repo("org/garden", contents)
+    for extra, changes in ((["--offline"], {}), ([], {"HF_HUB_OFFLINE": "1"})):
+        done = run("drsvg", "predict", BALL, "-m", "org/garden", *extra, **changes)
+        assert "nothing is downloaded offline" in refused(done)
+    assert not hub.count()
+
+
+def test_a_file_name_cannot_leave_the_cache(run, hub) -> None:
+    for name in ("org/name@../../../x", "../org/name", "org/.."):
+        assert "there is no model" in refused(run("drsvg", "models", "info", name))
+    assert not hub.count()
+
+
+# Up
+
+
+def test_push_then_pull_gives_the_same_bytes(hub, run, locate, garden, tmp_path) -> None:
+    shutil.copytree(garden, tmp_path / "garden")
+    done = run("drsvg", "models", "push", "garden", "me/garden", "--private", HF_TOKEN="hf_right")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{hub.endpoint}/me/garden\n"
+    repo = hub.repos["me/garden"]
+    assert repo.private and len(repo.commits) == 2  # the empty one and ours
+    assert set(repo.commits[repo.branches["main"]]) == set(FILES)
+    source = locate("me/garden", HF_TOKEN=hub_server.TOKEN)
+    for name in FILES[:3]:
+        assert (source / name).read_bytes() == (tmp_path / "garden" / name).read_bytes()
+    text = (source / "README.md").read_text(encoding="utf-8")
+    assert text == (garden / "README.md").read_text("utf-8").replace(
+        "--model garden", "--model me/garden"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "token", "reason"),
+    [
+        ("me/garden", None, "pushing needs a token with write access"),
+        ("me/garden", "hf_wrong", "does not accept the token"),
+        ("others/garden", hub_server.TOKEN, "You don't have the rights"),
+        ("org/public", hub_server.TOKEN, "exists and is public, so nothing was pushed"),
+    ],
+)
+def test_a_push_that_is_refused_says_why(hub, run, garden, target, token, reason) -> None:
+    before = hub.repo("org/public", {"README.md": b"x"}).branches["main"]
+    script = (
+        "import sys; from drsvg_cli import hub; from drsvg_cli.errors import DrsvgError\n"
+        "try: print(hub.push({'README.md': b'y'}, sys.argv[1], message='m', private=True))\n"
+        "except DrsvgError as error: sys.exit(str(error))"
+    )
+    changes = {} if token is None else {"HF_TOKEN": token}
+    done = run(sys.executable, "-c", script, target, **changes)
+    assert done.returncode and done.stdout == "" and reason in done.stderr
+    assert hub.repos["org/public"].branches["main"] == before
+
+
+def test_only_a_whole_model_is_pushed(hub, run, garden, tmp_path) -> None:
+    shutil.copytree(garden, tmp_path / "garden")
+    (tmp_path / "garden" / "README.md").unlink()
+    token = {"HF_TOKEN": hub_server.TOKEN}
+    done = run("drsvg", "models", "push", "garden", "me/garden", **token)
+    assert "has no README.md" in refused(done)
+    done = run("drsvg", "models", "push", "garden", "garden", **token)
+    assert done.returncode == 2 and "no name of a repo" in done.stderr
+    assert not hub.count()
+
+
+# The card
+
+
+@pytest.mark.parametrize(
+    ("start", "line"),
+    [("general", None), ("org/name@v1", "base_model: org/name"), (None, None)],
+)
+def test_a_card_says_where_weights_come_from(start: str | None, line: str | None) -> None:
+    text = card("garden", start=start, datasets=["org/clips"])
+    _, front, rest = text.split("---\n", 2)
+    for expected in ("library_name: drsvg", "license: mit", 'datasets: ["org/clips"]', "tags: ["):
+        assert expected in front
+    assert ("base_model" in front) == (line is not None) and (line or "") in front
+    assert "drsvg predict clip.mp4 --model garden" in rest and "(validation.png)" in rest
+    assert folder.trained_on(text) == "3 clips (2.0 minutes)"
+    assert folder.trained_on("# a card of somebody else") == ""
+
+
+def test_a_strange_licence_stays_one_line() -> None:
+    recipe = config.Recipe(name="x", license="mit\npipeline_tag: other")
+    curves = Curves(*torch.rand(3, 2, 4))
+    origin = Provenance("clips", "clips", steps=1, hours=1, samples=1)
+    text = model_card(recipe, Scores(curves, curves), origin)
+    assert 'license: "mit\\npipeline_tag: other"\n' in text
+
+
+# The library
+
+
+def test_the_page_about_the_library_runs(tmp_path: Path, monkeypatch, capsys) -> None:
+    for name, clip in (("clip", "ball"), ("a", "ball"), ("b", "pendulum")):
+        shutil.copy(ROOT / "examples" / f"{clip}.mp4", tmp_path / f"{name}.mp4")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for part in text.split("```python\n")[1:]:
+        exec(compile(part.partition("```")[0], "docs/library.md", "exec"), names)
+    assert "Did you mean general?" in capsys.readouterr().out
+    frames = {path.name: probe(path).frames for path in tmp_path.glob("*.mp4")}
+    assert (frames["future_3.mp4"], frames["large.mp4"], frames["swap.mp4"]) == (10, 4, 7)
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    program = runpy.run_path(str(ROOT / "examples" / "library.py"))
+    program["main"](tmp_path)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"future_1.mp4", "future_2.mp4", "future_3.mp4", "swap.mp4"}
