@@ -26,8 +26,6 @@ class Provenance:
     """Time they took."""
     samples: int
     """Samples a clip in the measurement."""
-    start: str | None = None
-    """The model that training started from."""
     datasets: Sequence[str] = ()
     """Names on the Hub of the data sets trained on."""
     picture: str | None = None
@@ -38,7 +36,8 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
     """Write the card: what the model is, what it was trained on, what was measured, its limits."""
     model, data, training = recipe.model, recipe.data, recipe.training
     family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
-    began = f"Fine-tuned from `{origin.start}`" if origin.start else "Trained from random weights"
+    began = f"Fine-tuned from `{recipe.parent}`" if recipe.parent else "Trained from random weights"
+    data_sets = f"\n\n{recipe.trained_on}" if recipe.trained_on else ""
     sequences = origin.steps * training.batch
     picture = f"\n![Held-back clips and a sample of each]({origin.picture})\n"
     return f"""{_front_matter(recipe, origin)}
@@ -54,12 +53,13 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
 
 {began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences ({sequences:,}
 sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsvg {__version__}.
-`preset.toml` beside this file is the whole recipe.
+`preset.toml` beside this file is the whole recipe.{data_sets}
 
 ## Measured
 
 On {origin.held}; {origin.samples} samples a clip; mean over clips. "Best" is the best sample of a
 clip by its average over time; "copy" repeats the last observed frame. SSIM as SRVP defines it.
+The weights kept are those with the best mean PSNR on these same sequences during training.
 
 {score_table(scores)}
 
@@ -81,7 +81,7 @@ def _front_matter(recipe: Recipe, origin: Provenance) -> str:
         "tags": ("video-prediction", "stochastic-video-generation", "dr-svg"),
         "datasets": origin.datasets,
     }
-    if origin.start and (address := parse_address(origin.start)):
+    if recipe.parent and (address := parse_address(recipe.parent)):
         table["base_model"] = address.repo
     # A JSON text is a YAML one, whatever is in it.
     lines = [

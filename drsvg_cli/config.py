@@ -120,12 +120,14 @@ class TrainingConfig:
     learning_rate: float = 0.002
     warmup: int = 200
     """Steps over which the learning rate rises to its full value."""
+    likelihood: Literal["gaussian", "laplace"] = "gaussian"
+    """Of a pixel in Eq. 4: squared errors as in the paper, or absolute ones, which blur less."""
     beta: float = 1e-4
-    """Weight of the KL terms of Eq. 4, against the mean squared error of a pixel."""
+    """Weight of the KL terms of Eq. 4, against the mean error of a pixel."""
     kl_warmup: int = 0
     """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
     adversarial: float = 1e-3
-    """Weight of Eq. 6 against the mean squared error of a pixel."""
+    """Weight of Eq. 6 against the mean error of a pixel."""
     decoded: int = 0
     """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
     average: float = 0.999
@@ -207,7 +209,12 @@ class Recipe:
 
     name: str
     summary: str = ""
+    """What the model is for, without a full stop."""
     license: str = "mit"
+    parent: str = ""
+    """The model whose weights training started from."""
+    trained_on: str = ""
+    """The clips it learned from, in words, with their licences."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -3,7 +3,7 @@
 All terms are means over frames and sequences, so their weights do not depend on a batch's shape.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class LossTerms(NamedTuple):
     """The terms of the model's loss, each a scalar."""
 
     reconstruction: Tensor
-    """Mean squared error of a pixel in [0, 1]: the likelihood of Eq. 4 up to a factor."""
+    """Mean squared or absolute error of a pixel in [0, 1]: the likelihood of Eq. 4, scaled."""
     content_kl: Tensor
     """Nats a frame; zero for the baselines."""
     pose_kl: Tensor
@@ -40,6 +40,7 @@ def model_loss(
     decoded: Tensor,
     noise: Noise,
     discriminator: PoseDiscriminator,
+    likelihood: Literal["gaussian", "laplace"] = "gaussian",
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -52,6 +53,7 @@ def model_loss(
         decoded: indices, from 0 for the first predicted frame, of the frames to decode.
         noise: gives standard normals.
         discriminator: judges the pose latents; its weights get no gradient.
+        likelihood: of a pixel: squared or absolute errors.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
@@ -63,7 +65,8 @@ def model_loss(
     prepared = model.decoder.prepare(tuple(skip[newest] for skip in skips))
     outputs = observed.outputs[context - 1 :][decoded]
     predicted = model.decode(outputs, prepared, frames[context - 1])
-    reconstruction = functional.mse_loss(predicted, frames[context:][decoded])
+    error = functional.mse_loss if likelihood == "gaussian" else functional.l1_loss
+    reconstruction = error(predicted, frames[context:][decoded])
     content_kl, pose_kl = _divergences(observed)
     pose = observed.drawn[-1]
     terms = LossTerms(reconstruction, content_kl, pose_kl, confusion(discriminator, pose))

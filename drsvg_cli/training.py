@@ -270,6 +270,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             decoded=torch.tensor(decoded, device=frames.device),
             noise=BatchNoise(training.seed * 1_000_003 + learner.step),
             discriminator=learner.discriminator,
+            likelihood=training.likelihood,
         )
     beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(beta=beta, adversarial=training.adversarial)

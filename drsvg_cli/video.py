@@ -287,7 +287,7 @@ def _expand(given: Path) -> list[Path]:
     """List the video files that one input names."""
     if given.is_dir():
         names = (path.relative_to(given) for path in given.rglob("*.*"))
-        shown = (name for name in names if not any(part[0] == "." for part in name.parts))
+        shown = (name for name in names if not any(map(_is_passed_over, name.parts)))
         videos = (given / name for name in shown if _SUFFIX.fullmatch(name.suffix.lower()))
         files = sorted(path for path in videos if path.is_file())
         if not files:
@@ -299,6 +299,11 @@ def _expand(given: Path) -> list[Path]:
     if not matches:
         raise VideoError(f"{_shown(given)}: no such file")
     return [path for match in matches for path in _expand(Path(match))]
+
+
+def _is_passed_over(part: str) -> bool:
+    """Tell hidden files and folders, and earlier results, in a folder of clips."""
+    return part.startswith(".") or part.endswith("_drsvg")
 
 
 @contextmanager

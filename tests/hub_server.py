@@ -93,6 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {self.path}")
         if self.hub.silent:
             threading.Event().wait(20)
+            return
         try:
             if self.hub.broken:
                 raise Answer(self.hub.broken, {"error": "out of order"})
@@ -260,6 +261,7 @@ def running() -> Iterator[Hub]:
     handler = type("Bound", (Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # a client that went away
     hub.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

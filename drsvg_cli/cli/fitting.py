@@ -5,7 +5,6 @@ import json
 import shlex
 import shutil
 import signal
-import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -80,7 +79,6 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             write_atomically(
                 request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
             )
-        began = time.monotonic()
         steps = fit(
             recipe,
             sequences,
@@ -99,16 +97,20 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     history = _history(request.out)
     origin = Provenance(
         data=f"{len(learned)} clips ({sum(map(_seconds, learned)) / 60:.1f} minutes)",
-        held=f"{len(fixed)} sequences from {len(held)} clips that were kept apart",
+        held=f"{len(fixed)} sequences from {len(held)} clips that {_apart(learned, held)}",
         steps=history[-1]["step"],
-        hours=(time.monotonic() - began) / 3600,
+        hours=history[-1]["seconds"] / 3600,
         samples=CARD_SAMPLES,
-        start=_public_name(request.model) if request.from_weights else None,
         picture=PICTURE_FILE,
     )
-    (request.out / CARD_FILE).write_text(model_card(recipe, scores, origin), encoding="utf-8")
+    card = model_card(recipe, scores, origin)
+    write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
     write_picture(request.out / PICTURE_FILE, _picture(model, fixed, recipe))
     _conclude(request, history, scores, reporter)
+
+
+def _apart(learned: Sequence[CachedClip], held: Sequence[CachedClip]) -> str:
+    return "were learned from as well" if set(learned) & set(held) else "were kept apart"
 
 
 def _public_name(model: str) -> str:
@@ -159,10 +161,13 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         start = model.state_dict()
     else:
         recipe, start = read_recipe(request.source), None
+    if request.from_weights:
+        # What the parent's recipe says of clips and licence is not true of the user's own.
+        parent = _public_name(request.model)
+        recipe = replace(recipe, summary="", license="other", parent=parent, trained_on="")
     recipe = replace(
         recipe,
-        name=request.out.name,
-        summary="" if request.from_weights else recipe.summary,  # of the parent's clips
+        name=request.out.resolve().name,
         training=replace(recipe.training, **request.changes),
         hub=HubConfig(),
     )
@@ -184,6 +189,8 @@ def _scan(
         held = _usable(kept, cache / "held", recipe, reporter)
     else:
         learned, held = split(learned, recipe.data, share=request.share, seed=recipe.training.seed)
+    if set(learned) & set(held):
+        reporter.note("one short clip is all there is: it serves to learn from and to validate on")
     for name, clips in (("to learn from", learned), ("to validate on", held)):
         count = sum(clip.windows(recipe.data) for clip in clips)
         reporter.note(

@@ -9,6 +9,7 @@ import typer
 from drsvg_cli.errors import ConfigError, VideoError
 
 LARGEST = 100_000
+SHORTEST_CONTEXT = 2
 LARGEST_SEED = 2**32 - 1
 
 Model = Annotated[

@@ -50,7 +50,7 @@ def predict(
     options.check_range("--temperature", temperature, 0, 100)
     options.check_range("--size", size, 16, 4096)
     if context is not None:
-        options.check_range("--context", context, 1)
+        options.check_range("--context", context, options.SHORTEST_CONTEXT)
     if seed is not None:
         options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:

@@ -30,7 +30,6 @@ from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Rollout, predict
 from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_clip
 
-SHORTEST_CONTEXT = 2
 LESS_MEMORY = "choose a smaller --size, --samples or --horizon"
 
 
@@ -145,23 +144,28 @@ def _plan(session: Session, clip: Path, folder: Path) -> dict[str, Any]:
     return {"clip": str(clip), "folder": str(folder), **shown}
 
 
-def read(session: Session, path: Path, count: int, *, after: int = 0) -> Clip:
-    """Read frames of a clip at the moment and the rate that the settings ask for."""
+def read(
+    session: Session, path: Path, count: int, *, after: int = 0, rate: Fraction | None = None
+) -> Clip:
+    """Read frames of a clip at the moment that the settings ask for.
+
+    Without `rate`, they are at the rate of the settings, or near that of the model.
+    """
     settings = session.settings
     duration = probe(path).duration if settings.at else None
-    wanted = settings.rate or session.recipe.data.rate
+    exact = rate or settings.rate
     clip = read_clip(
         path,
         count,
         after=after,
         at=options.read_moment(settings.at, duration),
-        rate=Fraction(wanted).limit_denominator(1001),
-        exact_rate=settings.rate is not None,
+        rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
+        exact_rate=exact is not None,
     )
-    if len(clip.frames) - after < SHORTEST_CONTEXT:
+    if len(clip.frames) - after < options.SHORTEST_CONTEXT:
         raise VideoError(
             f"{path} has {len(clip.frames) - after} frame(s) to observe; a prediction needs at "
-            f"least {SHORTEST_CONTEXT}"
+            f"least {options.SHORTEST_CONTEXT}"
         )
     return clip
 
@@ -225,7 +229,7 @@ def _predict_one(
 def views_to_frames(rollout: Rollout) -> Frames:
     """Return the views as uint8 `(N, S, T, H, W, 3)`."""
     assert rollout.views is not None
-    return to_frames(rollout.views.float() / 255)
+    return to_frames(rollout.views)
 
 
 def to_shown(session: Session, frames: Frames) -> Frames:
@@ -246,7 +250,7 @@ def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
 
 def compare(samples: torch.Tensor, last: torch.Tensor, truth: torch.Tensor) -> dict[str, Any]:
     """Score samples `(S, T, C, H, W)` and the copied last frame against the truth."""
-    scores: dict[str, Any] = {}
+    scores: dict[str, Any] = {"size": truth.shape[-1], "ssim_definition": "srvp"}
     for name, metric in (("psnr", psnr), ("ssim", ssim)):
         each = metric(samples, truth[None])
         best = int(best_of(each))
@@ -304,7 +308,8 @@ def _summary(record: dict[str, Any]) -> list[RenderableType]:
 
 
 def _score_table(scores: dict[str, Any]) -> Table:
-    table = Table("against what happened", "PSNR (dB)", "SSIM", box=None)
+    size = scores["size"]
+    table = Table(f"against what happened, at {size}×{size}", "PSNR (dB)", "SSIM (SRVP)", box=None)
     for label, key in (
         ("mean of the samples", "mean"),
         ("best sample", "best"),

@@ -40,8 +40,8 @@ def swap(
 ) -> None:
     """Show the content of A with the pose of B.
 
-    Both clips should show the same kind of scene. Writes the swapped clip, A, B, the
-    reconstruction of A and the swap side by side (grid, sheet), and swap.json.
+    Both clips should show the same kind of scene. Writes the swapped clip, a grid and a sheet of
+    A, B, the reconstruction of A and the swap side by side, and swap.json.
     """
     options.check_range("--horizon", horizon, 1)
     options.check_range("--samples", samples, 1)

@@ -50,7 +50,9 @@ def run(
     folder = out or Path(f"{content.stem}_{pose.stem}_drsvg")
     check_free(folder, overwrite=overwrite)
     session = open_session(settings, source)
-    clips = [read(session, path, settings.horizon + 1) for path in (content, pose)]
+    first = read(session, content, settings.horizon + 1)
+    # At the rate of A, or else B would move at another speed than its own.
+    clips = [first, read(session, pose, settings.horizon + 1, rate=first.rate)]
     if len(clips[0].frames) != len(clips[1].frames):
         shorter = min(
             zip((content, pose), clips, strict=True), key=lambda pair: len(pair[1].frames)
@@ -60,13 +62,14 @@ def run(
             f"choose a smaller --horizon than {settings.horizon}"
         )
     named = dict(zip("AB", clips, strict=True))
+    paths = dict(zip("AB", (content, pose), strict=True))
     ways = [("A", "B"), ("B", "A")] if both else [("A", "B")]
     with filled(folder) as part:
         rows = [(name, shown(session, clip)) for name, clip in named.items()]
         for giver, mover in ways:
-            reconstruction = _swapped(session, named[giver], named[giver], 1, content)[0]
+            reconstruction = _swapped(session, named[giver], named[giver], 1, paths[giver])[0]
             rows.append((f"{giver} reconstructed", reconstruction))
-            samples = _swapped(session, named[giver], named[mover], settings.samples, content)
+            samples = _swapped(session, named[giver], named[mover], settings.samples, paths[giver])
             for number, sample in enumerate(samples, start=1):
                 name = f"swap_{giver}_as_{mover}_{number}.{settings.format}"
                 write_clip(part / name, Clip(sample, clips[0].rate))
@@ -80,7 +83,7 @@ def run(
         record = write_record(part, "swap.json", provenance(session) | clips_used)
     told = (
         f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of "
-        f"{settings.horizon} frames · model {settings.model} · seed {session.seed}"
+        f"{len(first.frames)} frames · model {settings.model} · seed {session.seed}"
     )
     reporter.result(record, Text.assemble((one_line(str(folder)), "bold"), one_line(told)))
 

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
 
-FLOW_GAIN = 0.03
+FLOW_GAIN = 0.1
 """Displacement, in half frames, for a map value of one."""
-DEAD_ZONE = 0.006
+DEAD_ZONE = 0.001
 """Displacements well under this, in half frames, vanish, so that what stands still stays exact."""
 OPEN_MASK = 2.0
 """Mask logit at the start of training: nearly all of a frame is the warped reference."""
