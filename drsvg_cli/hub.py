@@ -34,6 +34,11 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils.tqdm import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
 
 from drsvg_cli import __version__
 from drsvg_cli.config import REPO_PATTERN
@@ -254,14 +259,18 @@ def _is_passing(error: HTTPError) -> bool:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the library's own warnings off stderr: what matters reaches the user as one sentence."""
+    """Keep the library's warnings and bars off stderr: what matters is said in one sentence."""
     logger = logging.getLogger("huggingface_hub")
-    before = logger.level
+    level, showed_bars = logger.level, not are_progress_bars_disabled()
     logger.setLevel(logging.ERROR)
+    if showed_bars:
+        disable_progress_bars()
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
+        if showed_bars:
+            enable_progress_bars()
 
 
 @contextmanager

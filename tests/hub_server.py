@@ -113,8 +113,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def route(self, path: str) -> None:
         if match := re.fullmatch(r"/cdn/(\w+)", path):
-            self.blob(match[1])
-        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
+            return self.blob(match[1])
+        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
             self.resolve(*match.groups())
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             repo = self.readable(match[1])

@@ -15,7 +15,14 @@ PACKAGE = ROOT / "drsvg_cli"
 FLOORS = (
     ("errors", "drawing", "model.noise"),
     ("config", "device", "video", "model.gaussian"),
-    ("folder", "frames", "model.recurrent", "model.backbone", "model.discriminator", "model.rendering"),
+    (
+        "folder",
+        "frames",
+        "model.recurrent",
+        "model.backbone",
+        "model.discriminator",
+        "model.rendering",
+    ),
     ("model.latents",),
     (
         "model.drsvg",

@@ -49,11 +49,18 @@ for line in sys.stdin:
 """
 
 
-def card(name: str, **changes) -> str:
+def card(name: str, *, parent: str = "", datasets=()) -> str:
     curves = Curves(*torch.rand(3, 2, 4))
-    settings = {"data": "3 clips (2.0 minutes)", "held": "5 sequences", "picture": FILES[3]}
-    origin = Provenance(**(settings | {"steps": 100, "hours": 0.5, "samples": 10} | changes))
-    return model_card(config.Recipe(name=name), Scores(curves, curves), origin)
+    origin = Provenance(
+        data="3 clips (2.0 minutes)",
+        held="5 sequences",
+        steps=100,
+        hours=0.5,
+        samples=10,
+        datasets=datasets,
+        picture="validation.png",
+    )
+    return model_card(config.Recipe(name=name, parent=parent), Scores(curves, curves), origin)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +69,7 @@ def garden(tiny_model, tiny_config, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("models") / "garden"
     recipe = config.Recipe(name="garden", summary="A garden", model=tiny_config())
     checkpoint.save_model(path, recipe, tiny_model().state_dict())
-    (path / "README.md").write_text(card("garden", start="general"), encoding="utf-8")
+    (path / "README.md").write_text(card("garden", parent="general"), encoding="utf-8")
     (path / "validation.png").write_bytes(b"\x89PNG")
     (path / "training").mkdir()
     (path / "training" / "state.pt").write_bytes(b"private")
@@ -531,7 +538,7 @@ def test_push_then_pull_gives_the_same_bytes(hub, run, locate, garden, tmp_path)
     shutil.copytree(garden, tmp_path / "garden")
     done = run("drsvg", "models", "push", "garden", "me/garden", "--private", HF_TOKEN="hf_right")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{hub.endpoint}/me/garden\n"
+    assert (done.stdout, done.stderr) == (f"{hub.endpoint}/me/garden\n", "")
     repo = hub.repos["me/garden"]
     assert repo.private and len(repo.commits) == 2  # the empty one and ours
     assert set(repo.commits[repo.branches["main"]]) == set(FILES)
@@ -584,11 +591,11 @@ def test_only_a_whole_model_is_pushed(hub, run, garden, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "line"),
-    [("general", None), ("org/name@v1", "base_model: org/name"), (None, None)],
+    ("parent", "line"),
+    [("general", None), ("org/name@v1", "base_model: org/name"), ("", None)],
 )
-def test_a_card_says_where_weights_come_from(start: str | None, line: str | None) -> None:
-    text = card("garden", start=start, datasets=["org/clips"])
+def test_a_card_says_where_weights_come_from(parent: str, line: str | None) -> None:
+    text = card("garden", parent=parent, datasets=["org/clips"])
     _, front, rest = text.split("---\n", 2)
     for expected in ("library_name: drsvg", "license: mit", 'datasets: ["org/clips"]', "tags: ["):
         assert expected in front

@@ -48,13 +48,15 @@ def find(model: str, *, offline: bool, quiet: bool) -> Path:
 def show_all(*, as_json: bool, quiet: bool) -> None:
     """List what is embedded and what is cached."""
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    records = [_record(name, folder) for name, folder in presets().items()]
+    records = [_record(name, _held(name)) for name in presets()]
     for model in cached_models():
         try:
             records.append(_record(str(model.address), model.folder))
         except (ConfigError, WeightsError):
             continue  # a repo of somebody else's with files of the same names
-    table = Table("model", "where", "weights", "frames", "trained on", "licence", box=None)
+    table = Table("model", "where", "weights", "frames", box=None)
+    table.add_column("trained on", max_width=40, no_wrap=True, overflow="ellipsis")
+    table.add_column("licence")
     for record in records:
         cells = (
             record["model"],
@@ -97,10 +99,25 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         reporter.result(record)
 
 
+def _held(preset: str) -> Path:
+    """Return where a preset's weights are on this computer; its recipe alone if they are not."""
+    try:
+        return resolve(preset, offline=True)
+    except WeightsError:
+        return describe(preset, offline=True)
+
+
 def _record(model: str, source: Path) -> dict[str, Any]:
     recipe, weights = read_recipe(source), weights_path(source)
     commit = source.name if re.fullmatch(r"[0-9a-f]{40}", source.name) else None
-    where = "embedded" if source == presets().get(model) else "folder" if not commit else "cached"
+    if not weights.is_file() and (commit or recipe.hub.repo):
+        where = "on the Hub"
+    elif source == presets().get(model):
+        where = "embedded"
+    elif source.is_file():
+        where = "file"
+    else:
+        where = "cached" if commit else "folder"
     return {
         "model": model,
         "summary": recipe.summary,
@@ -115,7 +132,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "context": recipe.data.context,
         "horizon": recipe.data.horizon,
         "rate": recipe.data.rate,
-        "trained_on": trained_on(read_card(source)),
+        "trained_on": recipe.trained_on or trained_on(read_card(source)),
         "license": recipe.license,
     }
 
@@ -171,10 +188,10 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     card = _addressed(read_card(folder), repo)
     names = [*WHOLE, *([PICTURE_FILE] if (folder / PICTURE_FILE).is_file() else [])]
     contents = {name: (folder / name).read_bytes() for name in names} | {CARD_FILE: card.encode()}
-    reporter.note(f"uploading {', '.join(names)} to {repo}")
-    page = hub.push(
-        contents, repo, message=f"{recipe.name}, from drsvg {__version__}", private=private
-    )
+    message = f"{recipe.name}, from drsvg {__version__}"
+    with reporter.progress() as progress:
+        progress.add_task(f"Uploading {len(names)} files", total=None, note="")
+        page = hub.push(contents, repo, message=message, private=private)
     # The folder and the repo are the same files.
     write_atomically(folder / CARD_FILE, lambda part: part.write_bytes(contents[CARD_FILE]))
     reporter.result({"address": page, "repo": repo, "files": names}, page)

@@ -163,6 +163,14 @@ class Decoder(nn.Module):
             for level in range(len(channels))
         )
 
+    def silence(self) -> None:
+        """Set the layers that give the maps to zero; training starts from maps of zero."""
+        last = self.levels[-1]
+        assert isinstance(last, DecoderLevel)
+        for layer in [last.rest[-1]] if len(last.rest) else [last.above, last.skip]:
+            for weights in layer.parameters():
+                nn.init.zeros_(weights)
+
     def prepare(self, skips: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Compute the skip half of every level once, for the skip maps of one frame a clip."""
         pairs = zip(self.levels, reversed(skips), strict=True)

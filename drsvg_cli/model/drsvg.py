@@ -73,6 +73,8 @@ class DRSVG(nn.Module):
             WarpHead(config) if config.head == "warp" else PixelsHead(config)
         )
         self.decoder = Decoder(config, self.head.maps)
+        if self.head.starts_from_zero:
+            self.decoder.silence()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, frames: Tensor) -> Encoded:

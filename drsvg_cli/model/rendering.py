@@ -12,10 +12,8 @@ from drsvg_cli.config import ModelConfig
 
 FLOW_GAIN = 0.1
 """Displacement, in half frames, for a map value of one."""
-DEAD_ZONE = 0.001
-"""Displacements well under this, in half frames, vanish, so that what stands still stays exact."""
-OPEN_MASK = 2.0
-"""Mask logit at the start of training: nearly all of a frame is the warped reference."""
+OPEN_MASK = 3.0
+"""Mask logit for a map value of zero: all of a frame is the warped reference."""
 
 
 class PixelsHead(nn.Module):
@@ -25,6 +23,7 @@ class PixelsHead(nn.Module):
         """Take one map a colour channel."""
         super().__init__()
         self.maps: int = config.channels
+        self.starts_from_zero = False
 
     def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
         """Turn maps `(K B, C, H, W)` into frames in [0, 1]; the reference is not looked at."""
@@ -41,21 +40,23 @@ class WarpHead(nn.Module):
         """Take a map a colour channel, two for the displacement and one for the mask."""
         super().__init__()
         self.maps: int = config.channels + 3
+        self.starts_from_zero = True
 
     def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
         """Turn maps `(K B, C + 3, H, W)` and references `(B, C, H, W)` into frames in [0, 1]."""
         colors, flow, mask = maps.float().split([self.maps - 3, 2, 1], dim=1)
         copies = reference.float().repeat(len(maps) // len(reference), 1, 1, 1)
-        # A stretched sigmoid reaches 0 and 1, so that a kept pixel is kept exactly.
-        kept = torch.clamp(1.2 * torch.sigmoid(mask + OPEN_MASK) - 0.1, 0.0, 1.0)
-        warped = warp(copies, soften(flow * FLOW_GAIN))
+        warped = warp(copies, flow * FLOW_GAIN)
+        kept = saturate(1.2 * torch.sigmoid(mask + OPEN_MASK) - 0.1)
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
 
 
-def soften(flow: Tensor) -> Tensor:
-    """Shrink displacements towards zero, quadratically where they are small."""
-    size = flow.abs()
-    return flow * size / (size + DEAD_ZONE)
+def saturate(values: Tensor) -> Tensor:
+    """Clamp to [0, 1], so that a kept pixel is kept exactly, with the gradient of no clamp.
+
+    A clamp's own gradient is zero outside: a pixel once kept would be kept for ever.
+    """
+    return values + (values.clamp(0, 1) - values).detach()
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
