@@ -56,7 +56,7 @@ def saturate(values: Tensor) -> Tensor:
 
     A clamp's own gradient is zero outside: a pixel once kept would be kept for ever.
     """
-    return values + (values.clamp(0, 1) - values).detach()
+    return values.clamp(0, 1).detach() + (values - values.detach())
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
