@@ -128,6 +128,8 @@ class TrainingConfig:
     """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
     adversarial: float = 1e-3
     """Weight of Eq. 6 against the mean error of a pixel."""
+    drawing: float = 0.0
+    """Cost of drawing a whole frame instead of warping it (`head = "warp"`), against the same."""
     decoded: int = 0
     """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
     average: float = 0.999
@@ -158,6 +160,7 @@ _TRAINING_BOUNDS = (
     ("beta", 0.0, 1e6),
     ("kl_warmup", 0, 10**9),
     ("adversarial", 0.0, 1e6),
+    ("drawing", 0.0, 1e6),
     ("decoded", 0, 1000),
     ("average", 0.0, 1.0),
     ("clip", 0.0, 1e9),

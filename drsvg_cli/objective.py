@@ -25,11 +25,14 @@ class LossTerms(NamedTuple):
     """Nats a frame."""
     confusion: Tensor
     """Eq. 6: how sure the discriminator is, in nats."""
+    drawn: Tensor
+    """Share of the picture that a warp head draws instead of warping; zero for other heads."""
 
-    def total(self, *, beta: float, adversarial: float) -> Tensor:
+    def total(self, *, beta: float, adversarial: float, drawing: float) -> Tensor:
         """Weigh and add the terms."""
         kl = self.content_kl + self.pose_kl
-        return self.reconstruction + beta * kl + adversarial * self.confusion
+        extras = adversarial * self.confusion + drawing * self.drawn
+        return self.reconstruction + beta * kl + extras
 
 
 def model_loss(
@@ -64,12 +67,19 @@ def model_loss(
     newest = slice((context - 1) * batch, context * batch)
     prepared = model.decoder.prepare(tuple(skip[newest] for skip in skips))
     outputs = observed.outputs[context - 1 :][decoded]
-    predicted = model.decode(outputs, prepared, frames[context - 1])
+    maps = model.decoder(outputs, prepared)
+    predicted = model.head.compose(maps, frames[context - 1]).unflatten(0, outputs.shape[:2])
     error = functional.mse_loss if likelihood == "gaussian" else functional.l1_loss
     reconstruction = error(predicted, frames[context:][decoded])
     content_kl, pose_kl = _divergences(observed)
     pose = observed.drawn[-1]
-    terms = LossTerms(reconstruction, content_kl, pose_kl, confusion(discriminator, pose))
+    terms = LossTerms(
+        reconstruction,
+        content_kl,
+        pose_kl,
+        confusion(discriminator, pose),
+        model.head.drawn(maps),
+    )
     return terms, pose.detach()
 
 

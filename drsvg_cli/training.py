@@ -273,7 +273,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             likelihood=training.likelihood,
         )
     beta = training.beta * kl_share(training, learner.step)
-    loss = terms.total(beta=beta, adversarial=training.adversarial)
+    loss = terms.total(beta=beta, adversarial=training.adversarial, drawing=training.drawing)
     report = {name: float(term.detach()) for name, term in terms._asdict().items()}
     _check_finite(float(loss.detach()), learner.step, report)
     learner.optimizer.zero_grad(set_to_none=True)

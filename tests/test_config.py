@@ -58,6 +58,7 @@ TRAINING = {
     "beta": 1e-16,
     "kl_warmup": 5,
     "adversarial": 0.0,
+    "drawing": 0.5,
     "decoded": 2,
     "average": 0.0,
     "clip": 1e6,

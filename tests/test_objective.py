@@ -8,6 +8,7 @@ from torch.distributions import Normal, kl_divergence
 
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.model.rendering import OPEN_MASK
 from drsvg_cli.objective import LossTerms, confusion, discriminator_loss, model_loss
 
 T, B, CONTEXT = 6, 3, 2
@@ -70,7 +71,7 @@ def by_hand(model, frames, discriminator, likelihood):
             samples.append(posterior.mean + posterior.stddev * epsilon[t])
         drawn.append(samples)
         kls.append(sum(divergence) / T)
-    errors, state = [], None
+    errors, masks, state = [], [], None
     for t in range(1, T):
         inputs = torch.cat([h[t - 1], *(z[t] for z in drawn)], -1)
         hidden, state = model.predictor(inputs[None], state)
@@ -79,6 +80,8 @@ def by_hand(model, frames, discriminator, likelihood):
         prepared = model.decoder.prepare(encoded[CONTEXT - 1].skips)
         maps = model.decoder(torch.tanh(hidden), prepared)
         predicted = model.head.compose(maps, frames[CONTEXT - 1])
+        if model.config.head == "warp":
+            masks.append((1.2 * torch.sigmoid(maps[:, -1] + OPEN_MASK) - 0.1).clamp(0, 1))
         error = (predicted - frames[t]).abs()
         errors.append((error.square() if likelihood == "gaussian" else error).mean())
     pose, doubts = drawn[-1], []
@@ -87,7 +90,9 @@ def by_hand(model, frames, discriminator, likelihood):
             d = torch.sigmoid(discriminator(pose[0][i], pose[t][i]))
             doubts.append(-(torch.log(d) / 2 + torch.log(1 - d) / 2))
     content = kls[0] if len(kls) == 2 else torch.zeros(())
-    return LossTerms(sum(errors) / len(errors), content, kls[-1], sum(doubts) / len(doubts)), pose
+    drawn = 1 - torch.stack(masks).mean() if masks else torch.zeros(())
+    doubt = sum(doubts) / len(doubts)
+    return LossTerms(sum(errors) / len(errors), content, kls[-1], doubt, drawn), pose
 
 
 @torch.no_grad()
@@ -116,8 +121,9 @@ def test_the_terms_are_those_of_a_loop_over_time(
 
 
 def test_the_total_weighs_the_terms():
-    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0)))
-    assert float(terms.total(beta=0.1, adversarial=0.01)) == pytest.approx(1 + 0.1 * 5 + 0.04)
+    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0)))
+    total = float(terms.total(beta=0.1, adversarial=0.01, drawing=0.001))
+    assert total == pytest.approx(1 + 0.1 * 5 + 0.04 + 0.005)
 
 
 @torch.no_grad()
@@ -158,7 +164,7 @@ def test_confusion_leaves_the_discriminator_alone(tiny_model, frames, discrimina
 def test_every_weight_of_the_model_learns(tiny_model, frames, discriminator):
     model = tiny_model().train()
     terms, _ = loss(model, frames, discriminator)
-    terms.total(beta=1.0, adversarial=1.0).backward()
+    terms.total(beta=1.0, adversarial=1.0, drawing=1.0).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -39,7 +39,8 @@ def differ(one, other):
 
 def decoded(model, output, skips, reference):
     """Decode one output `(N, D)` with the skip maps of one frame a clip."""
-    return model.decode(output[None], model.decoder.prepare(skips), reference)[0]
+    maps = model.decoder(output[None], model.decoder.prepare(skips))
+    return model.head.compose(maps, reference)
 
 
 @torch.inference_mode()

@@ -132,14 +132,3 @@ class DRSVG(nn.Module):
         inputs = torch.cat([features, *(z.to(features.dtype) for z in drawn)], dim=-1)
         outputs, after = self.predictor(inputs, state)
         return torch.tanh(outputs), after
-
-    def decode(self, outputs: Tensor, prepared: tuple[Tensor, ...], reference: Tensor) -> Tensor:
-        """Turn predictor outputs `(K, B, D)` into frames `(K, B, C, S, S)` in [0, 1].
-
-        Args:
-            outputs: the predictor's.
-            prepared: `decoder.prepare` of the reference frames' skip maps.
-            reference: the last observed frame of every clip, `(B, C, S, S)`.
-        """
-        maps = self.decoder(outputs, prepared)
-        return self.head.compose(maps, reference).unflatten(0, outputs.shape[:2])

@@ -25,6 +25,10 @@ class PixelsHead(nn.Module):
         self.maps: int = config.channels
         self.starts_from_zero = False
 
+    def drawn(self, maps: Tensor) -> Tensor:
+        """Return the share of the picture that is drawn: no choice of this head, so zero."""
+        return maps.new_zeros(())
+
     def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
         """Turn maps `(K B, C, H, W)` into frames in [0, 1]; the reference is not looked at."""
         return torch.sigmoid(maps.float())
@@ -42,12 +46,20 @@ class WarpHead(nn.Module):
         self.maps: int = config.channels + 3
         self.starts_from_zero = True
 
+    def drawn(self, maps: Tensor) -> Tensor:
+        """Return the share of the picture that is drawn and not fetched by the warp, a scalar."""
+        return 1 - self._kept(maps[:, -1:]).mean()
+
+    def _kept(self, mask: Tensor) -> Tensor:
+        """Turn the mask's map into the share of each pixel that the warp gives, 0 to 1."""
+        return saturate(1.2 * torch.sigmoid(mask.float() + OPEN_MASK) - 0.1)
+
     def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
         """Turn maps `(K B, C + 3, H, W)` and references `(B, C, H, W)` into frames in [0, 1]."""
         colors, flow, mask = maps.float().split([self.maps - 3, 2, 1], dim=1)
         copies = reference.float().repeat(len(maps) // len(reference), 1, 1, 1)
         warped = warp(copies, flow * FLOW_GAIN)
-        kept = saturate(1.2 * torch.sigmoid(mask + OPEN_MASK) - 0.1)
+        kept = self._kept(mask)
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
 
 
