@@ -35,6 +35,8 @@ class ModelConfig:
     normalization: Literal["batch", "group"] = "batch"
     head: Literal["pixels", "warp"] = "pixels"
     """How the decoder's maps become a frame."""
+    encoded_frames: Literal[1, 2] = 1
+    """Frames the encoder sees at once: the newest, or with the one before, which shows motion."""
     feature_dim: int = 128
     """Size of the frame features h and of the predictor's output g."""
     content_dim: int = 64

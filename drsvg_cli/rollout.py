@@ -84,9 +84,11 @@ def predict(
         newest, state = features[-1].repeat(len(samples), 1), observed.tile(len(samples))
         noise = SeededNoise(samples, copies=clips)
         rendered: list[tuple[Tensor, Tensor | None]] = []
+        before = scene.reference.expand(len(samples), *scene.reference.shape)
         for _ in range(horizon):
             if rendered:
-                newest = model.encode(rendered[-1][0]).features.flatten(0, 1)
+                newest = model.encode(rendered[-1][0], before).features.flatten(0, 1)
+                before = rendered[-1][0]
             outputs, state = model.imagine(newest, state, noise, temperature=temperature)
             rendered.append(scene.render(model, outputs.unflatten(0, (len(samples), clips))))
             if tick is not None:
@@ -141,9 +143,11 @@ def swap(
         drawn.append(torch.stack(steps))
     newest, state = features[0].repeat(samples, 1), None
     rendered: list[tuple[Tensor, Tensor | None]] = []
+    before = scene.reference.expand(samples, *scene.reference.shape)
     for time in range(1, len(features)):
         if rendered:
-            newest = model.encode(rendered[-1][0]).features.flatten(0, 1)
+            newest = model.encode(rendered[-1][0], before).features.flatten(0, 1)
+            before = rendered[-1][0]
         outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
         rendered.append(scene.render(model, outputs[0].unflatten(0, (samples, clips))))
     return _joined([_stacked(rendered)])

@@ -49,7 +49,8 @@ def loss(model, frames, discriminator, *, decoded=ALL, context=CONTEXT, likeliho
 
 def by_hand(model, frames, discriminator, likelihood):
     """Return the terms of Eq. 4 and 6, written as the paper writes them (group norm only)."""
-    encoded = [model.encoder(frame) for frame in frames]
+    pairs = zip(frames, frames[[0, *range(T - 1)]], strict=True)
+    encoded = [model.encoder(torch.cat(p[: model.config.encoded_frames], 1)) for p in pairs]
     h = [features for features, _ in encoded]
     noise = BatchNoise(1)
     drawn, kls = [], []
@@ -104,8 +105,9 @@ def by_hand(model, frames, discriminator, likelihood):
         {"prior": "fixed"},
         {"content_dim": 0},
         {"head": "warp", "backbone": "vgg"},
+        {"encoded_frames": 2},
     ],
-    ids=["dr-svg", "fixed", "svg-lp", "warp-vgg"],
+    ids=["dr-svg", "fixed", "svg-lp", "warp-vgg", "two-frames"],
 )
 def test_the_terms_are_those_of_a_loop_over_time(
     tiny_model, frames, discriminator, changes, likelihood

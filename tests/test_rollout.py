@@ -19,6 +19,7 @@ VARIANTS = {
     "svg-lp": {"content_dim": 0},
     "svg-fp": {"content_dim": 0, "prior": "fixed"},
     "vgg-warp-group": {"backbone": "vgg", "head": "warp", "normalization": "group"},
+    "two-frames": {"encoded_frames": 2, "head": "warp"},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
@@ -43,13 +44,19 @@ def decoded(model, output, skips, reference):
     return model.head.compose(maps, reference)
 
 
+def encoded(model, frames):
+    """Encode the last of the frames so far, each `(N, C, S, S)`, with the one before if asked."""
+    seen = [frames[-1], frames[max(len(frames) - 2, 0)]]
+    return model.encoder(torch.cat(seen[: model.config.encoded_frames], dim=1))
+
+
 @torch.inference_mode()
 def by_hand(model, context, horizon):
     """Predict at temperature 0 as Eq. 9 says: all frames so far are read anew for each frame."""
     clips = context.transpose(0, 1)
     h, skips = [], None
-    for frame in clips:
-        features, skips = model.encoder(frame)
+    for time in range(len(clips)):
+        features, skips = encoded(model, clips[: time + 1])
         h.append(features)
     means = [list(latent.observe(torch.stack(h)).posterior.mean[1:]) for latent in model.latents]
     frames = []
@@ -63,7 +70,7 @@ def by_hand(model, context, horizon):
         drawn = [torch.stack(each) for each in means]
         outputs, _ = model.advance(torch.stack(h), drawn)
         frames.append(decoded(model, outputs[-1], skips, clips[-1]))
-        h.append(model.encoder(frames[-1]).features)
+        h.append(encoded(model, [*clips, *frames]).features)
     return torch.stack(frames, 1)
 
 
@@ -188,9 +195,12 @@ def test_progress_counts_every_frame_of_every_sample(tiny_model, context):
 def swapped_by_hand(model, content, pose):
     """Swap at temperature 0 as Section 4.3 says."""
     clips = content.transpose(0, 1)
-    encoded = [model.encoder(frame) for frame in clips]
-    h = torch.stack([features for features, _ in encoded])
-    k = torch.stack([model.encoder(frame).features for frame in pose.transpose(0, 1)])
+    first, moves = encoded(model, clips[:1]), pose.transpose(0, 1)
+    read = [
+        [encoded(model, frames[: time + 1]).features for time in range(len(frames))]
+        for frames in (clips, moves)
+    ]
+    h, k = (torch.stack(features) for features in read)
     givers = [h, k] if len(model.latents) == 2 else [k]
     means = [
         latent.observe(giver).posterior.mean
@@ -199,8 +209,8 @@ def swapped_by_hand(model, content, pose):
     newest, frames = [h[0]], []
     for t in range(1, len(clips)):
         outputs, _ = model.advance(torch.stack(newest), [mean[1 : t + 1] for mean in means])
-        frames.append(decoded(model, outputs[-1], encoded[0].skips, clips[0]))
-        newest.append(model.encoder(frames[-1]).features)
+        frames.append(decoded(model, outputs[-1], first.skips, clips[0]))
+        newest.append(encoded(model, [clips[0], *frames]).features)
     return torch.stack(frames, 1)
 
 

@@ -65,7 +65,7 @@ class Encoder(nn.Module):
         """Build one module a level and the code layer."""
         super().__init__()
         channels = level_channels(config)
-        inputs = [config.channels, *channels[:-1]]
+        inputs = [config.channels * config.encoded_frames, *channels[:-1]]
         build = self._vgg_level if config.backbone == "vgg" else self._dcgan_level
         self.levels = nn.ModuleList(
             build(level, inputs[level], channels[level], config) for level in range(len(channels))

@@ -77,8 +77,15 @@ class DRSVG(nn.Module):
             self.decoder.silence()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def encode(self, frames: Tensor) -> Encoded:
-        """Encode frames `(T, B, C, S, S)` at once; features `(T, B, D)`, skips `(T B, ...)`."""
+    def encode(self, frames: Tensor, before: Tensor | None = None) -> Encoded:
+        """Encode frames `(T, B, C, S, S)` at once; features `(T, B, D)`, skips `(T B, ...)`.
+
+        `before` holds the frame before each, for an encoder that sees two. Without it the frames
+        follow each other in time, and before the first one nothing moved.
+        """
+        if self.config.encoded_frames == 2:
+            earlier = torch.cat([frames[:1], frames[:-1]]) if before is None else before
+            frames = torch.cat([frames, earlier], dim=2)
         flat = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features, skips = self.encoder(flat)
         return Encoded(features.unflatten(0, frames.shape[:2]), skips)
