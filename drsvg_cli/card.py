@@ -10,6 +10,7 @@ from drsvg_cli import __version__
 from drsvg_cli.config import Recipe
 from drsvg_cli.evaluation import Curves, Scores
 from drsvg_cli.hub import parse_address
+from drsvg_cli.metrics import CEILING
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,11 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
     return f"""{_front_matter(recipe, origin)}
 # {recipe.name}
 
-{recipe.summary or "A model of short clips"}. {family}, {model.backbone} backbone of width
-{model.width}, {model.size}×{model.size} pixels, {"colour" if model.channels == 3 else "gray"},
-{data.context} observed frames, trained to predict {data.horizon} at about {data.rate:g} a second.
+{recipe.summary or "A model of short clips"}.
+
+{family}, {model.backbone} backbone of width {model.width}, {model.size}×{model.size} pixels,
+{"colour" if model.channels == 3 else "gray"}, {data.context} observed frames, trained to predict
+{data.horizon} at about {data.rate:g} a second.
 
     drsvg predict clip.mp4 --model {shlex.quote(recipe.name)}
 {picture if origin.picture else ""}
@@ -57,16 +60,18 @@ sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsv
 
 ## Measured
 
-On {origin.held}; {origin.samples} samples a clip; mean over clips. "Best" is the best sample of a
-clip by its average over time; "copy" repeats the last observed frame. SSIM as SRVP defines it.
+On {origin.held};
+{origin.samples} samples a sequence; mean over sequences. "Best" is the best sample of a sequence by
+its average over time; "copy" repeats the last observed frame. PSNR of a frame is cut at
+{CEILING:.0f} dB; SSIM is as SRVP defines it.
 The weights kept are those with the best mean PSNR on these same sequences during training.
 
 {score_table(scores)}
 
 ## Limits
 
-The model sees {model.size}×{model.size} pixels and invents nothing that the observed frames do
-not suggest. It is good at static cameras, repeated motion and a few moving things; cuts, fast
+The model sees {model.size}×{model.size} pixels and invents nothing that the observed frames do not
+suggest. It is good at static cameras, repeated motion and a few moving things; cuts, fast
 cameras and crowded scenes end in blur. Copying the last frame is a strong baseline: compare with
 it (`--compare`) before trusting a prediction.
 """

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from drsvg_cli.errors import ConfigError
 
 Fit = Literal["crop", "pad", "stretch"]
+Likelihood = Literal["gaussian", "laplace", "relative"]
 REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """The name of a Hub repo, `org/name`."""
 
@@ -122,8 +123,9 @@ class TrainingConfig:
     learning_rate: float = 0.002
     warmup: int = 200
     """Steps over which the learning rate rises to its full value."""
-    likelihood: Literal["gaussian", "laplace"] = "gaussian"
-    """Of a pixel in Eq. 4: squared errors as in the paper, or absolute ones, which blur less."""
+    likelihood: Likelihood = "gaussian"
+    """Of a pixel in Eq. 4: squared errors as in the paper; absolute ones, which blur less; or
+    squared ones beside what copying the last observed frame costs in the same sequence."""
     beta: float = 1e-4
     """Weight of the KL terms of Eq. 4, against the mean error of a pixel."""
     kl_warmup: int = 0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from drsvg_cli.metrics import best_of, psnr, ssim
+from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.rollout import predict
 
@@ -28,7 +28,7 @@ class Scores(NamedTuple):
     """Both metrics of the field."""
 
     psnr: Curves
-    """dB, at most 100."""
+    """dB, each frame's cut at `metrics.CEILING`."""
     ssim: Curves
     """As SRVP defines it, up to 1."""
 
@@ -40,11 +40,15 @@ def evaluate(model: DRSVG, clips: Tensor, *, context: int, seeds: Sequence[int])
     for some in clips.split(CLIPS_AT_ONCE):
         observed, truth = some[:, :context].to(device), some[:, context:].to(device)
         samples = predict(model, observed, truth.shape[1], seeds=seeds).frames
-        parts.append([_curves(metric, samples, observed, truth) for metric in (psnr, ssim)])
+        parts.append([_curves(metric, samples, observed, truth) for metric in (_psnr, ssim)])
     joined = [
         Curves(*map(torch.cat, zip(*metric, strict=True))) for metric in zip(*parts, strict=True)
     ]
     return Scores(*joined)
+
+
+def _psnr(predicted: Tensor, truth: Tensor) -> Tensor:
+    return psnr(predicted, truth).clamp(max=CEILING)
 
 
 def _curves(

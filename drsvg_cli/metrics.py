@@ -23,6 +23,11 @@ class _Window(NamedTuple):
     bias_correction: float
 
 
+CEILING = 50.0
+"""Averages over clips cut PSNRs at this many dB: beyond it nobody sees a difference, and a frame
+that is exact must not outweigh all others."""
+
+
 def psnr(predicted: Tensor, truth: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio of each frame, in dB.
 

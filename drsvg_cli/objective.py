@@ -3,15 +3,21 @@
 All terms are means over frames and sequences, so their weights do not depend on a batch's shape.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from drsvg_cli.config import Likelihood
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG, Observed
 from drsvg_cli.model.noise import Noise
+
+TYPICAL = 5e-3
+"""Squared error of copying in a typical sequence; it brings relative errors to the usual scale."""
+STILL = 5e-4
+"""Squared error of copying below which a sequence counts as standing still."""
 
 
 class LossTerms(NamedTuple):
@@ -43,7 +49,7 @@ def model_loss(
     decoded: Tensor,
     noise: Noise,
     discriminator: PoseDiscriminator,
-    likelihood: Literal["gaussian", "laplace"] = "gaussian",
+    likelihood: Likelihood = "gaussian",
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -56,7 +62,7 @@ def model_loss(
         decoded: indices, from 0 for the first predicted frame, of the frames to decode.
         noise: gives standard normals.
         discriminator: judges the pose latents; its weights get no gradient.
-        likelihood: of a pixel: squared or absolute errors.
+        likelihood: of a pixel, see `reconstruction_error`.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
@@ -69,8 +75,9 @@ def model_loss(
     outputs = observed.outputs[context - 1 :][decoded]
     maps = model.decoder(outputs, prepared)
     predicted = model.head.compose(maps, frames[context - 1]).unflatten(0, outputs.shape[:2])
-    error = functional.mse_loss if likelihood == "gaussian" else functional.l1_loss
-    reconstruction = error(predicted, frames[context:][decoded])
+    reconstruction = reconstruction_error(
+        predicted, frames[context:][decoded], frames[context - 1], likelihood=likelihood
+    )
     content_kl, pose_kl = _divergences(observed)
     pose = observed.drawn[-1]
     terms = LossTerms(
@@ -81,6 +88,31 @@ def model_loss(
         model.head.drawn(maps),
     )
     return terms, pose.detach()
+
+
+def reconstruction_error(
+    predicted: Tensor, truth: Tensor, copied: Tensor, *, likelihood: Likelihood
+) -> Tensor:
+    """Return the mean error of a pixel, the first term of Eq. 4 up to a factor.
+
+    `gaussian` is the paper's squared error, `laplace` the absolute one. `relative` is a Gaussian
+    whose fixed variance differs between sequences: the squared error that copying makes. Else
+    clips that nobody can predict outweigh those that should stand still.
+
+    Args:
+        predicted: `(K, B, C, S, S)`.
+        truth: of the same shape.
+        copied: the last observed frames, `(B, C, S, S)`.
+        likelihood: of a pixel.
+    """
+    if likelihood == "laplace":
+        return functional.l1_loss(predicted, truth)
+    error = (predicted - truth).square()
+    if likelihood == "gaussian":
+        return error.mean()
+    pixels = (0, 2, 3, 4)
+    of_copying = (copied - truth).square().mean(pixels)
+    return TYPICAL * (error.mean(pixels) / (of_copying + STILL)).mean()
 
 
 def _divergences(observed: Observed) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from drsvg_cli.checkpoint import load_state, save_model, save_state
 from drsvg_cli.config import Recipe, TrainingConfig
 from drsvg_cli.errors import TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
-from drsvg_cli.metrics import psnr
+from drsvg_cli.metrics import CEILING, psnr
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
@@ -37,9 +37,9 @@ VALIDATION_SAMPLES = 4
 EPSILON = 1e-14
 """Adam's: the loss is a mean over pixels, and the gradients that reach the recurrent parts are near
 1e-10 at first. With the usual 1e-8 these parts do not learn and the latents collapse."""
-CEILING = 50.0
-"""Validation PSNRs are cut at this many dB: beyond it nobody sees a difference, and a clip that
-stands still must not outweigh all others."""
+EPSILON = 1e-14
+"""Adam's: the loss is a mean over pixels, and the gradients that reach the recurrent parts are near
+1e-10 at first. With the usual 1e-8 these parts do not learn and the latents collapse."""
 
 
 class Sequences(Protocol):
