@@ -55,7 +55,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode
     try:
-        app()
+        app(prog_name="drsvg")
     except DrsvgError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:
