@@ -24,7 +24,7 @@ from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import choose, explained_memory
 from drsvg_cli.errors import DrsvgError, VideoError, WeightsError
 from drsvg_cli.frames import Frames, fit_all, to_frames, to_tensor
-from drsvg_cli.metrics import best_of, psnr, ssim
+from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Rollout, predict
@@ -251,15 +251,15 @@ def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
 def compare(samples: torch.Tensor, last: torch.Tensor, truth: torch.Tensor) -> dict[str, Any]:
     """Score samples `(S, T, C, H, W)` and the copied last frame against the truth."""
     scores: dict[str, Any] = {"size": truth.shape[-1], "ssim_definition": "srvp"}
-    for name, metric in (("psnr", psnr), ("ssim", ssim)):
-        each = metric(samples, truth[None])
+    for name, metric, most in (("psnr", psnr, CEILING), ("ssim", ssim, 1.0)):
+        each = metric(samples, truth[None]).clamp(max=most)
         best = int(best_of(each))
         scores[name] = {
             "mean": float(each.mean()),
             "best": float(each[best].mean()),
             "best_sample": best + 1,
             "samples": each.mean(-1).tolist(),
-            "copy_last": float(metric(last[None], truth).mean()),
+            "copy_last": float(metric(last[None], truth).clamp(max=most).mean()),
         }
     return scores
 
