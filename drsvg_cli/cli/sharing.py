@@ -54,17 +54,19 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
             records.append(_record(str(model.address), model.folder))
         except (ConfigError, WeightsError):
             continue  # a repo of somebody else's with files of the same names
-    table = Table("model", "where", "weights", "frames", box=None)
-    table.add_column("trained on", max_width=40, no_wrap=True, overflow="ellipsis")
-    table.add_column("licence")
+    table = Table(box=None)
+    for title in ("model", "where", "weights", "frames", "licence"):
+        table.add_column(title, no_wrap=True)
+    # Last, and in whole words: on a narrow terminal only this column gives way.
+    table.add_column("trained on")
     for record in records:
         cells = (
             record["model"],
             record["where"],
             _size(record["bytes"]),
             _frames(record),
-            record["trained_on"] or "not said",
             record["license"],
+            record["trained_on"] or "not said",
         )
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     reporter.table(table)
