@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from drsvg_cli.errors import ConfigError
 
 Fit = Literal["crop", "pad", "stretch"]
-Likelihood = Literal["gaussian", "laplace", "relative"]
+Likelihood = Literal["gaussian", "laplace", "adaptive"]
 REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """The name of a Hub repo, `org/name`."""
 
@@ -91,6 +91,8 @@ class DataConfig:
     """Share of sequences with a simulated camera move."""
     tint: float = 0.0
     """Strength of random changes of colour and exposure, up to 1."""
+    cutouts: float = 0.0
+    """Share of sequences across which a piece of another clip moves."""
 
     def __post_init__(self) -> None:
         """Refuse lengths and rates that no clip can have."""
@@ -110,6 +112,7 @@ _DATA_BOUNDS = (
     ("reverse", 0.0, 1.0),
     ("camera", 0.0, 1.0),
     ("tint", 0.0, 1.0),
+    ("cutouts", 0.0, 1.0),
 )
 
 
@@ -124,8 +127,8 @@ class TrainingConfig:
     warmup: int = 200
     """Steps over which the learning rate rises to its full value."""
     likelihood: Likelihood = "gaussian"
-    """Of a pixel in Eq. 4: squared errors as in the paper; absolute ones, which blur less; or
-    squared ones beside what copying the last observed frame costs in the same sequence."""
+    """Of a pixel in Eq. 4: squared errors as in the paper, absolute ones, or the logarithm of a
+    frame's squared error, so that every frame counts as much, easy or hard to predict."""
     beta: float = 1e-4
     """Weight of the KL terms of Eq. 4, against the mean error of a pixel."""
     kl_warmup: int = 0
@@ -134,6 +137,8 @@ class TrainingConfig:
     """Weight of Eq. 6 against the mean error of a pixel."""
     drawing: float = 0.0
     """Cost of drawing a whole frame instead of warping it (`head = "warp"`), against the same."""
+    blind: float = 0.0
+    """Share of the predicted frames whose features the frame predictor is not given."""
     decoded: int = 0
     """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
     average: float = 0.999
@@ -165,6 +170,7 @@ _TRAINING_BOUNDS = (
     ("kl_warmup", 0, 10**9),
     ("adversarial", 0.0, 1e6),
     ("drawing", 0.0, 1e6),
+    ("blind", 0.0, 1.0),
     ("decoded", 0, 1000),
     ("average", 0.0, 1.0),
     ("clip", 0.0, 1e9),

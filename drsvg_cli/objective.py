@@ -15,16 +15,16 @@ from drsvg_cli.model.drsvg import DRSVG, Observed
 from drsvg_cli.model.noise import Noise
 
 TYPICAL = 5e-3
-"""Squared error of copying in a typical sequence; it brings relative errors to the usual scale."""
-STILL = 5e-4
-"""Squared error of copying below which a sequence counts as standing still."""
+"""Squared error of a typical prediction; it brings an adaptive error to the usual scale."""
+EXACT = 1e-5
+"""Squared error that counts as exact, 50 dB."""
 
 
 class LossTerms(NamedTuple):
     """The terms of the model's loss, each a scalar."""
 
     reconstruction: Tensor
-    """Mean squared or absolute error of a pixel in [0, 1]: the likelihood of Eq. 4, scaled."""
+    """The likelihood of Eq. 4, scaled: mean squared error of a pixel in [0, 1], or another."""
     content_kl: Tensor
     """Nats a frame; zero for the baselines."""
     pose_kl: Tensor
@@ -50,6 +50,7 @@ def model_loss(
     noise: Noise,
     discriminator: PoseDiscriminator,
     likelihood: Likelihood = "gaussian",
+    shown: Tensor | None = None,
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -63,20 +64,25 @@ def model_loss(
         noise: gives standard normals.
         discriminator: judges the pose latents; its weights get no gradient.
         likelihood: of a pixel, see `reconstruction_error`.
+        shown: `(T, B, 1)`, 1 or 0: which features the predictor gets; all of them if left out.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
     batch = frames.shape[1]
     features, skips = model.encode(frames)
-    observed = model.observe(features, noise)
+    observed = model.observe(features, noise, shown=shown)
     newest = slice((context - 1) * batch, context * batch)
-    prepared = model.decoder.prepare(tuple(skip[newest] for skip in skips))
+    before = frames[context - 2] if context > 1 else None
+    scene = model.settle(tuple(skip[newest] for skip in skips), frames[context - 1], before)
     outputs = observed.outputs[context - 1 :][decoded]
-    maps = model.decoder(outputs, prepared)
-    predicted = model.head.compose(maps, frames[context - 1]).unflatten(0, outputs.shape[:2])
+    ahead = decoded + 1.0
+    maps = model.decoder(outputs, scene.prepared, ahead)
+    predicted = model.head.compose(maps, scene.reference, ahead)
     reconstruction = reconstruction_error(
-        predicted, frames[context:][decoded], frames[context - 1], likelihood=likelihood
+        predicted.unflatten(0, outputs.shape[:2]),
+        frames[context:][decoded],
+        likelihood=likelihood,
     )
     content_kl, pose_kl = _divergences(observed)
     pose = observed.drawn[-1]
@@ -90,29 +96,25 @@ def model_loss(
     return terms, pose.detach()
 
 
-def reconstruction_error(
-    predicted: Tensor, truth: Tensor, copied: Tensor, *, likelihood: Likelihood
-) -> Tensor:
+def reconstruction_error(predicted: Tensor, truth: Tensor, *, likelihood: Likelihood) -> Tensor:
     """Return the mean error of a pixel, the first term of Eq. 4 up to a factor.
 
-    `gaussian` is the paper's squared error, `laplace` the absolute one. `relative` is a Gaussian
-    whose fixed variance differs between sequences: the squared error that copying makes. Else
-    clips that nobody can predict outweigh those that should stand still.
+    `gaussian` is the paper's squared error, `laplace` the absolute one. `adaptive` is a Gaussian
+    whose variance is not fixed, but for every frame the one that fits it best: the logarithm of
+    the squared error. Else clips that nobody can predict outweigh those that can be predicted
+    well.
 
     Args:
         predicted: `(K, B, C, S, S)`.
         truth: of the same shape.
-        copied: the last observed frames, `(B, C, S, S)`.
         likelihood: of a pixel.
     """
     if likelihood == "laplace":
         return functional.l1_loss(predicted, truth)
-    error = (predicted - truth).square()
+    error = (predicted - truth).square().mean((2, 3, 4))
     if likelihood == "gaussian":
         return error.mean()
-    pixels = (0, 2, 3, 4)
-    of_copying = (copied - truth).square().mean(pixels)
-    return TYPICAL * (error.mean(pixels) / (of_copying + STILL)).mean()
+    return TYPICAL * torch.log((error + EXACT) / TYPICAL).mean()
 
 
 def _divergences(observed: Observed) -> tuple[Tensor, Tensor]:

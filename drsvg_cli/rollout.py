@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.model.drsvg import DRSVG, Scene
 from drsvg_cli.model.noise import SeededNoise
 
 LARGEST_BATCH = 128
@@ -25,22 +25,19 @@ class Rollout(NamedTuple):
     """uint8 `(N, S, T, C, H, W)`: the same frames rendered at the size that was asked for."""
 
 
-class _Scene(NamedTuple):
-    """What every frame of a rollout is decoded with: one reference frame a clip."""
-
-    prepared: tuple[Tensor, ...]
-    reference: Tensor
-    view: Tensor | None
-
-    def render(self, model: DRSVG, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Decode predictor outputs `(S, N, D)` into frames `(S, N, C, ...)` and views."""
-        maps = model.decoder(outputs, self.prepared)
-        frames = model.head.compose(maps, self.reference).unflatten(0, outputs.shape[:2])
-        if self.view is None:
-            return frames, None
-        enlarged = functional.interpolate(maps.float(), self.view.shape[-2:], mode="bicubic")
-        views = model.head.compose(enlarged, self.view).unflatten(0, outputs.shape[:2])
-        return frames, (views * 255).round().clamp(0, 255).to(torch.uint8)
+def _render(
+    model: DRSVG, outputs: Tensor, scene: Scene, *, step: int, view: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Decode predictor outputs `(S, N, D)` into frames `(S, N, C, ...)` and views, a time's."""
+    ahead = torch.full((len(outputs),), float(step), device=outputs.device)
+    maps = model.decoder(outputs, scene.prepared, ahead)
+    frames = model.head.compose(maps, scene.reference, ahead).unflatten(0, outputs.shape[:2])
+    if view is None:
+        return frames, None
+    enlarged = functional.interpolate(maps.float(), view.shape[-2:], mode="bicubic")
+    views = model.head.compose(enlarged, scene.reference._replace(frame=view), ahead)
+    levels = (views * 255).round().clamp(0, 255).to(torch.uint8)
+    return frames, levels.unflatten(0, outputs.shape[:2])
 
 
 @torch.inference_mode()
@@ -75,8 +72,8 @@ def predict(
     pixels = 1 if view is None else view.shape[-1] * view.shape[-2]
     turn = max(1, min(LARGEST_BATCH, LARGEST_VIEW // pixels) // clips)
     features, skips = model.encode(context.transpose(0, 1))
-    prepared = model.decoder.prepare(tuple(skip[-clips:] for skip in skips))
-    scene = _Scene(prepared, context[:, -1], view)
+    earlier = context[:, -2] if context.shape[1] > 1 else None
+    scene = model.settle(tuple(skip[-clips:] for skip in skips), context[:, -1], earlier)
     observed = model.observe(features).state
     parts = []
     for start in range(0, len(seeds), turn):
@@ -84,13 +81,14 @@ def predict(
         newest, state = features[-1].repeat(len(samples), 1), observed.tile(len(samples))
         noise = SeededNoise(samples, copies=clips)
         rendered: list[tuple[Tensor, Tensor | None]] = []
-        before = scene.reference.expand(len(samples), *scene.reference.shape)
-        for _ in range(horizon):
+        before = context[:, -1].expand(len(samples), *context[:, -1].shape)
+        for step in range(1, horizon + 1):
             if rendered:
                 newest = model.encode(rendered[-1][0], before).features.flatten(0, 1)
                 before = rendered[-1][0]
             outputs, state = model.imagine(newest, state, noise, temperature=temperature)
-            rendered.append(scene.render(model, outputs.unflatten(0, (len(samples), clips))))
+            each = outputs.unflatten(0, (len(samples), clips))
+            rendered.append(_render(model, each, scene, step=step, view=view))
             if tick is not None:
                 tick(len(samples))
         parts.append(_stacked(rendered))
@@ -132,8 +130,7 @@ def swap(
     clips, samples = len(content), len(seeds)
     noise = SeededNoise(seeds, copies=clips)
     features, skips = model.encode(content.transpose(0, 1))
-    prepared = model.decoder.prepare(tuple(skip[:clips] for skip in skips))
-    scene = _Scene(prepared, content[:, 0], view)
+    scene = model.settle(tuple(skip[:clips] for skip in skips), content[:, 0])
     givers = [features] * (len(model.latents) - 1)
     givers.append(model.encode(pose.transpose(0, 1)).features)
     drawn = []
@@ -143,13 +140,14 @@ def swap(
         drawn.append(torch.stack(steps))
     newest, state = features[0].repeat(samples, 1), None
     rendered: list[tuple[Tensor, Tensor | None]] = []
-    before = scene.reference.expand(samples, *scene.reference.shape)
+    before = content[:, 0].expand(samples, *content[:, 0].shape)
     for time in range(1, len(features)):
         if rendered:
             newest = model.encode(rendered[-1][0], before).features.flatten(0, 1)
             before = rendered[-1][0]
         outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
-        rendered.append(scene.render(model, outputs[0].unflatten(0, (samples, clips))))
+        each = outputs[0].unflatten(0, (samples, clips))
+        rendered.append(_render(model, each, scene, step=time, view=view))
     return _joined([_stacked(rendered)])
 
 

@@ -268,6 +268,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             noise=BatchNoise(training.seed * 1_000_003 + learner.step),
             discriminator=learner.discriminator,
             likelihood=training.likelihood,
+            shown=_shown(frames, context, training, learner.step),
         )
     beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(beta=beta, adversarial=training.adversarial, drawing=training.drawing)
@@ -282,6 +283,20 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
     learner.step += 1
     _follow(learner, training.average)
     return report
+
+
+def _shown(frames: Tensor, context: int, training: TrainingConfig, step: int) -> Tensor | None:
+    """Draw whose features the predictor gets, `(T, B, 1)`: all observed frames', others at times.
+
+    Where it does not see the frame before, it must rely on its latents and on its memory, as in a
+    rollout, whose frames it drew itself.
+    """
+    if not training.blind:
+        return None
+    generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
+    chance = torch.rand(*frames.shape[:2], 1, generator=generator)
+    chance[:context] = 1
+    return (chance >= training.blind).to(frames)
 
 
 def _check_finite(value: float, step: int, report: dict[str, float]) -> None:

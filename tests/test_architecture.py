@@ -13,7 +13,7 @@ PACKAGE = ROOT / "drsvg_cli"
 
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
-    ("errors", "drawing", "model.noise"),
+    ("errors", "drawing", "motion", "model.noise"),
     ("config", "device", "video", "model.gaussian"),
     (
         "folder",
@@ -23,7 +23,7 @@ FLOORS = (
         "model.discriminator",
         "model.rendering",
     ),
-    ("model.latents",),
+    ("model.latents", "sequences.cutouts"),
     (
         "model.drsvg",
         "sequences.moving_mnist",

@@ -35,7 +35,8 @@ def test_prepared_skips_equal_one_convolution_over_the_concatenation(
     model = tiny_model(backbone=backbone, normalization=normalization)
     _, skips = model.encoder(noisy_frames(2, 3, 32, 32))
     outputs = torch.tanh(torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(1)))
-    maps = model.decoder(outputs, model.decoder.prepare(skips)).unflatten(0, (3, 2))
+    maps = model.decoder(outputs, model.decoder.prepare(skips, None), torch.ones(3))
+    maps = maps.unflatten(0, (3, 2))
     for k in range(3):
         expected = concatenated(model.decoder, backbone, outputs[k], skips)
         torch.testing.assert_close(maps[k], expected, atol=1e-5, rtol=1e-4)
@@ -47,7 +48,7 @@ def test_prepared_skips_equal_one_convolution_over_the_concatenation(
 @pytest.mark.parametrize("normalization", ["batch", "group"])
 def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size, normalization):
     config = tiny_config(backbone=backbone, size=size, normalization=normalization, width=2)
-    encoder, decoder = Encoder(config), Decoder(config, maps=3)
+    encoder, decoder = Encoder(config), Decoder(config, maps=3, moving=True)
     features, skips = encoder(noisy_frames(2, 3, size, size))
     assert features.shape == (2, 8)
     assert features.abs().max() <= 1
@@ -55,7 +56,9 @@ def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size, normali
     assert [skip.shape[1] for skip in skips] == level_channels(config)
     assert [skip.shape[2] for skip in skips] == [finest // 2**n for n in range(len(skips))]
     assert finest // 2 ** (len(skips) - 1) == (8 if backbone == "vgg" else 4)
-    maps = decoder(features.expand(3, 2, 8), decoder.prepare(skips))
+    ahead = torch.arange(3.0) + 1
+    motion = noisy_frames(2, 2, size, size)
+    maps = decoder(features.expand(3, 2, 8), decoder.prepare(skips, motion), ahead)
     assert maps.shape == (6, 3, size, size)
     (maps * torch.linspace(-1, 1, maps.numel()).reshape(maps.shape)).sum().backward()
     for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:

@@ -47,10 +47,10 @@ def indices(frames):
     return [round((float(frame.mean()) - 8) / 4) for frame in frames]
 
 
-def test_a_clip_is_decoded_at_twice_the_model_s_rate_and_half_again_its_size(make_clip, scan_all):
+def test_a_clip_is_decoded_at_twice_the_model_s_rate_and_twice_its_size(make_clip, scan_all):
     (clip,) = scan_all(make_clip("a.mkv"))
     assert isinstance(clip, CachedClip)
-    assert clip.frames().shape == (30, 48, 64, 3) == clip.shape
+    assert clip.frames().shape == (30, 64, 85, 3) == clip.shape
     assert clip.rate == 24 and clip.stride(DATA) == 2 and len(clip) == 30
     assert clip.windows(DATA) == 30 - 4 * 2
     assert indices(clip.frames()) == list(range(30))
@@ -72,7 +72,7 @@ def test_the_stride_follows_from_the_rates(make_clip, scan_all, rate, kept, stri
 def test_the_cache_holds_what_will_be_cropped_whole(make_clip, scan_all, how):
     data = replace(DATA, fit=how)
     (clip,) = scan_all(make_clip("a.mkv", height=96, width=144), data=data)
-    assert clip.shape[1:] == ((48, 72, 3) if how == "crop" else (48, 48, 3))
+    assert clip.shape[1:] == ((64, 96, 3) if how == "crop" else (64, 64, 3))
 
 
 def test_a_clip_that_is_there_is_kept(make_clip, scan_all, tmp_path):
@@ -233,6 +233,22 @@ def test_a_camera_moves_over_a_clip_that_stands_still(tmp_path, scan_all, model)
     for camera, moves in ((0.0, False), (1.0, True)):
         batch = ClipSequences([clip], model, replace(DATA, camera=camera)).batch(8, seed="0")
         assert (batch.float() - batch[:1].float()).abs().amax((0, 2, 3, 4)).gt(2).any() == moves
+
+
+def test_a_piece_of_another_clip_moves_across_a_sequence(tmp_path, scan_all, model):
+    for name, level in (("dark", 30), ("light", 220)):
+        frames = np.full((40, 48, 64, 3), level, np.uint8)
+        write_clip(tmp_path / f"{name}.mp4", Clip(frames, Fraction(24)))
+    clips = scan_all(tmp_path / "dark.mp4", tmp_path / "light.mp4")
+    plain, pasted = (
+        ClipSequences(clips, model, replace(DATA, cutouts=share)).batch(16, seed="0").float()
+        for share in (0.0, 1.0)
+    )
+    assert plain.movedim(1, 0).flatten(1).std(-1).max() < 3
+    mixed = [sequence for sequence in pasted.unbind(1) if sequence.std() > 20]
+    assert mixed  # a piece of the same clip does not show
+    assert any((sequence[0] - sequence[-1]).abs().max() > 100 for sequence in mixed)
+    assert all(sequence.min() > 20 and sequence.max() < 230 for sequence in mixed)
 
 
 def test_windows_are_fixed_and_at_the_model_s_own_rate(some, model):

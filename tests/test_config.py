@@ -49,6 +49,7 @@ DATA = {
     "reverse": 0.25,
     "camera": 0.5,
     "tint": 1.0,
+    "cutouts": 0.5,
 }
 TRAINING = {
     "steps": 17,
@@ -60,6 +61,7 @@ TRAINING = {
     "kl_warmup": 5,
     "adversarial": 0.0,
     "drawing": 0.5,
+    "blind": 0.75,
     "decoded": 2,
     "average": 0.0,
     "clip": 1e6,

@@ -9,7 +9,15 @@ from torch.distributions import Normal, kl_divergence
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.model.rendering import OPEN_MASK
-from drsvg_cli.objective import STILL, TYPICAL, LossTerms, confusion, discriminator_loss, model_loss
+from drsvg_cli.objective import (
+    EXACT,
+    TYPICAL,
+    LossTerms,
+    confusion,
+    discriminator_loss,
+    model_loss,
+    reconstruction_error,
+)
 
 T, B, CONTEXT = 6, 3, 2
 ALL = torch.arange(T - CONTEXT)
@@ -35,7 +43,7 @@ def frames(noisy_frames):
     return noisy_frames(T, B, 3, 32, 32, seed=6)
 
 
-def loss(model, frames, discriminator, *, decoded=ALL, context=CONTEXT, likelihood="gaussian"):
+def loss(model, frames, discriminator, *, decoded=ALL, context=CONTEXT, **settings):
     return model_loss(
         model,
         frames,
@@ -43,11 +51,11 @@ def loss(model, frames, discriminator, *, decoded=ALL, context=CONTEXT, likeliho
         decoded=decoded,
         noise=BatchNoise(1),
         discriminator=discriminator,
-        likelihood=likelihood,
+        **settings,
     )
 
 
-def by_hand(model, frames, discriminator, likelihood):
+def by_hand(model, frames, discriminator, likelihood, shown=None):
     """Return the terms of Eq. 4 and 6, written as the paper writes them (group norm only)."""
     pairs = zip(frames, frames[[0, *range(T - 1)]], strict=True)
     encoded = [model.encoder(torch.cat(p[: model.config.encoded_frames], 1)) for p in pairs]
@@ -74,13 +82,15 @@ def by_hand(model, frames, discriminator, likelihood):
         kls.append(sum(divergence) / T)
     errors, masks, state = [], [], None
     for t in range(1, T):
-        inputs = torch.cat([h[t - 1], *(z[t] for z in drawn)], -1)
+        given = h[t - 1] if shown is None else h[t - 1] * shown[t - 1]
+        inputs = torch.cat([given, *(z[t] for z in drawn)], -1)
         hidden, state = model.predictor(inputs[None], state)
         if t < CONTEXT:
             continue
-        prepared = model.decoder.prepare(encoded[CONTEXT - 1].skips)
-        maps = model.decoder(torch.tanh(hidden), prepared)
-        predicted = model.head.compose(maps, frames[CONTEXT - 1])
+        scene = model.settle(encoded[CONTEXT - 1].skips, frames[CONTEXT - 1], frames[CONTEXT - 2])
+        ahead = torch.tensor([t - CONTEXT + 1.0])
+        maps = model.decoder(torch.tanh(hidden), scene.prepared, ahead)
+        predicted = model.head.compose(maps, scene.reference, ahead)
         if model.config.head == "warp":
             masks.append((1.2 * torch.sigmoid(maps[:, -1] + OPEN_MASK) - 0.1).clamp(0, 1))
         errors.append(predicted - frames[t])
@@ -95,17 +105,16 @@ def by_hand(model, frames, discriminator, likelihood):
         reconstruction = (error**2).mean()
     elif likelihood == "laplace":
         reconstruction = error.abs().mean()
-    else:  # a variance a clip: what a copy of the last observed frame costs there
-        copied = (frames[CONTEXT - 1] - frames[CONTEXT:]) ** 2
-        each = [(error[:, i] ** 2).mean() / (copied[:, i].mean() + STILL) for i in range(B)]
-        reconstruction = TYPICAL * sum(each) / B
+    else:  # a variance a frame: the one that fits it best
+        each = [math.log(float((one**2).mean() + EXACT) / TYPICAL) for one in error.flatten(0, 1)]
+        reconstruction = torch.tensor(TYPICAL * sum(each) / len(each))
     drawn = 1 - torch.stack(masks).mean() if masks else torch.zeros(())
     doubt = sum(doubts) / len(doubts)
     return LossTerms(reconstruction, content, kls[-1], doubt, drawn), pose
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "relative"])
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "adaptive"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -128,6 +137,37 @@ def test_the_terms_are_those_of_a_loop_over_time(
     torch.testing.assert_close(pose, torch.stack(expected_pose), atol=1e-5, rtol=1e-4)
     assert terms.reconstruction > 0 and terms.pose_kl > 0
     assert (terms.content_kl > 0) == (len(model.latents) == 2)
+
+
+@torch.no_grad()
+def test_features_that_are_hidden_do_not_reach_the_predictor(tiny_model, frames, discriminator):
+    model = tiny_model(normalization="group").train()
+    shown = torch.ones(T, B, 1)
+    everything, _ = loss(model, frames, discriminator, shown=shown)
+    shown[CONTEXT:, ::2] = 0
+    hidden, pose = loss(model, frames, discriminator, shown=shown)
+    expected, expected_pose = by_hand(model, frames, discriminator, "gaussian", shown)
+    torch.testing.assert_close(hidden.reconstruction, expected.reconstruction)
+    assert not torch.allclose(hidden.reconstruction, everything.reconstruction, rtol=1e-4)
+    # Posteriors and priors go on seeing every frame.
+    torch.testing.assert_close(pose, torch.stack(expected_pose), atol=1e-5, rtol=1e-4)
+    assert torch.equal(hidden.pose_kl, everything.pose_kl)
+
+
+def test_an_adaptive_error_weighs_easy_and_hard_frames_alike():
+    """To halve an error counts the same whatever it was, down to what nobody sees."""
+    truth = torch.zeros(2, 1, 1, 8, 8)
+
+    def error(easy, hard):
+        predicted = truth + torch.tensor([easy, hard])[:, None, None, None, None]
+        return float(reconstruction_error(predicted, truth, likelihood="adaptive"))
+
+    before = error(0.1, 0.4)
+    assert error(0.05, 0.4) == pytest.approx(error(0.1, 0.2), abs=1e-5)
+    assert error(0.05, 0.4) < before
+    by_hand = [TYPICAL * math.log((value**2 + EXACT) / TYPICAL) for value in (0.1, 0.4)]
+    assert before == pytest.approx(sum(by_hand) / 2)
+    assert error(0.0, 0.4) - error(1e-4, 0.4) == pytest.approx(0, abs=1e-5)
 
 
 def test_the_total_weighs_the_terms():

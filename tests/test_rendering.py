@@ -5,10 +5,18 @@ import torch
 
 from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.rendering import FLOW_GAIN, PixelsHead, WarpHead, saturate, warp
+from drsvg_cli.model.rendering import (
+    SPEED_GAIN,
+    PixelsHead,
+    Reference,
+    WarpHead,
+    saturate,
+    warp,
+)
 from drsvg_cli.rollout import predict
 
 OPEN, SHUT = 0.0, -7.0  # within reach of training, and yet a pixel is kept exactly or not at all
+NEXT = torch.ones(1)  # the frame after the reference
 
 
 @pytest.fixture
@@ -16,21 +24,26 @@ def head(tiny_config):
     return WarpHead(tiny_config(head="warp"))
 
 
-def warp_maps(clips, height, width, *, flow=(0.0, 0.0), mask=OPEN):
-    """Maps of three colours, a uniform displacement and a mask."""
-    values = torch.tensor([0.7, -0.3, 0.1, *flow, mask])
-    return values[None, :, None, None].expand(clips, 6, height, width).clone()
+def warp_maps(clips, height, width, *, flow=(0.0, 0.0), change=0.0, mask=OPEN):
+    """Maps of three colours, a uniform speed and its change, and a mask."""
+    values = torch.tensor([0.7, -0.3, 0.1, *flow, change, mask])
+    return values[None, :, None, None].expand(clips, 7, height, width).clone()
+
+
+def still(frame):
+    """Refer to a frame of which nothing is known to move."""
+    return Reference(frame, torch.zeros_like(frame[:, :2]))
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 128)])
 def test_no_flow_and_an_open_mask_give_exactly_the_reference(head, noisy_frames, height, width):
     reference = noisy_frames(2, 3, height, width)
-    assert torch.equal(head.compose(warp_maps(2, height, width), reference), reference)
+    assert torch.equal(head.compose(warp_maps(2, height, width), still(reference), NEXT), reference)
 
 
 def test_no_flow_is_exact_to_the_last_level_at_odd_sizes(head, noisy_frames):
     levels = (noisy_frames(1, 3, 45, 37) * 255).round() / 255
-    composed = head.compose(warp_maps(1, 45, 37), levels)
+    composed = head.compose(warp_maps(1, 45, 37), still(levels), NEXT)
     assert (to_frames(composed) == to_frames(levels)).all()
 
 
@@ -44,13 +57,23 @@ def test_a_saturated_mask_still_learns():
 
 
 @pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
-def test_training_starts_from_a_copy_of_the_last_observed_frame(
-    tiny_config, noisy_frames, backbone
-):
+def test_training_starts_from_a_copy_where_nothing_moved(tiny_config, noisy_frames, backbone):
     model = DRSVG(tiny_config(head="warp", backbone=backbone)).eval()
-    context = noisy_frames(3, 3, 32, 32)[None]
+    context = noisy_frames(3, 3, 32, 32)[None, :1].expand(-1, 3, -1, -1, -1)
     predicted = predict(model, context, 2, seeds=[0]).frames
-    assert torch.equal(predicted[0, 0], context[0, -1:].expand(2, -1, -1, -1))
+    assert torch.equal(predicted[0, 0], context[0, :2])
+
+
+@pytest.mark.parametrize(("change", "factor"), [(0.0, 1), (1.0, 2), (-1.0, 0)])
+def test_what_moves_moves_on_unless_the_maps_change_its_speed(head, noisy_frames, change, factor):
+    """Two pixels to the right a frame, as measured at 32 pixels, at the third frame at 64."""
+    reference = noisy_frames(1, 3, 64, 64)
+    motion = torch.tensor([-2 * 2 / 32, 0.0])[None, :, None, None].expand(1, 2, 32, 32)
+    maps = warp_maps(1, 64, 64, change=change)
+    moved = head.compose(maps, Reference(reference, motion), NEXT * 3)
+    shift = 2 * 3 * 2 * factor
+    expected = reference.roll(shift, -1)[..., shift:]
+    torch.testing.assert_close(moved[..., shift:], expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 5), (-2, 4), (-7, -1)])
@@ -65,15 +88,16 @@ def test_an_integer_flow_moves_content_and_the_border_repeats(noisy_frames, righ
             torch.testing.assert_close(moved[:, :, y, x], source, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("step", [1, 4])
 @pytest.mark.parametrize("factor", [1, 3])
-def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_frames, factor):
-    """The same maps move a larger reference by as much of the frame."""
+def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_frames, factor, step):
+    """The same maps move a larger reference by as much of the frame, every step as far."""
     pixels = 4
     size = 32 * factor
     reference = noisy_frames(1, 3, size, size)
-    maps = warp_maps(1, 32, 32, flow=(2 * pixels / 32 / FLOW_GAIN, 0.0))
+    maps = warp_maps(1, 32, 32, flow=(2 * pixels / 32 / SPEED_GAIN / step, 0.0))
     larger = torch.nn.functional.interpolate(maps, (size, size), mode="bicubic")
-    moved = head.compose(larger, reference)
+    moved = head.compose(larger, still(reference), NEXT * step)
     shift = pixels * factor
     torch.testing.assert_close(
         moved[..., :-shift], reference[..., shift:], atol=2e-4 * factor, rtol=0
@@ -83,19 +107,22 @@ def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_fram
 def test_a_shut_mask_gives_the_colours_alone(head, noisy_frames):
     maps = warp_maps(1, 32, 32, flow=(3.0, 2.0), mask=SHUT)
     expected = torch.sigmoid(maps[:, :3])
-    torch.testing.assert_close(head.compose(maps, noisy_frames(1, 3, 32, 32)), expected)
+    torch.testing.assert_close(
+        head.compose(maps, still(noisy_frames(1, 3, 32, 32)), NEXT), expected
+    )
 
 
 def test_every_frame_is_composed_from_its_own_clip_s_reference(head, noisy_frames):
     reference = noisy_frames(2, 3, 32, 32)
-    composed = head.compose(warp_maps(6, 32, 32), reference).unflatten(0, (3, 2))
+    composed = head.compose(warp_maps(6, 32, 32), still(reference), NEXT.expand(3))
+    composed = composed.unflatten(0, (3, 2))
     for k in range(3):
         assert torch.equal(composed[k], reference)
 
 
 def test_a_composed_frame_stays_in_range(head, noisy_frames):
-    maps = torch.randn(4, 6, 32, 32, generator=torch.Generator().manual_seed(0)) * 20
-    composed = head.compose(maps, noisy_frames(2, 3, 32, 32))
+    maps = torch.randn(4, 7, 32, 32, generator=torch.Generator().manual_seed(0)) * 20
+    composed = head.compose(maps, still(noisy_frames(2, 3, 32, 32)), NEXT.expand(2))
     assert composed.min() >= 0 and composed.max() <= 1
 
 
@@ -104,4 +131,6 @@ def test_the_pixels_head_is_a_sigmoid(tiny_config, noisy_frames):
     maps = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     assert head.maps == 1
     expected = 1 / (1 + torch.exp(-maps))
-    torch.testing.assert_close(head.compose(maps, noisy_frames(2, 1, 32, 32)), expected)
+    torch.testing.assert_close(
+        head.compose(maps, Reference(noisy_frames(2, 1, 32, 32), None), NEXT), expected
+    )

@@ -31,17 +31,20 @@ def context(noisy_frames):
 
 
 def close(one, other):
-    torch.testing.assert_close(one, other, atol=2e-5, rtol=0)
+    """Equal to a fortieth of a level: a warp of noise enlarges the last bits of its motion."""
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
 
 
 def differ(one, other):
     return (one - other).abs().max() > 1e-3
 
 
-def decoded(model, output, skips, reference):
-    """Decode one output `(N, D)` with the skip maps of one frame a clip."""
-    maps = model.decoder(output[None], model.decoder.prepare(skips))
-    return model.head.compose(maps, reference)
+def decoded(model, output, skips, *observed, step):
+    """Decode one output `(N, D)`, `step` frames after the last of the observed ones."""
+    scene, ahead = model.settle(skips, *observed[::-1][:2]), torch.tensor([float(step)])
+    return model.head.compose(
+        model.decoder(output[None], scene.prepared, ahead), scene.reference, ahead
+    )
 
 
 def encoded(model, frames):
@@ -69,7 +72,7 @@ def by_hand(model, context, horizon):
             means[number].append(prior)
         drawn = [torch.stack(each) for each in means]
         outputs, _ = model.advance(torch.stack(h), drawn)
-        frames.append(decoded(model, outputs[-1], skips, clips[-1]))
+        frames.append(decoded(model, outputs[-1], skips, *clips, step=len(frames) + 1))
         h.append(encoded(model, [*clips, *frames]).features)
     return torch.stack(frames, 1)
 
@@ -209,7 +212,7 @@ def swapped_by_hand(model, content, pose):
     newest, frames = [h[0]], []
     for t in range(1, len(clips)):
         outputs, _ = model.advance(torch.stack(newest), [mean[1 : t + 1] for mean in means])
-        frames.append(decoded(model, outputs[-1], first.skips, clips[0]))
+        frames.append(decoded(model, outputs[-1], first.skips, clips[0], step=t))
         newest.append(encoded(model, [clips[0], *frames]).features)
     return torch.stack(frames, 1)
 
@@ -228,7 +231,8 @@ def test_a_swap_with_itself_begins_as_teacher_forcing_reconstructs(tiny_model, c
     model = tiny_model()
     features, skips = model.encode(context.transpose(0, 1))
     first = tuple(skip[:3] for skip in skips)
-    expected = decoded(model, model.observe(features).outputs[0], first, context[:, 0])
+    output = model.observe(features).outputs[0]
+    expected = decoded(model, output, first, context[:, 0], step=1)
     found = swap(model, context, context, seeds=[0], temperature=0.0).frames
     close(found[:, 0, 0], expected)
 

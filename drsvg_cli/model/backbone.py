@@ -141,14 +141,21 @@ class DecoderLevel(nn.Module):
 class Decoder(nn.Module):
     """Predictor outputs and the skip maps of one frame a clip to maps at the frame's size."""
 
-    def __init__(self, config: ModelConfig, maps: int) -> None:
-        """Build one module a level, coarsest first; the last one gives `maps` channels."""
+    def __init__(self, config: ModelConfig, maps: int, *, moving: bool = False) -> None:
+        """Build one module a level, coarsest first; the last one gives `maps` channels.
+
+        A decoder for a `moving` reference is told how the reference moves and how far ahead of
+        it a frame lies.
+        """
         super().__init__()
         channels = level_channels(config)[::-1]
         outputs = [*channels[1:], maps]
         deepest = len(channels) - 1
+        # Motion joins the skip half of the last level but one, at half the size of a frame.
+        joined = channels[-2] if config.backbone == "vgg" else outputs[-2]
+        self.motion = nn.Conv2d(2, joined, 4, stride=2, padding=1, bias=False) if moving else None
         self.start = nn.Sequential(
-            nn.ConvTranspose2d(config.feature_dim, channels[0], CODE_SIZE, bias=False),
+            nn.ConvTranspose2d(config.feature_dim + moving, channels[0], CODE_SIZE, bias=False),
             _normalization(config.normalization, channels[0]),
             nn.LeakyReLU(0.2, inplace=True),
         )
@@ -171,13 +178,25 @@ class Decoder(nn.Module):
             for weights in layer.parameters():
                 nn.init.zeros_(weights)
 
-    def prepare(self, skips: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Compute the skip half of every level once, for the skip maps of one frame a clip."""
-        pairs = zip(self.levels, reversed(skips), strict=True)
-        return tuple(level.get_submodule("skip")(skip) for level, skip in pairs)
+    def prepare(self, skips: tuple[Tensor, ...], motion: Tensor | None) -> tuple[Tensor, ...]:
+        """Compute the skip half of every level once, for the skip maps of one frame a clip.
 
-    def forward(self, outputs: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
-        """Decode predictor outputs `(K, B, D)` to maps `(K B, M, S, S)`."""
+        `motion` `(B, 2, S, S)` says how that frame moves, to a decoder that asks for it.
+        """
+        pairs = zip(self.levels, reversed(skips), strict=True)
+        prepared = [level.get_submodule("skip")(skip) for level, skip in pairs]
+        if self.motion is not None:
+            prepared[-2] = prepared[-2] + self.motion(motion)
+        return tuple(prepared)
+
+    def forward(self, outputs: Tensor, prepared: tuple[Tensor, ...], ahead: Tensor) -> Tensor:
+        """Decode predictor outputs `(K, B, D)` to maps `(K B, M, S, S)`.
+
+        `ahead` `(K,)` counts the frames from the one that gave the skip maps: 1 is the next one.
+        """
+        if self.motion is not None:
+            clock = (ahead / 8).log1p().to(outputs)[:, None, None]
+            outputs = torch.cat([outputs, clock.expand(*outputs.shape[:2], 1)], dim=-1)
         maps = self.start(outputs.flatten(0, 1)[:, :, None, None])
         maps = maps.contiguous(memory_format=torch.channels_last)
         for level, skip in zip(self.levels, prepared, strict=True):

@@ -16,7 +16,8 @@ from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLatent
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
-from drsvg_cli.model.rendering import PixelsHead, WarpHead
+from drsvg_cli.model.rendering import SPEED_GAIN, PixelsHead, Reference, WarpHead
+from drsvg_cli.motion import measure
 
 
 class State(NamedTuple):
@@ -43,6 +44,13 @@ class Observed(NamedTuple):
     drawn: tuple[Tensor, ...]
     outputs: Tensor
     state: State
+
+
+class Scene(NamedTuple):
+    """What all frames that follow an observed one are decoded with, one entry a clip."""
+
+    prepared: tuple[Tensor, ...]
+    reference: Reference
 
 
 class DRSVG(nn.Module):
@@ -72,8 +80,8 @@ class DRSVG(nn.Module):
         self.head: PixelsHead | WarpHead = (
             WarpHead(config) if config.head == "warp" else PixelsHead(config)
         )
-        self.decoder = Decoder(config, self.head.maps)
-        if self.head.starts_from_zero:
+        self.decoder = Decoder(config, self.head.maps, moving=self.head.moving)
+        if self.head.moving:
             self.decoder.silence()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -90,10 +98,13 @@ class DRSVG(nn.Module):
         features, skips = self.encoder(flat)
         return Encoded(features.unflatten(0, frames.shape[:2]), skips)
 
-    def observe(self, features: Tensor, noise: Noise | None = None) -> Observed:
+    def observe(
+        self, features: Tensor, noise: Noise | None = None, *, shown: Tensor | None = None
+    ) -> Observed:
         """Read features `(T, B, D)`: latents from the posteriors, every step at once (Eq. 7).
 
-        Without `noise` each latent is its posterior's mean.
+        Without `noise` each latent is its posterior's mean. `shown` `(T, B, 1)`, 1 or 0, says
+        which features the predictor gets; in place of the others it gets zeros.
         """
         seen = [latent.observe(features) for latent in self.latents]
         drawn = tuple(
@@ -101,7 +112,8 @@ class DRSVG(nn.Module):
         )
         outputs, predictor = features[:0], None
         if len(features) > 1:
-            outputs, predictor = self.advance(features[:-1], [z[1:] for z in drawn])
+            given = features if shown is None else features * shown.to(features.dtype)
+            outputs, predictor = self.advance(given[:-1], [z[1:] for z in drawn])
         return Observed(
             posteriors=tuple(each.posterior for each in seen),
             priors=tuple(each.prior for each in seen),
@@ -131,6 +143,20 @@ class DRSVG(nn.Module):
             states.append(after)
         outputs, predictor = self.advance(newest[None], drawn, state.predictor)
         return outputs[0], State(tuple(states), predictor)
+
+    def settle(
+        self, skips: tuple[Tensor, ...], newest: Tensor, before: Tensor | None = None
+    ) -> Scene:
+        """Prepare to decode what follows the frames `newest` `(B, C, S, S)`.
+
+        `skips` are theirs. `before` holds the frames before them; without it nothing is known to
+        move.
+        """
+        motion = None
+        if self.head.moving:
+            motion = torch.zeros_like(newest[:, :2]) if before is None else measure(newest, before)
+        told = None if motion is None else motion / SPEED_GAIN
+        return Scene(self.decoder.prepare(skips, told), Reference(newest, motion))
 
     def advance(
         self, features: Tensor, drawn: Sequence[Tensor], state: LSTMState | None = None

@@ -4,47 +4,63 @@ Both heads compose at any resolution: enlarge the maps, give a reference frame o
 and what is sharp in the reference stays sharp in the result.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
 
-FLOW_GAIN = 0.1
-"""Displacement, in half frames, for a map value of one."""
+SPEED_GAIN = 0.025
+"""Speed, in half frames a frame, for a map value of one: 0.8 pixels at 64 pixels."""
 OPEN_MASK = 3.0
 """Mask logit for a map value of zero: all of a frame is the warped reference."""
+
+
+class Reference(NamedTuple):
+    """The frame that a head may fetch pixels from, one a clip."""
+
+    frame: Tensor
+    """`(B, C, H, W)` in [0, 1]."""
+    motion: Tensor | None
+    """Where each place was a frame earlier: `(B, 2, S, S)` in half frames, see `warp`."""
 
 
 class PixelsHead(nn.Module):
     """The paper's head: a sigmoid over the decoder's maps."""
 
+    moving = False
+
     def __init__(self, config: ModelConfig) -> None:
         """Take one map a colour channel."""
         super().__init__()
         self.maps: int = config.channels
-        self.starts_from_zero = False
 
     def drawn(self, maps: Tensor) -> Tensor:
         """Return the share of the picture that is drawn: no choice of this head, so zero."""
         return maps.new_zeros(())
 
-    def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
-        """Turn maps `(K B, C, H, W)` into frames in [0, 1]; the reference is not looked at."""
+    def compose(self, maps: Tensor, reference: Reference, ahead: Tensor) -> Tensor:
+        """Turn maps `(K B, C, H, W)` into frames in [0, 1]; nothing else is looked at."""
         return torch.sigmoid(maps.float())
 
 
 class WarpHead(nn.Module):
     """Mask · warp(last observed frame) + (1 − mask) · pixels; a departure from the paper.
 
-    The idea is that of CDNA (Finn et al. 2016) and SAVP (Lee et al. 2018) with a single warp.
+    The idea is that of CDNA (Finn et al. 2016) and SAVP (Lee et al. 2018) with a single warp. The
+    warp goes on with the motion that was measured between the last two observed frames; maps
+    change its speed from place to place and add to it.
     """
 
+    moving = True
+    """Wants to know how the reference moves; training begins with maps of zero."""
+
     def __init__(self, config: ModelConfig) -> None:
-        """Take a map a colour channel, two for the displacement and one for the mask."""
+        """Take a map a colour channel, two for the speed, one for its change, one for the mask."""
         super().__init__()
-        self.maps: int = config.channels + 3
-        self.starts_from_zero = True
+        self.maps: int = config.channels + 4
 
     def drawn(self, maps: Tensor) -> Tensor:
         """Return the share of the picture that is drawn and not fetched by the warp, a scalar."""
@@ -54,11 +70,20 @@ class WarpHead(nn.Module):
         """Turn the mask's map into the share of each pixel that the warp gives, 0 to 1."""
         return saturate(1.2 * torch.sigmoid(mask.float() + OPEN_MASK) - 0.1)
 
-    def compose(self, maps: Tensor, reference: Tensor) -> Tensor:
-        """Turn maps `(K B, C + 3, H, W)` and references `(B, C, H, W)` into frames in [0, 1]."""
-        colors, flow, mask = maps.float().split([self.maps - 3, 2, 1], dim=1)
-        copies = reference.float().repeat(len(maps) // len(reference), 1, 1, 1)
-        warped = warp(copies, flow * FLOW_GAIN)
+    def compose(self, maps: Tensor, reference: Reference, ahead: Tensor) -> Tensor:
+        """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of the reference.
+
+        Maps of zero let everything move on as it did.
+        """
+        colors, speed, change, mask = maps.float().split([self.maps - 4, 2, 1, 1], dim=1)
+        times = len(ahead)
+        speed = speed * SPEED_GAIN
+        if reference.motion is not None:
+            motion = functional.interpolate(reference.motion, maps.shape[-2:], mode="bilinear")
+            speed = speed + motion.repeat(times, 1, 1, 1) * (1 + change)
+        steps = ahead.to(maps.device).repeat_interleave(len(reference.frame))
+        copies = reference.frame.float().repeat(times, 1, 1, 1)
+        warped = warp(copies, speed * steps[:, None, None, None])
         kept = self._kept(mask)
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
 

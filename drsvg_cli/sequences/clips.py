@@ -21,9 +21,10 @@ from torch import Tensor
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
 from drsvg_cli.errors import ResourceError, VideoError
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
+from drsvg_cli.sequences.cutouts import paste
 from drsvg_cli.video import grid_rate, probe, read_frames
 
-SPARE = 1.5
+SPARE = 2.0
 """The cache is this much larger than the model's frames, which leaves room for moving crops."""
 FASTEST = 2.0
 """The cache keeps up to this many times the model's rate, for slower and faster sequences."""
@@ -167,7 +168,7 @@ class ClipSequences:
     def batch(self, size: int, *, seed: str) -> Tensor:
         """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips."""
         chance = random.Random(seed)
-        weights = [clip.windows(self.data) ** 0.5 for clip in self.clips]
+        weights = [clip.windows(self.data) ** 0.75 for clip in self.clips]
         chosen = _apart(chance.choices(range(len(self.clips)), weights, k=size))
         sequences = np.stack([self._sequence(self.clips[i], chance) for i in chosen], axis=1)
         batch = torch.from_numpy(sequences).movedim(-1, -3)
@@ -188,6 +189,9 @@ class ClipSequences:
         )
         if chance.random() < 0.5:
             sequence = sequence[:, :, ::-1]
+        if chance.random() < self.data.cutouts:
+            other = chance.choice(self.clips).frames()
+            sequence = paste(sequence, other[chance.randrange(len(other))], chance)
         return _tint(sequence, chance, self.data.tint)
 
     def _window(self, clip: CachedClip, chance: random.Random) -> Frames:
