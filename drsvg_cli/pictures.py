@@ -22,8 +22,10 @@ __all__ = [
     "disagreement",
     "disagreement_map",
     "enlarge",
+    "future_rows",
     "grid",
     "heat_overlay",
+    "heat_row",
     "strip",
 ]
 
@@ -79,7 +81,7 @@ def grid(futures: Futures, *, tile: int) -> Frames:
         `(T + N, H', W', 3)`.
     """
     observed = len(futures.context)
-    return drawing.animate(_rows(futures), observed=observed, tile=tile, rate=futures.rate)
+    return drawing.animate(future_rows(futures), observed=observed, tile=tile, rate=futures.rate)
 
 
 def contact_sheet(futures: Futures, *, tile: int, columns: int = 12) -> Frames:
@@ -97,9 +99,9 @@ def contact_sheet(futures: Futures, *, tile: int, columns: int = 12) -> Frames:
     Returns:
         `(H', W', 3)`.
     """
-    rows, observed = _rows(futures), len(futures.context)
+    rows, observed = future_rows(futures), len(futures.context)
     if len(futures.samples) > 1:
-        rows.append(_heat_row(futures))
+        rows.append(heat_row(futures))
     return drawing.sheet(rows, observed=observed, tile=tile, columns=columns, rate=futures.rate)
 
 
@@ -184,14 +186,15 @@ def _require(name: str, frames: Frames, shape: tuple[int | None, ...]) -> None:
         raise ValueError(f"{name}: expected uint8 ({wanted}), got {frames.dtype} {frames.shape}")
 
 
-def _rows(futures: Futures) -> list[Row]:
+def future_rows(futures: Futures) -> list[Row]:
+    """Return a labelled row a future, from the first observed frame on; the truth comes first."""
     tails = [] if futures.truth is None else [("what happened", TRUTH, futures.truth)]
     for number, sample in enumerate(futures.samples, start=1):
         tails.append((f"sample {number}", drawing.PREDICTED, sample))
     return [Row(name, hue, np.concatenate((futures.context, tail))) for name, hue, tail in tails]
 
 
-def _heat_row(futures: Futures) -> Row:
+def heat_row(futures: Futures) -> Row:
     """Return the disagreement over the mean of the samples, blank while the context runs."""
     blank = np.full_like(futures.context, drawing.BACKGROUND)
     mean = [frame.mean(axis=0) for frame in futures.samples.swapaxes(0, 1)]

@@ -34,7 +34,7 @@ FLOORS = (
     ("sequences.catalog",),
     ("objective", "rollout", "metrics", "checkpoint", "hub"),
     ("weights", "training", "evaluation", "pictures"),
-    ("card",),
+    ("card", "page"),
     ("cli.options", "cli.console", "cli.results"),
     ("cli.sharing", "cli.prediction", "cli.fitting"),
     ("cli.swapping",),

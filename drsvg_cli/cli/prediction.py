@@ -26,6 +26,7 @@ from drsvg_cli.errors import DrsvgError, VideoError, WeightsError
 from drsvg_cli.frames import Frames, fit_all, to_frames, to_tensor
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.page import Listing, page
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Rollout, predict
 from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_clip
@@ -223,6 +224,7 @@ def _predict_one(
     record = _record(session, path, folder, clip, observed, scores)
     with filled(folder) as part:
         write_futures(part, futures, settings.format)
+        (part / "index.html").write_text(_page(futures, record), encoding="utf-8")
         return write_record(part, "prediction.json", record)
 
 
@@ -297,26 +299,48 @@ def provenance(session: Session) -> dict[str, Any]:
 
 
 def _summary(record: dict[str, Any]) -> list[RenderableType]:
+    line = Text.assemble((one_line(record["folder"]), "bold"), f": {_gist(record)}")
+    if "scores" not in record:
+        return [line]
+    heads, *rows = _score_rows(record["scores"])
+    table = Table(*heads, box=None)
+    for row in rows:
+        table.add_row(*row)
+    return [line, table]
+
+
+def _gist(record: dict[str, Any]) -> str:
     settings = record["settings"]
     seconds = settings["horizon"] / record["rate"]
-    line = Text.assemble(
-        (one_line(record["folder"]), "bold"),
-        f": {settings['samples']} futures of {settings['horizon']} frames ({seconds:.2f} s)"
-        f" · model {one_line(settings['model'])} · seed {record['seed']}",
+    return (
+        f"{settings['samples']} futures of {settings['horizon']} frames ({seconds:.2f} s)"
+        f" · model {one_line(settings['model'])} · seed {record['seed']}"
     )
-    return [line] if "scores" not in record else [line, _score_table(record["scores"])]
 
 
-def _score_table(scores: dict[str, Any]) -> Table:
+def _score_rows(scores: dict[str, Any]) -> list[list[str]]:
     size = scores["size"]
-    table = Table(f"against what happened, at {size}×{size}", "PSNR (dB)", "SSIM (SRVP)", box=None)
+    rows = [[f"against what happened, at {size}×{size}", "PSNR (dB)", "SSIM (SRVP)"]]
     for label, key in (
         ("mean of the samples", "mean"),
         ("best sample", "best"),
         ("copy of the last frame", "copy_last"),
     ):
-        table.add_row(label, f"{scores['psnr'][key]:.2f}", f"{scores['ssim'][key]:.4f}")
+        rows.append([label, f"{scores['psnr'][key]:.2f}", f"{scores['ssim'][key]:.4f}"])
     pairs = zip(scores["psnr"]["samples"], scores["ssim"]["samples"], strict=True)
     for number, (decibels, similarity) in enumerate(pairs, start=1):
-        table.add_row(f"sample {number}", f"{decibels:.2f}", f"{similarity:.4f}")
-    return table
+        rows.append([f"sample {number}", f"{decibels:.2f}", f"{similarity:.4f}"])
+    return rows
+
+
+def _page(futures: Futures, record: dict[str, Any]) -> str:
+    tables = [Listing("Scores", _score_rows(record["scores"]))] if "scores" in record else []
+    facts = {**record["settings"], "seed": record["seed"], "rate": f"{record['rate']:g}"}
+    facts |= {name: record[name] for name in ("device", "drsvg", "torch")}
+    rows = [[name, str(value)] for name, value in facts.items() if value is not None]
+    return page(
+        futures,
+        title=Path(record["clip"]).name,
+        subtitle=_gist(record),
+        tables=[*tables, Listing("Settings", rows)],
+    )

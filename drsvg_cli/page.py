@@ -1,0 +1,96 @@
+"""Futures as one HTML page that needs no other file, no server and no network.
+
+`page.html` beside this module is the page; this module fills in its data. Every clip is a JPEG of
+all its frames, so all of them keep time with each other and any moment can be looked at.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from drsvg_cli.drawing import Frames, Row
+from drsvg_cli.pictures import Futures, future_rows, heat_row
+
+MOST_TILES = 24
+"""Samples on the page; a browser need not hold a thousand."""
+_QUALITY = 90
+_LARGEST_SIDE = 384
+_MARK = "DATA"
+
+
+class Listing(NamedTuple):
+    """A table below the clips: rows of cells, the first of each its name."""
+
+    title: str
+    rows: Sequence[Sequence[str]]
+
+
+def page(futures: Futures, *, title: str, subtitle: str, tables: Sequence[Listing]) -> str:
+    """Return the page as HTML text.
+
+    Args:
+        futures: the clips to show; of many samples, the first ones.
+        title: what is shown.
+        subtitle: how it was made, in a line.
+        tables: what else is known.
+    """
+    rows = future_rows(futures)
+    left_out = len(futures.samples) - MOST_TILES
+    if left_out > 0:
+        rows = rows[:-left_out]
+        subtitle += f" · the first {MOST_TILES} samples"
+    tiles = [_tile(row, "sample" if row.label.startswith("sample") else "truth") for row in rows]
+    if len(futures.samples) > 1:
+        heat = heat_row(futures)
+        tiles.append(_tile(heat, "heat", note=heat.legend))
+    height, width = _shrunk(rows[0].frames[:1]).shape[1:3]
+    data = {
+        "title": title,
+        "subtitle": subtitle,
+        "rate": float(futures.rate),
+        "observed": len(futures.context),
+        "frames": len(rows[0].frames),
+        "width": width,
+        "height": height,
+        "tiles": tiles,
+        "tables": [{"title": table.title, "rows": table.rows} for table in tables],
+    }
+    # A name of a file may hold what would end the script.
+    text = json.dumps(data).replace("<", "\\u003c")
+    before, after = files("drsvg_cli").joinpath("page.html").read_text("utf-8").split(_MARK)
+    return before + text + after
+
+
+def _tile(row: Row, kind: str, *, note: str = "") -> dict[str, str]:
+    return {"label": row.label, "kind": kind, "note": note, "strip": _strip(_shrunk(row.frames))}
+
+
+def _shrunk(frames: Frames) -> Frames:
+    """Shrink frames `(T, H, W, 3)` that are larger than a page shows them."""
+    height, width = frames.shape[1:3]
+    share = _LARGEST_SIDE / max(height, width)
+    if share >= 1:
+        return frames
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+
+
+def _strip(frames: Frames) -> str:
+    """Lay frames `(T, H, W, 3)` out in a square of pictures, as the address of a JPEG."""
+    count, height, width, _ = frames.shape
+    columns = math.ceil(math.sqrt(count))
+    lines = math.ceil(count / columns)
+    board = np.zeros((lines * columns, height, width, 3), np.uint8)
+    board[:count] = frames
+    picture = board.reshape(lines, columns, height, width, 3).swapaxes(1, 2)
+    picture = picture.reshape(lines * height, columns * width, 3)
+    _, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    )
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
