@@ -17,8 +17,8 @@ from drsvg_cli.model.noise import Noise
 TYPICAL = 5e-3
 """Squared error of a typical prediction; it brings an adaptive error to the usual scale."""
 EXACT = 2e-4
-"""Squared error below which little is left to gain, 37 dB: or else the easiest frames make the
-gradient noisy."""
+"""Squared error below which an adaptive error hardly falls, 37 dB: the easiest frames would else
+make its gradient noisy."""
 
 
 class LossTerms(NamedTuple):
@@ -92,7 +92,7 @@ def model_loss(
         content_kl,
         pose_kl,
         confusion(discriminator, pose),
-        model.head.drawn(maps),
+        model.head.drawn(maps, ahead),
     )
     return terms, pose.detach()
 

@@ -6,6 +6,7 @@ import torch
 from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import (
+    HALF_REACH,
     SPEED_GAIN,
     PixelsHead,
     Reference,
@@ -15,8 +16,9 @@ from drsvg_cli.model.rendering import (
 )
 from drsvg_cli.rollout import predict
 
-OPEN, SHUT = 0.0, -7.0  # within reach of training, and yet a pixel is kept exactly or not at all
+OPEN, SHUT = 0.0, -8.0  # within reach of training, and yet a pixel is kept exactly or not at all
 NEXT = torch.ones(1)  # the frame after the reference
+LATER = NEXT * 10
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_what_moves_moves_on_unless_the_maps_change_its_speed(head, noisy_frames
     """Two pixels to the right a frame, as measured at 32 pixels, at the third frame at 64."""
     reference = noisy_frames(1, 3, 64, 64)
     motion = torch.tensor([-2 * 2 / 32, 0.0])[None, :, None, None].expand(1, 2, 32, 32)
-    maps = warp_maps(1, 64, 64, change=change)
+    maps = warp_maps(1, 64, 64, change=change * (3 + HALF_REACH) / 3)
     moved = head.compose(maps, Reference(reference, motion), NEXT * 3)
     shift = 2 * 3 * 2 * factor
     expected = reference.roll(shift, -1)[..., shift:]
@@ -91,11 +93,12 @@ def test_an_integer_flow_moves_content_and_the_border_repeats(noisy_frames, righ
 @pytest.mark.parametrize("step", [1, 4])
 @pytest.mark.parametrize("factor", [1, 3])
 def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_frames, factor, step):
-    """The same maps move a larger reference by as much of the frame, every step as far."""
+    """The same maps move a larger reference by as much of the frame."""
     pixels = 4
     size = 32 * factor
     reference = noisy_frames(1, 3, size, size)
-    maps = warp_maps(1, 32, 32, flow=(2 * pixels / 32 / SPEED_GAIN / step, 0.0))
+    speed = 2 * pixels / 32 / step * (step + HALF_REACH) / step
+    maps = warp_maps(1, 32, 32, flow=(speed / SPEED_GAIN, 0.0))
     larger = torch.nn.functional.interpolate(maps, (size, size), mode="bicubic")
     moved = head.compose(larger, still(reference), NEXT * step)
     shift = pixels * factor
@@ -108,7 +111,7 @@ def test_a_shut_mask_gives_the_colours_alone(head, noisy_frames):
     maps = warp_maps(1, 32, 32, flow=(3.0, 2.0), mask=SHUT)
     expected = torch.sigmoid(maps[:, :3])
     torch.testing.assert_close(
-        head.compose(maps, still(noisy_frames(1, 3, 32, 32)), NEXT), expected
+        head.compose(maps, still(noisy_frames(1, 3, 32, 32)), LATER), expected
     )
 
 

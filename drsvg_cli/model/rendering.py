@@ -16,6 +16,8 @@ SPEED_GAIN = 0.025
 """Speed, in half frames a frame, for a map value of one: 0.8 pixels at 64 pixels."""
 OPEN_MASK = 3.0
 """Mask logit for a map value of zero: all of a frame is the warped reference."""
+HALF_REACH = 4.0
+"""Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 
 
 class Reference(NamedTuple):
@@ -37,7 +39,7 @@ class PixelsHead(nn.Module):
         super().__init__()
         self.maps: int = config.channels
 
-    def drawn(self, maps: Tensor) -> Tensor:
+    def drawn(self, maps: Tensor, ahead: Tensor) -> Tensor:
         """Return the share of the picture that is drawn: no choice of this head, so zero."""
         return maps.new_zeros(())
 
@@ -62,13 +64,14 @@ class WarpHead(nn.Module):
         super().__init__()
         self.maps: int = config.channels + 4
 
-    def drawn(self, maps: Tensor) -> Tensor:
+    def drawn(self, maps: Tensor, ahead: Tensor) -> Tensor:
         """Return the share of the picture that is drawn and not fetched by the warp, a scalar."""
-        return 1 - self._kept(maps[:, -1:]).mean()
+        steps = _each(ahead, maps)
+        return 1 - self._kept(maps[:, -1:].float() * _reach(steps)).mean()
 
     def _kept(self, mask: Tensor) -> Tensor:
         """Turn the mask's map into the share of each pixel that the warp gives, 0 to 1."""
-        return saturate(1.2 * torch.sigmoid(mask.float() + OPEN_MASK) - 0.1)
+        return saturate(1.2 * torch.sigmoid(mask + OPEN_MASK) - 0.1)
 
     def compose(self, maps: Tensor, reference: Reference, ahead: Tensor) -> Tensor:
         """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of the reference.
@@ -76,16 +79,26 @@ class WarpHead(nn.Module):
         Maps of zero let everything move on as it did.
         """
         colors, speed, change, mask = maps.float().split([self.maps - 4, 2, 1, 1], dim=1)
-        times = len(ahead)
-        speed = speed * SPEED_GAIN
+        times, steps = len(ahead), _each(ahead, maps)
+        reach = _reach(steps)
+        speed = speed * reach * SPEED_GAIN
         if reference.motion is not None:
             motion = functional.interpolate(reference.motion, maps.shape[-2:], mode="bilinear")
-            speed = speed + motion.repeat(times, 1, 1, 1) * (1 + change)
-        steps = ahead.to(maps.device).repeat_interleave(len(reference.frame))
-        copies = reference.frame.float().repeat(times, 1, 1, 1)
-        warped = warp(copies, speed * steps[:, None, None, None])
-        kept = self._kept(mask)
+            speed = speed + motion.repeat(times, 1, 1, 1) * (1 + change * reach)
+        warped = warp(reference.frame.float().repeat(times, 1, 1, 1), speed * steps)
+        kept = self._kept(mask * reach)
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
+
+
+def _each(ahead: Tensor, maps: Tensor) -> Tensor:
+    """Spread one number a time `(K,)` over the maps `(K B, ...)`: `(K B, 1, 1, 1)`."""
+    steps = ahead.to(maps.device).repeat_interleave(len(maps) // len(ahead))
+    return steps[:, None, None, None]
+
+
+def _reach(steps: Tensor) -> Tensor:
+    """Return how much say maps have so many frames ahead, from 0 to 1."""
+    return steps / (steps + HALF_REACH)
 
 
 def saturate(values: Tensor) -> Tensor:
