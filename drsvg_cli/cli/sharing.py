@@ -63,7 +63,7 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
         cells = (
             record["model"],
             record["where"],
-            _size(record["bytes"]),
+            _weights(record),
             _frames(record),
             record["license"],
             record["trained_on"] or "not said",
@@ -87,7 +87,7 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         ("model", record["model"]),
         ("", record["summary"]),
         ("where", f"{record['where']}, {record['source']}"),
-        ("weights", _size(record["bytes"])),
+        ("weights", _weights(record)),
         ("frames", f"{_frames(record)}, about {record['rate']:g} a second"),
         ("time", f"observes {record['context']}, trained to predict {record['horizon']}"),
         ("network", f"{record['backbone']} backbone of width {record['width']}"),
@@ -114,6 +114,8 @@ def _record(model: str, source: Path) -> dict[str, Any]:
     commit = source.name if re.fullmatch(r"[0-9a-f]{40}", source.name) else None
     if not weights.is_file() and (commit or recipe.hub.repo):
         where = "on the Hub"
+    elif not weights.is_file() and source == presets().get(model):
+        where = "not trained yet"
     elif source == presets().get(model):
         where = "embedded"
     elif source.is_file():
@@ -139,8 +141,10 @@ def _record(model: str, source: Path) -> dict[str, Any]:
     }
 
 
-def _size(count: int | None) -> str:
-    return "not downloaded" if count is None else decimal(count)
+def _weights(record: dict[str, Any]) -> str:
+    if record["where"] == "not trained yet":
+        return f"drsvg train {record['model']}"
+    return "not downloaded" if record["bytes"] is None else decimal(record["bytes"])
 
 
 def _frames(record: dict[str, Any]) -> str:
@@ -159,7 +163,7 @@ def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     record = _record(model, source)
     reporter.result(
         record,
-        f"{one_line(model)}: {_size(record['bytes'])} in {source}",
+        f"{one_line(model)}: {_weights(record)} in {source}",
         f"drsvg predict CLIP --model {one_line(model)}",
     )
 
