@@ -14,7 +14,7 @@ PACKAGE = ROOT / "drsvg_cli"
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
     ("errors", "drawing", "motion", "model.noise"),
-    ("config", "device", "mirrors", "video", "model.gaussian"),
+    ("config", "device", "mirrors", "video", "charts", "model.gaussian"),
     (
         "folder",
         "frames",
@@ -30,13 +30,21 @@ FLOORS = (
         "sequences.kth",
         "sequences.sprites",
         "sequences.clips",
+        "classifier",
     ),
     ("sequences.catalog",),
     ("objective", "rollout", "metrics", "checkpoint", "hub"),
     ("weights", "training", "evaluation", "pictures"),
     ("card",),
     ("cli.options", "cli.console", "cli.results"),
-    ("cli.sharing", "cli.prediction", "cli.fitting", "cli.fetching"),
+    (
+        "cli.sharing",
+        "cli.prediction",
+        "cli.fitting",
+        "cli.fetching",
+        "cli.evaluating",
+        "cli.classifying",
+    ),
     ("cli.swapping",),
     ("cli.*",),
     ("cli.app",),

@@ -259,6 +259,6 @@ def _conclude(
         "before": before,
         "after": after,
         "copy_last": copied,
-        "best_of_samples": float(scores.psnr.best.mean()),
+        "best_of_samples": float(scores.psnr.best().mean()),
     }
     reporter.result(record, one_line(f"drsvg predict CLIP --model {shlex.quote(str(request.out))}"))

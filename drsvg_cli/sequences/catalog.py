@@ -13,12 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from drsvg_cli.classifier import Draw
 from drsvg_cli.config import Recipe, Source
 from drsvg_cli.errors import ConfigError, DataError, TrainingError
 from drsvg_cli.mirrors import cache_folder
 from drsvg_cli.sequences import moving_mnist
 from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
-from drsvg_cli.sequences.moving_mnist import MovingDigits
+from drsvg_cli.sequences.moving_mnist import MovingDigits, Part
 from drsvg_cli.video import find_clips
 
 HELD_SEQUENCES = 64
@@ -125,6 +126,28 @@ def benchmark(
             return _clips_benchmark(replace(recipe, data=wanted), place, listener, most=most)
         case "moving-mnist":
             return _digits_benchmark(recipe, place, context=context, horizon=horizon, most=most)
+
+
+class Examples(NamedTuple):
+    """Single frames to learn a classifier from, and to measure it on."""
+
+    attributes: Mapping[str, int]
+    """How many classes each attribute has."""
+    learned: Draw
+    tested: Draw
+
+
+def examples(source: Source, recipe: Recipe, place: Place) -> Examples:
+    """Gather frames of which it is known what they show.
+
+    Raises:
+        DrsvgError: they are not there or damaged, or nobody knows what they show.
+    """
+    match source:
+        case "clips":
+            raise ConfigError("nobody knows what ordinary clips show; name a data set")
+        case "moving-mnist":
+            return _digits_examples(recipe, place)
 
 
 def _clips_material(recipe: Recipe, place: Place, listener: Listener) -> Material:
@@ -258,3 +281,19 @@ def _digits_benchmark(
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
     words = f"{len(frames)} sequences of Moving MNIST's test digits, {recipe.data.walls} walls"
     return Benchmark(frames, words, tuple(horizons), {"digits": pairs})
+
+
+def _digits_examples(recipe: Recipe, place: Place) -> Examples:
+    """Draw frames of two digits each; what they show is the pair, in either order."""
+    folder = _digits_folder(place)
+
+    def draw(which: Part) -> Draw:
+        moving = MovingDigits(moving_mnist.part(folder, which), recipe.model, 1, recipe.data.walls)
+
+        def frames(size: int, seed: str) -> tuple[Tensor, Mapping[str, Tensor]]:
+            drawn, pairs = moving.labelled(size, seed=seed)
+            return drawn[0], {"digits": pairs}
+
+        return frames
+
+    return Examples({"digits": len(moving_mnist.PAIRS)}, draw("training"), draw("test"))
