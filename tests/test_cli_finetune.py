@@ -11,9 +11,10 @@ import time
 import cv2
 import pytest
 
-from drsvg_cli.checkpoint import load_model
+from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import fitting
 from drsvg_cli.cli.app import main
+from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.folder import weights_path
 from drsvg_cli.sequences import catalog, moving_mnist
 from drsvg_cli.weights import presets
@@ -329,6 +330,18 @@ class TestTrain:
         outcome = drsvg("train", "mine", "--data", tmp_path / "cache" / "mnist", "--resume")
         assert outcome.code == 0, outcome
         assert log(tmp_path / "mine-model")[-1]["step"] == 10
+
+    def test_fine_tuning_it_learns_clips(self, drsvg, clips, tiny_model, tiny_config, tmp_path):
+        recipe = Recipe(
+            "digits",
+            model=tiny_config(channels=1),
+            data=DataConfig(source="moving-mnist", context=3, horizon=4),
+        )
+        save_model(tmp_path / "digits", recipe, tiny_model(channels=1).state_dict())
+        options = ("--model", "digits", "--steps", 2, "--batch", 2, "--device", "cpu")
+        outcome = drsvg("finetune", clips, *options, "-o", "mine")
+        assert outcome.code == 0, outcome
+        assert load_model(tmp_path / "mine")[1].data.source == "clips"
 
     def test_a_preset_that_is_a_recipe_alone(self, drsvg, clips):
         name = next(name for name, path in presets().items() if not weights_path(path).is_file())
