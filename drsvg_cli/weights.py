@@ -39,6 +39,12 @@ def presets() -> dict[str, Path]:
     }
 
 
+def classifier_path(source: str) -> Path | None:
+    """Return the classifier that the package embeds for a source of sequences, if it has one."""
+    path = Path(str(files("drsvg_cli.classifiers"))) / f"{source}.safetensors"
+    return path if path.is_file() else None
+
+
 def load_model(
     model: str = DEFAULT_MODEL, *, offline: bool = False, tick: Tick | None = None
 ) -> tuple["DRSVG", Recipe]:

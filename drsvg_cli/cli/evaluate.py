@@ -89,7 +89,7 @@ def evaluate(
 
     evaluating.run(
         evaluating.Request(
-            models=dict(zip(models, sources, strict=False)),
+            models=dict(zip(models, sources, strict=True)),
             data=data or [],
             source=source,
             context=context,

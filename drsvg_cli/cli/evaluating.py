@@ -1,57 +1,34 @@
 """The work behind `drsvg evaluate`: the same sequences for every model, measured piece by piece."""
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.table import Table
 from torch import Tensor
 
-from drsvg_cli import __version__
-from drsvg_cli.charts import PALETTE, Curve, Panel, chart
 from drsvg_cli.checkpoint import load_classifier, load_model, load_state, save_state
+from drsvg_cli.cli import findings
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.cli.results import check_free, filled, write_picture, write_record
+from drsvg_cli.cli.findings import Findings, Protocol, Subject
+from drsvg_cli.cli.results import check_free, filled
 from drsvg_cli.config import Recipe, Source
 from drsvg_cli.device import choose, explained_memory
-from drsvg_cli.drawing import MUTED, Frames
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation import (
-    CLIPS_AT_ONCE,
-    Content,
-    Curves,
-    Estimate,
-    Scores,
-    average,
-    by_frame,
-    evaluate,
-    join,
-)
+from drsvg_cli.evaluation import CLIPS_AT_ONCE, Content, Curves, Scores, evaluate, join
 from drsvg_cli.folder import weights_path
-from drsvg_cli.frames import to_frames
 from drsvg_cli.hub import sha256
-from drsvg_cli.metrics import Definition, best_of
-from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.pictures import strip
-from drsvg_cli.rollout import predict
+from drsvg_cli.metrics import Definition
 from drsvg_cli.sequences.catalog import Benchmark, Listener, Place, benchmark
+from drsvg_cli.weights import classifier_path
 
 PARTIAL_FILE = "partial.pt"
-RECORD_FILE = "evaluation.json"
 SAVE_EVERY = 60.0
 """Seconds between two copies of what has been measured."""
-SHOWN = 2
-"""Sequences in the picture of examples."""
-COPY = "copy of the last frame"
-TRUTH = "true frames"
 
 
 @dataclass(frozen=True)
@@ -75,39 +52,6 @@ class Request:
     device: str
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model that is measured."""
-
-    name: str
-    model: DRSVG
-    recipe: Recipe
-    weights: str
-    """The SHA-256 of its weights."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How models are measured: what must be the same for numbers to be compared."""
-
-    data: str
-    """The sequences, in words."""
-    context: int
-    horizon: int
-    samples: int
-    seed: int
-    ssim: Definition
-    digest: str
-    """The SHA-256 of the sequences."""
-    classifier: str
-    """The SHA-256 of the classifier, if there is one."""
-
-    @property
-    def seeds(self) -> list[int]:
-        """One a sample."""
-        return [self.seed + number for number in range(1, self.samples + 1)]
-
-
 @dataclass
 class Measured:
     """What has been measured so far: the first sequences, the same for every model."""
@@ -117,12 +61,19 @@ class Measured:
     """1 where the classifier reads the true frames rightly, `(N, T)` each; no classifier, none."""
     sequences: int = 0
 
+    def joined(self) -> dict[str, Scores]:
+        """Return the scores of all sequences, by the names of the models."""
+        return {name: join(parts) for name, parts in self.scores.items()}
+
     def state(self) -> dict[str, Any]:
         """Return tensors and numbers alone."""
-        joined = {name: join(parts)._asdict() for name, parts in self.scores.items() if parts}
         scores = {
-            name: {metric: tuple(curves) for metric, curves in table.items() if curves is not None}
-            for name, table in joined.items()
+            name: {
+                metric: tuple(curves)
+                for metric, curves in each._asdict().items()
+                if curves is not None
+            }
+            for name, each in self.joined().items()
         }
         return {"scores": scores, "truth": self.truth, "sequences": self.sequences}
 
@@ -136,6 +87,43 @@ class Measured:
         return cls(scores, state["truth"], state["sequences"])
 
 
+@dataclass(frozen=True)
+class Session:
+    """All that an evaluation is made of, and where it leaves its results."""
+
+    subjects: Sequence[Subject]
+    task: Benchmark
+    protocol: Protocol
+    content: Content | None
+    out: Path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must not change between an evaluation and its resumption."""
+        models = {f"the model {subject.name}": subject.weights for subject in self.subjects}
+        return vars(self.protocol) | models
+
+    def save(self, measured: Measured) -> None:
+        """Keep what has been measured, to go on from."""
+        save_state(self.out / PARTIAL_FILE, measured.state() | {"facts": self.facts})
+
+    def restore(self) -> Measured:
+        """Return what was kept.
+
+        Raises:
+            ConfigError: it was measured otherwise.
+        """
+        state, facts = load_state(self.out / PARTIAL_FILE), self.facts
+        for name in {**facts, **state["facts"]}:
+            before, now = state["facts"].get(name), facts.get(name)
+            if before != now:
+                raise ConfigError(
+                    f"{self.out} was measured with {name} = {before}, not {now}; give the same "
+                    "options, or start anew with -y"
+                )
+        return Measured.restored(state)
+
+
 @explained_memory("choose fewer --sequences or a shorter --horizon")
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Measure all models, and leave a folder of results.
@@ -145,16 +133,39 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         KeyboardInterrupt: on Ctrl-C, after what has been measured is written.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    partial = request.out / PARTIAL_FILE
-    if request.resume and not partial.is_file():
-        raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
     if not request.resume:
-        check_free(request.out, overwrite=request.overwrite, remedy="replace it with -y")
+        check_free(request.out, overwrite=request.overwrite)
+    elif not (request.out / PARTIAL_FILE).is_file():
+        raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
+    session = _open(request, reporter)
+    subjects = session.subjects
+    measured = (
+        session.restore() if request.resume else Measured({each.name: [] for each in subjects})
+    )
+    try:
+        _measure(session, measured, reporter)
+    except KeyboardInterrupt:
+        if measured.sequences:
+            session.save(measured)
+            _write(session, measured, reporter)
+            reporter.note(
+                f"stopped after {measured.sequences} of {len(session.task.frames)} sequences; the "
+                f"results so far are in {request.out}, and --resume goes on"
+            )
+        raise
+    record = _write(session, measured, reporter)
+    (request.out / PARTIAL_FILE).unlink(missing_ok=True)
+    reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
+
+
+def _open(request: Request, reporter: Reporter) -> Session:
+    """Load the models, and gather what they are measured on."""
     device = choose(request.device)
     subjects = _load(request, device)
     recipe = subjects[0].recipe
-    context = request.context or recipe.data.context
     source = request.source or recipe.data.source
+    _check_sight(subjects, source)
+    context = request.context or recipe.data.context
     task = _gather(request, source, recipe, context, reporter)
     content, digest = _content(request, source, task, recipe, device)
     protocol = Protocol(
@@ -167,68 +178,41 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         digest=task.digest,
         classifier=digest,
     )
-    facts = vars(protocol) | {subject.name: subject.weights for subject in subjects}
-    measured = Measured({subject.name: [] for subject in subjects})
-    if request.resume:
-        measured = _resumed(partial, facts)
-    saved = time.monotonic()
-
-    def save(*, now: bool = False) -> None:
-        nonlocal saved
-        if now or time.monotonic() - saved > SAVE_EVERY:
-            save_state(partial, measured.state() | {"facts": facts})
-            saved = time.monotonic()
-
-    try:
-        _measure(subjects, task, protocol, content, measured, save, reporter)
-    except KeyboardInterrupt:
-        if measured.sequences:
-            save(now=True)
-            _write(request, subjects, task, protocol, measured, reporter)
-            reporter.note(
-                f"stopped after {measured.sequences} of {len(task.frames)} sequences; the results "
-                f"so far are in {request.out}, and --resume goes on"
-            )
-        raise
-    record = _write(request, subjects, task, protocol, measured, reporter)
-    partial.unlink(missing_ok=True)
-    reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
+    return Session(subjects, task, protocol, content, request.out)
 
 
 def _load(request: Request, device: torch.device) -> list[Subject]:
-    """Load the models, and make sure that they look at frames alike."""
     subjects: list[Subject] = []
     for name, source in request.models.items():
         model, recipe = load_model(source)
-        path = Path(name)
-        shown = path.name if path.exists() else name
+        short = Path(name).name if Path(name).exists() else name
         taken = {subject.name for subject in subjects}
-        subjects.append(
-            Subject(
-                name if shown in taken else shown,
-                model.to(device),
-                recipe,
-                sha256(weights_path(source)),
-            )
-        )
+        shown = name if short in taken else short
+        digest = sha256(weights_path(source))
+        subjects.append(Subject(shown, model.to(device), recipe, digest))
+    return subjects
+
+
+def _check_sight(subjects: Sequence[Subject], source: Source) -> None:
+    """Make sure that all models look at frames alike: else they have different tasks."""
     first, *others = subjects
     for other in others:
-        for wanted, have in zip(_sight(first.recipe), _sight(other.recipe), strict=True):
+        sights = (_sight(subject.recipe, source) for subject in (first, other))
+        for wanted, have in zip(*sights, strict=True):
             if wanted != have:
                 raise ConfigError(
                     f"{first.name} and {other.name} do not see the same frames ({wanted} and "
                     f"{have}); evaluate them one at a time"
                 )
-    return subjects
 
 
-def _sight(recipe: Recipe) -> list[str]:
+def _sight(recipe: Recipe, source: Source) -> list[str]:
     model, data = recipe.model, recipe.data
     colour = "colour" if model.channels == 3 else "gray"
-    seen = [f"{model.size}×{model.size} pixels", colour]
-    if data.source == "clips":
-        return [*seen, f"{data.rate:g} frames a second", f"fit {data.fit}"]
-    return [*seen, f"data of {data.source}", f"{data.walls} walls"]
+    rule = [f"{data.rate:g} frames a second", f"fit {data.fit}"]
+    if source != "clips":
+        rule = [f"{data.walls} walls"]
+    return [f"{model.size}×{model.size} pixels", colour, *rule]
 
 
 def _gather(
@@ -254,7 +238,7 @@ def _content(
     request: Request, source: Source, task: Benchmark, recipe: Recipe, device: torch.device
 ) -> tuple[Content | None, str]:
     """Return what the sequences show with who reads it, and the digest of the reader."""
-    path = request.classifier or embedded_classifier(source)
+    path = request.classifier or classifier_path(source)
     if not task.labels or path is None:
         if request.classifier is not None:
             raise ConfigError(f"nobody knows what {task.words} show; leave --classifier out")
@@ -270,288 +254,74 @@ def _content(
     return Content(classifier.to(device), task.labels), sha256(path)
 
 
-def _resumed(partial: Path, facts: Mapping[str, Any]) -> Measured:
-    state = load_state(partial)
-    for name in {**facts, **state["facts"]}:
-        before, now = state["facts"].get(name), facts.get(name)
-        if before != now:
-            raise ConfigError(
-                f"{partial.parent} was measured with {name} = {before}, not {now}; give the same "
-                "options, or start anew with -y"
-            )
-    return Measured.restored(state)
-
-
-def _measure(
-    subjects: Sequence[Subject],
-    task: Benchmark,
-    protocol: Protocol,
-    content: Content | None,
-    measured: Measured,
-    save: Callable[[], object],
-    reporter: Reporter,
-) -> None:
+def _measure(session: Session, measured: Measured, reporter: Reporter) -> None:
     """Measure sequence after sequence, every model in turn, and keep what is whole."""
-    per_sequence = len(subjects) * protocol.samples
-    total, begun, began = len(task.frames), measured.sequences, time.monotonic()
+    task, protocol = session.task, session.protocol
+    per_sequence = len(session.subjects) * protocol.samples
+    total, begun = len(task.frames), measured.sequences
+    began = saved = time.monotonic()
     with reporter.progress() as progress:
         bar = progress.add_task("Measuring", total=total * per_sequence, note="")
         while measured.sequences < total:
             done = measured.sequences
             progress.update(bar, completed=done * per_sequence)
-            chosen = slice(done, done + CLIPS_AT_ONCE)
-            frames = task.frames[chosen]
-            some = None if content is None else content.of(chosen)
-            scores = [
-                evaluate(
-                    subject.model,
-                    frames,
-                    context=protocol.context,
-                    seeds=protocol.seeds,
-                    definition=protocol.ssim,
-                    content=some,
-                    tick=lambda count: progress.advance(bar, count),
-                )
-                for subject in subjects
-            ]
-            if not all(bool(torch.isfinite(part.psnr.samples).all()) for part in scores):
-                raise WeightsError("a model predicts no numbers; its weights are broken")
-            if some is not None:
-                device = next(some.classifier.parameters()).device
-                truth = frames[:, protocol.context :].to(device).float() / 255
-                measured.truth.append(some.read(truth).cpu())
-            for subject, part in zip(subjects, scores, strict=True):
-                measured.scores[subject.name].append(part)
-            measured.sequences += len(frames)
+            _measure_some(session, measured, lambda count: progress.advance(bar, count))
             if done == begun and measured.sequences < total:
-                left = (time.monotonic() - began) * (total - measured.sequences) / len(frames)
-                reporter.note(f"{total} sequences to measure, {_duration(left)} to go")
-            save()
+                pieces = (total - measured.sequences) / (measured.sequences - done)
+                left = _duration((time.monotonic() - began) * pieces)
+                reporter.note(f"{total} sequences to measure, {left} to go")
+            if time.monotonic() - saved > SAVE_EVERY:
+                session.save(measured)
+                saved = time.monotonic()
+
+
+def _measure_some(session: Session, measured: Measured, tick: Callable[[int], object]) -> None:
+    """Measure the next few sequences; nothing is added before all models have been."""
+    chosen = slice(measured.sequences, measured.sequences + CLIPS_AT_ONCE)
+    frames, protocol = session.task.frames[chosen], session.protocol
+    content = None if session.content is None else session.content.of(chosen)
+    scores = {
+        subject.name: evaluate(
+            subject.model,
+            frames,
+            context=protocol.context,
+            seeds=protocol.seeds,
+            definition=protocol.ssim,
+            content=content,
+            tick=tick,
+        )
+        for subject in session.subjects
+    }
+    for name, each in scores.items():
+        if not bool(torch.isfinite(each.psnr.samples).all()):
+            raise WeightsError(f"{name} predicts no numbers; its weights are broken")
+    if content is not None:
+        device = next(content.classifier.parameters()).device
+        truth = frames[:, protocol.context :].to(device).float() / 255
+        measured.truth.append(content.read(truth).cpu())
+    for name, each in scores.items():
+        measured.scores[name].append(each)
+    measured.sequences += len(frames)
 
 
 def _duration(seconds: float) -> str:
     return f"about {seconds / 60:.0f} minutes" if seconds > 90 else f"about {seconds:.0f} s"
 
 
-def _write(
-    request: Request,
-    subjects: Sequence[Subject],
-    task: Benchmark,
-    protocol: Protocol,
-    measured: Measured,
-    reporter: Reporter,
-) -> dict[str, Any]:
-    """Write table, record, curves and examples of what has been measured; print the table."""
-    scores = {name: join(parts) for name, parts in measured.scores.items()}
-    truth = torch.cat(measured.truth) if measured.truth else None
-    horizons = task.horizons
-    rows = _rows(scores, truth, horizons)
-    heads = _heads(protocol, content=truth is not None)
-    trained = sorted({subject.recipe.data.horizon for subject in subjects})
-    record = _record(request, subjects, task, protocol, measured.sequences, scores, truth)
-    with filled(request.out) as part:
-        (part / "table.md").write_text(_markdown(heads, rows), encoding="utf-8")
-        separators = [number for number in trained if number < horizons[-1]]
-        write_picture(part / "curves.png", _chart(scores, truth, protocol, separators))
-        count = min(SHOWN, measured.sequences)
-        write_picture(part / "examples.png", _examples(subjects, task, protocol, scores, count))
-        record = write_record(part, RECORD_FILE, record)
-    table = Table(*heads, box=None)
-    for row in rows:
-        table.add_row(*map(one_line, row))
-    reporter.table(table)
-    return record
-
-
-def _heads(protocol: Protocol, *, content: bool) -> list[str]:
-    best = f"best of {protocol.samples}"
-    similarity = f"SSIM ({protocol.ssim.upper()})"
-    heads = ["frames", "model", "PSNR (dB), mean", best, f"{similarity}, mean", best]
-    return [*heads, "content kept"] if content else heads
-
-
-def _rows(
-    scores: Mapping[str, Scores], truth: Tensor | None, horizons: Sequence[int]
-) -> list[list[str]]:
-    """Lay out a row a horizon and model, and one for the copy; the ceiling where there is one."""
-    rows = []
-    for horizon in horizons:
-        for name, each in scores.items():
-            cells = [str(horizon), name]
-            for curves, digits in ((each.psnr, 2), (each.ssim, 4)):
-                cells.append(_shown(average(curves.mean, horizon), digits))
-                cells.append(_shown(average(curves.best(horizon)), digits))
-            if each.content is not None:
-                cells.append(_percent(average(each.content.mean, horizon)))
-            rows.append(cells)
-        first = next(iter(scores.values()))
-        cells = [str(horizon), COPY]
-        for curves, digits in ((first.psnr, 2), (first.ssim, 4)):
-            cells += [_shown(average(curves.copied, horizon), digits), ""]
-        if first.content is not None:
-            cells.append(_percent(average(first.content.copied, horizon)))
-        rows.append(cells)
-        if truth is not None:
-            rows.append([str(horizon), TRUTH, *[""] * 4, _percent(average(truth, horizon))])
-    return rows
-
-
-def _shown(estimate: Estimate, digits: int) -> str:
-    if math.isnan(estimate.interval):  # a single sequence
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} ± {estimate.interval:.{digits}f}"
-
-
-def _percent(estimate: Estimate) -> str:
-    return f"{_shown(Estimate(100 * estimate.value, 100 * estimate.interval), 1)} %"
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _record(
-    request: Request,
-    subjects: Sequence[Subject],
-    task: Benchmark,
-    protocol: Protocol,
-    sequences: int,
-    scores: Mapping[str, Scores],
-    truth: Tensor | None,
-) -> dict[str, Any]:
-    first = next(iter(scores.values()))
-    metrics = [name for name, curves in first._asdict().items() if curves is not None]
-    return {
-        "drsvg": __version__,
-        "torch": version("torch"),
-        "device": request.device,
-        "sequences": sequences,
-        "complete": sequences == len(task.frames),
-        "protocol": vars(protocol),
-        "sample_seeds": protocol.seeds,
-        "models": {
-            subject.name: {
-                "weights_sha256": subject.weights,
-                "trained_horizon": subject.recipe.data.horizon,
-                **{
-                    name: _summary(getattr(scores[subject.name], name), task.horizons)
-                    for name in metrics
-                },
-            }
-            for subject in subjects
-        },
-        "copy_last": {
-            name: {
-                "frames": _pairs(by_frame(getattr(first, name).copied)),
-                "horizons": {
-                    str(horizon): {"mean": _pair(average(getattr(first, name).copied, horizon))}
-                    for horizon in task.horizons
-                },
-            }
-            for name in metrics
-        },
-        "true_frames": {} if truth is None else {"content": {"frames": _pairs(by_frame(truth))}},
-    }
-
-
-def _summary(curves: Curves, horizons: Sequence[int]) -> dict[str, Any]:
-    """Give every estimate as a pair: the mean over sequences, the half-width of its interval."""
-    return {
-        "frames": _pairs(by_frame(curves.mean)),
-        "frames_of_best": _pairs(by_frame(curves.best())),
-        "horizons": {
-            str(horizon): {
-                "mean": _pair(average(curves.mean, horizon)),
-                "best": _pair(average(curves.best(horizon))),
-            }
-            for horizon in horizons
-        },
-    }
-
-
-def _pair(estimate: Estimate) -> list[float | None]:
-    """Turn an estimate into JSON, which has no NaN for the interval of a single sequence."""
-    return [estimate.value, None if math.isnan(estimate.interval) else estimate.interval]
-
-
-def _pairs(estimates: Sequence[Estimate]) -> list[list[float | None]]:
-    return [_pair(estimate) for estimate in estimates]
-
-
-def _chart(
-    scores: Mapping[str, Scores],
-    truth: Tensor | None,
-    protocol: Protocol,
-    separators: Sequence[int],
-) -> Frames:
-    """Draw the mean over samples, frame by frame, with its interval (Fig. 3)."""
-    first = next(iter(scores.values()))
-    colours = [PALETTE[number % len(PALETTE)] for number in range(len(scores))]
-    panels = []
-    titles = {
-        "psnr": "PSNR (dB)",
-        "ssim": f"SSIM ({protocol.ssim.upper()})",
-        "content": "content kept (%)",
-    }
-    for metric, title in titles.items():
-        if getattr(first, metric) is None:
-            continue
-        factor = 100.0 if metric == "content" else 1.0
-        lines = [
-            _curve(name, colour, getattr(each, metric).mean * factor)
-            for (name, each), colour in zip(scores.items(), colours, strict=True)
-        ]
-        lines.append(_curve(COPY, MUTED, getattr(first, metric).copied * factor))
-        panels.append(Panel(title, lines))
-    if truth is not None:
-        ceiling = _curve(TRUTH, (240, 242, 245), truth * 100)
-        panels[-1] = Panel(panels[-1].title, [*panels[-1].curves, ceiling])
-    return chart(panels, along="predicted frame", separators=separators)
-
-
-def _curve(label: str, colour: tuple[int, int, int], values: Tensor) -> Curve:
-    estimates = by_frame(values)
-    return Curve(
-        label,
-        colour,
-        [estimate.value for estimate in estimates],
-        [estimate.interval for estimate in estimates],
+def _write(session: Session, measured: Measured, reporter: Reporter) -> dict[str, Any]:
+    """Write the results of what has been measured, and print their table."""
+    found = Findings(
+        session.subjects,
+        session.task,
+        session.protocol,
+        measured.joined(),
+        torch.cat(measured.truth) if measured.truth else None,
     )
-
-
-def _examples(
-    subjects: Sequence[Subject],
-    task: Benchmark,
-    protocol: Protocol,
-    scores: Mapping[str, Scores],
-    count: int,
-) -> Frames:
-    """Show the first sequences: the truth, each model's best sample by SSIM, two others (Fig. 4).
-
-    A sample is its clip and its seed, so it is drawn again instead of having been kept.
-    """
-    pages = []
-    for number in range(count):
-        frames = task.frames[number].float() / 255
-        observed, horizon = frames[: protocol.context], len(frames) - protocol.context
-        rows = [("what happened", to_frames(frames))]
-        for subject in subjects:
-            best = int(best_of(scores[subject.name].ssim.samples[number]))
-            seeds = [protocol.seeds[best], *protocol.seeds[:2]]
-            device = next(subject.model.parameters()).device
-            drawn = predict(subject.model, observed[None].to(device), horizon, seeds=seeds).frames
-            for label, sample in zip(("best SSIM", "sample 1", "sample 2"), drawn[0], strict=True):
-                shown = to_frames(torch.cat([observed, sample.cpu()]))
-                rows.append((f"{subject.name}, {label}", shown))
-        rate = Fraction(subjects[0].recipe.data.rate).limit_denominator(1001)
-        pages.append(strip(rows, tile=64, rate=rate, columns=18, observed=protocol.context))
-    return np.concatenate(pages)
-
-
-def embedded_classifier(source: Source) -> Path | None:
-    """Return the classifier that the package has for a source."""
-    from importlib.resources import files
-
-    path = Path(str(files("drsvg_cli.classifiers"))) / f"{source}.safetensors"
-    return path if path.is_file() else None
+    with filled(session.out) as part:
+        record = findings.write(found, part)
+    heads, rows = findings.table(found)
+    shown = Table(*heads, box=None)
+    for row in rows:
+        shown.add_row(*map(one_line, row))
+    reporter.table(shown)
+    return record
