@@ -66,10 +66,10 @@ def _fetch_one(
 ) -> None:
     reasons = []
     for mirror in mirrors:
-        part = folder / f".{name}.{os.getpid()}.part"
+        part = folder / f".{os.getpid()}.{name}"  # its last letters say whether it is packed
         try:
             _download(f"{mirror.rstrip('/')}/{name}", part, name, tick)
-            if _holds(part, digest, packed=name.endswith(".gz")):
+            if _holds(part, digest):
                 part.replace(folder / name)
                 return
             reasons.append(f"{mirror} gives another file: its SHA-256 is not {digest[:12]}…")
@@ -80,8 +80,8 @@ def _fetch_one(
             with suppress(FileNotFoundError):
                 part.unlink()
     raise DataError(
-        f"{name} could not be fetched ({'; '.join(reasons)}); check the network, or put the files "
-        f"{folder} should hold there yourself"
+        f"{name} could not be fetched ({'; '.join(reasons)}); check the network, or put the file "
+        f"into {folder} yourself"
     )
 
 
@@ -102,12 +102,11 @@ def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
                 tick(name, received, size)
 
 
-def _holds(path: Path, digest: str, *, packed: bool | None = None) -> bool:
+def _holds(path: Path, digest: str) -> bool:
     """Tell whether a file is there, whole, and holds what it should."""
-    unpack = path.suffix == ".gz" if packed is None else packed
     summed = hashlib.sha256()
     try:
-        with gzip.open(path) if unpack else path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while piece := file.read(PIECE):
                 summed.update(piece)
     except (FileNotFoundError, gzip.BadGzipFile, EOFError, zlib.error):

@@ -112,12 +112,11 @@ def _held(preset: str) -> Path:
 def _record(model: str, source: Path) -> dict[str, Any]:
     recipe, weights = read_recipe(source), weights_path(source)
     commit = source.name if re.fullmatch(r"[0-9a-f]{40}", source.name) else None
-    if not weights.is_file() and (commit or recipe.hub.repo):
+    whole = weights.is_file()
+    if not whole and (commit or recipe.hub.repo):
         where = "on the Hub"
-    elif not weights.is_file() and source == presets().get(model):
-        where = "not trained yet"
     elif source == presets().get(model):
-        where = "embedded"
+        where = "embedded" if whole else "not trained yet"
     elif source.is_file():
         where = "file"
     else:
@@ -128,7 +127,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "where": where,
         "source": str(source),
         "commit": commit,
-        "bytes": weights.stat().st_size if weights.is_file() else None,
+        "bytes": weights.stat().st_size if whole else None,
         "size": recipe.model.size,
         "channels": recipe.model.channels,
         "backbone": recipe.model.backbone,

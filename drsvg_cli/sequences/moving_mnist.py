@@ -87,9 +87,9 @@ def _read_idx(folder: Path, name: str, shape: tuple[int | None, ...]) -> Bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged or cannot be read: {error}") from None
     header = 4 * (1 + len(shape))
-    magic, *lengths = np.frombuffer(data[: len(data[:header]) // 4 * 4], ">u4").tolist() or [0]
-    if magic != 0x800 + len(shape) or len(lengths) != len(shape):
+    if len(data) < header or data[:4] != bytes([0, 0, 8, len(shape)]):
         raise DataError(f"{path} is damaged: it is no idx file of {len(shape)} dimension(s)")
+    lengths = np.frombuffer(data, ">u4", len(shape), offset=4).tolist()
     if any(want not in (None, have) for want, have in zip(shape, lengths, strict=True)):
         raise DataError(f"{path} has images of {lengths[1:]} pixels, not 28×28")
     if len(data) - header != math.prod(lengths):
