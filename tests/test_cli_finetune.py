@@ -349,8 +349,9 @@ class TestTrain:
         assert_refused(outcome, 3, "not trained yet", f"drsvg train {name}")
         listed = drsvg("models", "list", "--json")
         record = next(m for m in json.loads(listed.out)["models"] if m["model"] == name)
-        assert (record["where"], record["bytes"]) == ("not trained yet", None)
-        assert f"drsvg train {name}" in drsvg("models", "info", name).out
+        assert (record["where"], record["bytes"]) == ("untrained", None)
+        assert f"not trained yet: drsvg train {name}" in drsvg("models", "info", name).out
+        assert name in drsvg("models", "list").out, "whole, on a terminal of 80 columns"
 
     def test_refusals(self, drsvg, clips, tmp_path):
         (tmp_path / "bare").mkdir()

@@ -66,7 +66,7 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
             _weights(record),
             _frames(record),
             record["license"],
-            record["trained_on"] or "not said",
+            _trained_on(record),
         )
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     reporter.table(table)
@@ -91,7 +91,7 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         ("frames", f"{_frames(record)}, about {record['rate']:g} a second"),
         ("time", f"observes {record['context']}, trained to predict {record['horizon']}"),
         ("network", f"{record['backbone']} backbone of width {record['width']}"),
-        ("trained on", record["trained_on"] or "not said"),
+        ("trained on", _trained_on(record)),
         ("licence", record["license"]),
     ):
         if value:
@@ -116,7 +116,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
     if not whole and (commit or recipe.hub.repo):
         where = "on the Hub"
     elif source == presets().get(model):
-        where = "embedded" if whole else "not trained yet"
+        where = "embedded" if whole else "untrained"
     elif source.is_file():
         where = "file"
     else:
@@ -141,9 +141,15 @@ def _record(model: str, source: Path) -> dict[str, Any]:
 
 
 def _weights(record: dict[str, Any]) -> str:
-    if record["where"] == "not trained yet":
-        return f"drsvg train {record['model']}"
+    if record["where"] == "untrained":
+        return "none yet"
     return "not downloaded" if record["bytes"] is None else decimal(record["bytes"])
+
+
+def _trained_on(record: dict[str, Any]) -> str:
+    if record["where"] == "untrained":
+        return f"not trained yet: drsvg train {record['model']}"
+    return record["trained_on"] or "not said"
 
 
 def _frames(record: dict[str, Any]) -> str:
