@@ -110,7 +110,7 @@ def score_table(scores: Scores) -> str:
         "| frame | PSNR mean | PSNR best | PSNR copy | SSIM mean | SSIM best | SSIM copy |",
         "|---|---|---|---|---|---|---|",
     ]
-    frames = scores.psnr.mean.shape[1]
+    frames = scores.psnr.copied.shape[1]
     for label, chosen in [
         *((str(t + 1), slice(t, t + 1)) for t in range(frames)),
         ("all", slice(None)),
@@ -121,4 +121,5 @@ def score_table(scores: Scores) -> str:
 
 
 def _cells(curves: Curves, chosen: slice, digits: int) -> list[str]:
-    return [f"{float(values[:, chosen].mean()):.{digits}f}" for values in curves]
+    rows = (curves.mean, curves.best(), curves.copied)
+    return [f"{float(scores[:, chosen].mean()):.{digits}f}" for scores in rows]

@@ -16,6 +16,8 @@ from drsvg_cli.errors import ConfigError
 
 Fit = Literal["crop", "pad", "stretch"]
 Likelihood = Literal["gaussian", "laplace", "adaptive"]
+Source = Literal["clips", "moving-mnist"]
+Walls = Literal["stochastic", "deterministic"]
 REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """The name of a Hub repo, `org/name`."""
 
@@ -73,7 +75,8 @@ _MODEL_BOUNDS = (
 class DataConfig:
     """What the model is trained on and how a clip is brought to its resolution."""
 
-    source: Literal["clips"] = "clips"
+    source: Source = "clips"
+    """A folder of any clips, or a data set that drsvg knows by name."""
     fit: Fit = "crop"
     rate: float = 12.0
     """Frames a second; a clip is thinned to the nearest whole-number division of its own rate."""
@@ -93,6 +96,8 @@ class DataConfig:
     """Strength of random changes of colour and exposure, up to 1."""
     cutouts: float = 0.0
     """Share of sequences across which a piece of another clip moves."""
+    walls: Walls = "stochastic"
+    """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
 
     def __post_init__(self) -> None:
         """Refuse lengths and rates that no clip can have."""

@@ -4,6 +4,7 @@
     ├── ConfigError      a recipe, an option or a combination of options is wrong
     ├── VideoError       a clip cannot be read or written
     ├── WeightsError     a model cannot be found, downloaded or trusted
+    ├── DataError        a data set cannot be found, downloaded or trusted
     ├── TrainingError    a run cannot start, go on or be resumed
     └── ResourceError    memory or disk space is used up
 
@@ -30,6 +31,12 @@ class VideoError(DrsvgError):
 
 class WeightsError(DrsvgError):
     """Report a model that cannot be found, downloaded or trusted."""
+
+    exit_code = 3
+
+
+class DataError(DrsvgError):
+    """Report a data set that cannot be found, downloaded or trusted."""
 
     exit_code = 3
 

@@ -14,6 +14,9 @@ _LEAST_ERROR = 1e-10
 
 _CHUNK_ELEMENTS = 1 << 20
 
+Definition = Literal["srvp", "svg"]
+"""Whose SSIM, see `ssim`."""
+
 
 class _Window(NamedTuple):
     """Say what one definition of SSIM averages over, and how it treats the result."""
@@ -49,9 +52,7 @@ def psnr(predicted: Tensor, truth: Tensor) -> Tensor:
     return -10 * error.clamp(min=_LEAST_ERROR).log10()
 
 
-def ssim(
-    predicted: Tensor, truth: Tensor, *, definition: Literal["srvp", "svg"] = "srvp"
-) -> Tensor:
+def ssim(predicted: Tensor, truth: Tensor, *, definition: Definition = "srvp") -> Tensor:
     """Return the structural similarity of each frame, in [-1, 1].
 
     Published numbers differ by up to nine points through the definition alone, so name it:
@@ -142,7 +143,7 @@ def _check(predicted: Tensor, truth: Tensor) -> None:
         )
 
 
-def _window(definition: Literal["srvp", "svg"]) -> _Window:
+def _window(definition: Definition) -> _Window:
     if definition == "svg":
         return _Window((1 / 7,) * 7, data_range=2.0, bias_correction=49 / 48)
     if definition != "srvp":

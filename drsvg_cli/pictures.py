@@ -115,14 +115,21 @@ def comparison(rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction)
 
 
 def strip(
-    rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction, columns: int = 12
+    rows: Sequence[tuple[str, Frames]],
+    *,
+    tile: int,
+    rate: Fraction,
+    columns: int = 12,
+    observed: int = 0,
 ) -> Frames:
     """Lay labelled clips `(T, H, W, 3)` of one shape out on one page: `(H', W', 3)`.
+
+    A line stands after the first `observed` frames, of which the last four at most are shown.
 
     Raises:
         ValueError: there is no clip, the clips differ in shape or `columns` is below 3.
     """
-    return drawing.sheet(_labelled(rows), observed=0, tile=tile, columns=columns, rate=rate)
+    return drawing.sheet(_labelled(rows), observed=observed, tile=tile, columns=columns, rate=rate)
 
 
 def disagreement(samples: Frames) -> NDArray[np.float32]:

@@ -188,11 +188,12 @@ def _checked_state(folder: Path, recipe: Recipe, origin: str) -> dict[str, Any]:
             f"{folder} was trained on other clips, or some have changed since; resume with the "
             "same clips, or start a new folder"
         )
-    before, now = state["recipe"], _comparable(recipe)
+    # A setting that is newer than the run had its default.
+    before, now = _comparable(Recipe("")) | state["recipe"], _comparable(recipe)
     for key in now:
-        if before.get(key) != now[key]:
+        if before[key] != now[key]:
             raise TrainingError(
-                f"{folder} was trained with {key} = {before.get(key)}, not {now[key]}; "
+                f"{folder} was trained with {key} = {before[key]}, not {now[key]}; "
                 "resume with the same recipe, or start a new folder"
             )
     return state

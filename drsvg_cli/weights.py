@@ -32,11 +32,17 @@ DESCRIPTION = (RECIPE_FILE, CARD_FILE)
 
 
 def presets() -> dict[str, Path]:
-    """Return the model folders that the package embeds, by name."""
+    """Return the model folders that the package embeds, by name; some are recipes alone."""
     root = Path(str(files("drsvg_cli.presets")))
     return {
         folder.name: folder for folder in sorted(root.iterdir()) if (folder / RECIPE_FILE).is_file()
     }
+
+
+def classifier_path(source: str) -> Path | None:
+    """Return the classifier that the package embeds for a source of sequences, if it has one."""
+    path = Path(str(files("drsvg_cli.classifiers"))) / f"{source}.safetensors"
+    return path if path.is_file() else None
 
 
 def load_model(
@@ -113,7 +119,8 @@ def _pinned(folder: Path, *, offline: bool, tick: Tick | None) -> Path:
     recipe = read_recipe(folder)
     if not recipe.hub.repo:
         raise WeightsError(
-            f"the model {folder.name!r} has no weights: {folder / WEIGHTS_FILE} is missing"
+            f"the preset {folder.name!r} is not trained yet; train it with drsvg train "
+            f"{folder.name} and use --model {folder.name}-model"
         )
     address = Address(recipe.hub.repo, recipe.hub.revision)
     source = fetch(address, WHOLE, offline=offline, tick=tick)

@@ -1,7 +1,9 @@
 """Tiny models and clips that every test may ask for."""
 
+import gzip
 import logging
 import signal
+import struct
 import sys
 from fractions import Fraction
 from typing import NamedTuple
@@ -141,5 +143,32 @@ def make_clip():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_clip(path, Clip(frames, Fraction(options.pop("rate", 10))), **options)
         return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_mnist():
+    """Return a function that writes the four idx files of a tiny MNIST into a folder.
+
+    A digit is a block with its own brightness; the first pixels number the images.
+    """
+
+    def write(path, values, packed):
+        header = struct.pack(f">{1 + values.ndim}I", 0x800 + values.ndim, *values.shape)
+        data = header + values.tobytes()
+        path = path.with_name(path.name + ".gz") if packed else path
+        path.write_bytes(gzip.compress(data, mtime=0) if packed else data)
+
+    def make(folder, *, counts=(80, 40), packed=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, count, first in zip(("train", "t10k"), counts, (0, counts[0]), strict=True):
+            labels = (np.arange(count) % 10).astype(np.uint8)
+            images = np.zeros((count, 28, 28), np.uint8)
+            images[:, 6:22, 6:22] = (100 + 10 * labels)[:, None, None]
+            images[:, 0, :3] = (first + np.arange(count))[:, None] // (1, 64, 4096) % 64
+            write(folder / f"{name}-images-idx3-ubyte", images, packed)
+            write(folder / f"{name}-labels-idx1-ubyte", labels, packed)
+        return folder
 
     return make

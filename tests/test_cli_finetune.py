@@ -11,9 +11,13 @@ import time
 import cv2
 import pytest
 
-from drsvg_cli.checkpoint import load_model
+from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import fitting
 from drsvg_cli.cli.app import main
+from drsvg_cli.config import DataConfig, Recipe
+from drsvg_cli.folder import weights_path
+from drsvg_cli.sequences import catalog, moving_mnist
+from drsvg_cli.weights import presets
 
 STEPS = 30
 QUICK = ("--steps", STEPS, "--batch", 2, "--learning-rate", 0.01, "--seed", 3)
@@ -224,7 +228,7 @@ class TestRefusals:
         def press(*_, **__):
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(fitting, "windows", press)
+        monkeypatch.setattr(catalog, "windows", press)
         outcome = tune(clips, "-o", "run")
         assert (outcome.code, outcome.out) == (130, "")
 
@@ -306,6 +310,48 @@ class TestTrain:
         assert names(tmp_path / "mine-model") == FILES
         assert "Trained from random weights" in (tmp_path / "mine-model" / "README.md").read_text()
         assert load_model(tmp_path / "mine-model")[1].training.steps == 10
+
+    def test_moving_mnist(self, drsvg, model_folder, write_mnist, tmp_path, monkeypatch):
+        """Without a clip, from the cache or a folder; and it resumes."""
+        monkeypatch.setattr(moving_mnist, "HELD", 20)
+        monkeypatch.setattr(catalog, "HELD_SEQUENCES", 4)
+        monkeypatch.setenv("DRSVG_CACHE", str(tmp_path / "cache"))
+        write_mnist(tmp_path / "cache" / "mnist")
+        recipe = (model_folder / "preset.toml").read_text(encoding="utf-8")
+        recipe = recipe.replace('"clips"', '"moving-mnist"').replace("channels = 3", "channels = 1")
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "preset.toml").write_text(recipe, encoding="utf-8")
+        outcome = drsvg("train", "mine", "--device", "cpu")
+        assert outcome.code == 0, outcome
+        assert "frames/s" in outcome.err
+        assert names(tmp_path / "mine-model") == FILES
+        card = (tmp_path / "mine-model" / "README.md").read_text(encoding="utf-8")
+        assert "Moving MNIST (stochastic walls, 60 digits)" in " ".join(card.split())
+        outcome = drsvg("train", "mine", "--data", tmp_path / "cache" / "mnist", "--resume")
+        assert outcome.code == 0, outcome
+        assert log(tmp_path / "mine-model")[-1]["step"] == 10
+
+    def test_fine_tuning_it_learns_clips(self, drsvg, clips, tiny_model, tiny_config, tmp_path):
+        recipe = Recipe(
+            "digits",
+            model=tiny_config(channels=1),
+            data=DataConfig(source="moving-mnist", context=3, horizon=4),
+        )
+        save_model(tmp_path / "digits", recipe, tiny_model(channels=1).state_dict())
+        options = ("--model", "digits", "--steps", 2, "--batch", 2, "--device", "cpu")
+        outcome = drsvg("finetune", clips, *options, "-o", "mine")
+        assert outcome.code == 0, outcome
+        assert load_model(tmp_path / "mine")[1].data.source == "clips"
+
+    def test_a_preset_that_is_a_recipe_alone(self, drsvg, clips):
+        name = next(name for name, path in presets().items() if not weights_path(path).is_file())
+        outcome = drsvg("predict", clips / "0.mp4", "--model", name)
+        assert_refused(outcome, 3, "not trained yet", f"drsvg train {name}")
+        listed = drsvg("models", "list", "--json")
+        record = next(m for m in json.loads(listed.out)["models"] if m["model"] == name)
+        assert (record["where"], record["bytes"]) == ("untrained", None)
+        assert f"not trained yet: drsvg train {name}" in drsvg("models", "info", name).out
+        assert name in drsvg("models", "list").out, "whole, on a terminal of 80 columns"
 
     def test_refusals(self, drsvg, clips, tmp_path):
         (tmp_path / "bare").mkdir()

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from drsvg_cli.checkpoint import load_model, load_state
+from drsvg_cli.checkpoint import load_model, load_state, save_state
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.errors import TrainingError, WeightsError
 from drsvg_cli.folder import WEIGHTS_FILE
@@ -277,6 +277,17 @@ def test_a_changed_recipe_cannot_be_resumed_and_the_change_is_named(
     list(run(make_recipe(steps=2), tmp_path))
     with pytest.raises(TrainingError, match=key):
         list(run(make_recipe(steps=2, **changes), tmp_path, resume=True))
+
+
+def test_a_run_from_before_a_setting_existed_had_its_default(make_recipe, tmp_path):
+    recipe = make_recipe()
+    first = run(recipe, tmp_path)
+    next(first)
+    first.close()
+    state = load_state(tmp_path / STATE_FILE)
+    del state["recipe"]["data.walls"]
+    save_state(tmp_path / STATE_FILE, state)
+    assert len(list(run(recipe, tmp_path, resume=True))) == 6
 
 
 def test_how_often_to_look_may_change(make_recipe, tmp_path):

@@ -50,7 +50,7 @@ for line in sys.stdin:
 
 
 def card(name: str, *, parent: str = "", datasets=()) -> str:
-    curves = Curves(*torch.rand(3, 2, 4))
+    curves = Curves(torch.rand(2, 3, 4), torch.rand(2, 4))
     origin = Provenance(
         data="3 clips (2.0 minutes)",
         held="5 sequences",
@@ -607,7 +607,7 @@ def test_a_card_says_where_weights_come_from(parent: str, line: str | None) -> N
 
 def test_a_strange_licence_stays_one_line() -> None:
     recipe = config.Recipe(name="x", license="mit\npipeline_tag: other")
-    curves = Curves(*torch.rand(3, 2, 4))
+    curves = Curves(torch.rand(2, 3, 4), torch.rand(2, 4))
     origin = Provenance("clips", "clips", steps=1, hours=1, samples=1)
     text = model_card(recipe, Scores(curves, curves), origin)
     assert 'license: "mit\\npipeline_tag: other"\n' in text

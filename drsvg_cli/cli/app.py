@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import finetune, models, predict, swap, train
+from drsvg_cli.cli import classifier, data, evaluate, finetune, models, predict, swap, train
 from drsvg_cli.cli.console import Reporter
 from drsvg_cli.errors import DrsvgError
 
@@ -20,14 +20,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
-    epilog="Exit codes: 0 done · 1 an input failed · 2 wrong use · 3 no such model or no download "
-    "· 4 out of memory or disk · 130 interrupted.",
+    epilog="Exit codes: 0 done · 1 an input failed · 2 wrong use · 3 no such model or data, or no "
+    "download · 4 out of memory or disk · 130 interrupted.",
 )
 app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=swap.EPILOG)(swap.swap)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(epilog=classifier.EPILOG)(classifier.classifier)
 app.add_typer(models.app)
+app.add_typer(data.app)
 
 
 def _show_version(wanted: bool) -> None:

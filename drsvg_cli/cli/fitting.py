@@ -1,6 +1,5 @@
 """The work behind `drsvg finetune` and `drsvg train`."""
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -29,11 +28,9 @@ from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import strip
 from drsvg_cli.rollout import predict
-from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
+from drsvg_cli.sequences.catalog import Listener, Material, Place, material
 from drsvg_cli.training import LOG_FILE, STATE_FILE, Step, fit
-from drsvg_cli.video import find_clips
 
-HELD_WINDOWS = 64
 CARD_SAMPLES = 10
 
 
@@ -58,7 +55,7 @@ class Request:
 
 @explained_memory("choose a smaller --batch")
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
-    """Scan the clips, train on them, and leave a model folder.
+    """Gather what is to be learned, train on it, and leave a model folder.
 
     Raises:
         DrsvgError: there is nothing to learn from, or training cannot start or go on.
@@ -69,10 +66,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     device = choose(request.device)
     recipe, start = _recipe(request)
     with _undone_before_the_first_state(request.out):
-        learned, held = _scan(request, recipe, reporter)
-        _check_enough(learned, recipe)
-        sequences = ClipSequences(learned, recipe.model, recipe.data)
-        fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_WINDOWS)
+        learned = _gather(request, recipe, reporter)
         if not request.resume:
             # A run that is killed before its first validation can be resumed as well.
             text = format_recipe(recipe)
@@ -81,23 +75,26 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             )
         steps = fit(
             recipe,
-            sequences,
-            fixed,
+            learned.sequences,
+            learned.held,
             request.out,
             device=device,
             start=start,
             resume=request.resume,
-            origin=_digest([*learned, *held]),
+            origin=learned.digest,
         )
         _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
     scores = evaluate(
-        model.to(device), fixed, context=recipe.data.context, seeds=range(1, CARD_SAMPLES + 1)
+        model.to(device),
+        learned.held,
+        context=recipe.data.context,
+        seeds=range(1, CARD_SAMPLES + 1),
     )
     history = _history(request.out)
     origin = Provenance(
-        data=f"{len(learned)} clips ({sum(map(_seconds, learned)) / 60:.1f} minutes)",
-        held=f"{len(fixed)} sequences from {len(held)} clips that {_apart(learned, held)}",
+        data=learned.learned_words,
+        held=learned.held_words,
         steps=history[-1]["step"],
         hours=history[-1]["seconds"] / 3600,
         samples=CARD_SAMPLES,
@@ -105,24 +102,14 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     )
     card = model_card(recipe, scores, origin)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    write_picture(request.out / PICTURE_FILE, _picture(model, fixed, recipe))
+    write_picture(request.out / PICTURE_FILE, _picture(model, learned.held, recipe))
     _conclude(request, history, scores, reporter)
-
-
-def _apart(learned: Sequence[CachedClip], held: Sequence[CachedClip]) -> str:
-    return "were learned from as well" if set(learned) & set(held) else "were kept apart"
 
 
 def _public_name(model: str) -> str:
     """Return what a card may call a model: not where it lies on this computer."""
     path = Path(model)
     return path.resolve().name if path.exists() else model
-
-
-def _digest(clips: Sequence[CachedClip]) -> str:
-    """Sum up what a run learns from: a cache file's name tells the clip and its state."""
-    parts = [(clip.cache.name, clip.begin, clip.end) for clip in clips]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _check_folder(request: Request) -> None:
@@ -164,7 +151,10 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     if request.from_weights:
         # What the parent's recipe says of clips and licence is not true of the user's own.
         parent = _public_name(request.model)
-        recipe = replace(recipe, summary="", license="other", parent=parent, trained_on="")
+        data = replace(recipe.data, source="clips")
+        recipe = replace(
+            recipe, summary="", license="other", parent=parent, trained_on="", data=data
+        )
     recipe = replace(
         recipe,
         name=request.out.resolve().name,
@@ -174,63 +164,18 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     return recipe, start
 
 
-def _scan(
-    request: Request, recipe: Recipe, reporter: Reporter
-) -> tuple[list[CachedClip], list[CachedClip]]:
-    """Decode all clips once and say what is usable: to learn from, and to validate on."""
-    cache = request.out / STATE_FILE.parent / "clips"
-    kept = find_clips(request.held or ())
-    apart = {path.resolve() for path in kept}
-    paths = [path for path in find_clips(request.clips) if path.resolve() not in apart]
-    if not paths:
-        raise TrainingError("all of the clips are kept for validation: none is left to learn from")
-    learned = _usable(paths, cache / "learned", recipe, reporter)
-    if kept:
-        held = _usable(kept, cache / "held", recipe, reporter)
-    else:
-        learned, held = split(learned, recipe.data, share=request.share, seed=recipe.training.seed)
-    if set(learned) & set(held):
-        reporter.note("one short clip is all there is: it serves to learn from and to validate on")
-    for name, clips in (("to learn from", learned), ("to validate on", held)):
-        count = sum(clip.windows(recipe.data) for clip in clips)
-        reporter.note(
-            f"{name}: {len(clips)} clips, {sum(map(_seconds, clips)):.0f} s, {count} sequences"
-        )
-    return learned, held
-
-
-def _usable(
-    paths: Sequence[Path], cache: Path, recipe: Recipe, reporter: Reporter
-) -> list[CachedClip]:
-    usable, rejected = [], []
+def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:
+    """Find or draw what the run learns from; clips are decoded once, with a progress bar."""
+    place = Place(
+        request.clips, request.out / STATE_FILE.parent / "clips", request.held or (), request.share
+    )
     with reporter.progress() as progress:
-        task = progress.add_task("Reading clips", total=len(paths), note="")
-        for result in scan(paths, cache, model=recipe.model, data=recipe.data):
-            if isinstance(result, Rejected):
-                rejected.append(result)
-                reporter.note(f"left out: {result.reason}")
-            else:
-                usable.append(result)
-            progress.advance(task)
-    if not usable:
-        raise TrainingError(
-            f"none of the {len(paths)} clips can be used ({rejected[0].reason}); "
-            f"sequences have {recipe.data.context + recipe.data.horizon} frames"
+        task = progress.add_task("Reading", total=None, note="")
+        listener = Listener(
+            reporter.note,
+            lambda done, total: progress.update(task, completed=done, total=total),
         )
-    return usable
-
-
-def _seconds(clip: CachedClip) -> float:
-    return len(clip) / float(clip.rate)
-
-
-def _check_enough(clips: Sequence[CachedClip], recipe: Recipe) -> None:
-    count, batch = sum(clip.windows(recipe.data) for clip in clips), recipe.training.batch
-    if count < batch:
-        raise TrainingError(
-            f"the clips hold {count} sequences, fewer than a batch of {batch}; "
-            "give more or longer clips, or a smaller --batch"
-        )
+        return material(recipe, place, listener)
 
 
 def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
@@ -314,6 +259,6 @@ def _conclude(
         "before": before,
         "after": after,
         "copy_last": copied,
-        "best_of_samples": float(scores.psnr.best.mean()),
+        "best_of_samples": float(scores.psnr.best().mean()),
     }
     reporter.result(record, one_line(f"drsvg predict CLIP --model {shlex.quote(str(request.out))}"))

@@ -76,6 +76,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", "-y", help="Replace earl
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        help="Clips, folders of clips, or the folder of a data set; its cache by default.",
+        show_default=False,
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where an earlier run stopped, with its settings.")
 ]

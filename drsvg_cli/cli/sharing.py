@@ -63,10 +63,10 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
         cells = (
             record["model"],
             record["where"],
-            _size(record["bytes"]),
+            _weights(record),
             _frames(record),
             record["license"],
-            record["trained_on"] or "not said",
+            _trained_on(record),
         )
         table.add_row(*(Text(one_line(cell)) for cell in cells))
     reporter.table(table)
@@ -87,11 +87,11 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         ("model", record["model"]),
         ("", record["summary"]),
         ("where", f"{record['where']}, {record['source']}"),
-        ("weights", _size(record["bytes"])),
+        ("weights", _weights(record)),
         ("frames", f"{_frames(record)}, about {record['rate']:g} a second"),
         ("time", f"observes {record['context']}, trained to predict {record['horizon']}"),
         ("network", f"{record['backbone']} backbone of width {record['width']}"),
-        ("trained on", record["trained_on"] or "not said"),
+        ("trained on", _trained_on(record)),
         ("licence", record["license"]),
     ):
         if value:
@@ -112,10 +112,11 @@ def _held(preset: str) -> Path:
 def _record(model: str, source: Path) -> dict[str, Any]:
     recipe, weights = read_recipe(source), weights_path(source)
     commit = source.name if re.fullmatch(r"[0-9a-f]{40}", source.name) else None
-    if not weights.is_file() and (commit or recipe.hub.repo):
+    whole = weights.is_file()
+    if not whole and (commit or recipe.hub.repo):
         where = "on the Hub"
     elif source == presets().get(model):
-        where = "embedded"
+        where = "embedded" if whole else "untrained"
     elif source.is_file():
         where = "file"
     else:
@@ -126,7 +127,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "where": where,
         "source": str(source),
         "commit": commit,
-        "bytes": weights.stat().st_size if weights.is_file() else None,
+        "bytes": weights.stat().st_size if whole else None,
         "size": recipe.model.size,
         "channels": recipe.model.channels,
         "backbone": recipe.model.backbone,
@@ -139,8 +140,16 @@ def _record(model: str, source: Path) -> dict[str, Any]:
     }
 
 
-def _size(count: int | None) -> str:
-    return "not downloaded" if count is None else decimal(count)
+def _weights(record: dict[str, Any]) -> str:
+    if record["where"] == "untrained":
+        return "none yet"
+    return "not downloaded" if record["bytes"] is None else decimal(record["bytes"])
+
+
+def _trained_on(record: dict[str, Any]) -> str:
+    if record["where"] == "untrained":
+        return f"not trained yet: drsvg train {record['model']}"
+    return record["trained_on"] or "not said"
 
 
 def _frames(record: dict[str, Any]) -> str:
@@ -159,7 +168,7 @@ def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     record = _record(model, source)
     reporter.result(
         record,
-        f"{one_line(model)}: {_size(record['bytes'])} in {source}",
+        f"{one_line(model)}: {_weights(record)} in {source}",
         f"drsvg predict CLIP --model {one_line(model)}",
     )
 

@@ -14,14 +14,14 @@ EPILOG = """Examples:
   $ drsvg train general --data ./clips --validation ./held-back -o my-general
 
   $ drsvg train general --data ./clips -o my-general --resume
+
+  $ drsvg train moving-mnist -o my-mnist
 """
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A preset or a folder with a preset.toml.")],
-    data: Annotated[
-        list[str], typer.Option("--data", help="Folders or video files to learn from.")
-    ],
+    data: options.Data = None,
     out: options.RunFolder = None,
     steps: Annotated[
         int | None,
@@ -49,7 +49,7 @@ def train(
 
     fitting.run(
         fitting.Request(
-            clips=data,
+            clips=data or [],
             held=validation,
             out=out or Path(f"{Path(recipe).name}-model"),
             model=recipe,

@@ -1,0 +1,1 @@
+"""Weights of the classifiers that judge predictions, one file a source; data only."""

@@ -1,0 +1,327 @@
+"""The work behind `drsvg evaluate`: the same sequences for every model, measured piece by piece."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from drsvg_cli.checkpoint import load_classifier, load_model, load_state, save_state
+from drsvg_cli.cli import findings
+from drsvg_cli.cli.console import Reporter, one_line
+from drsvg_cli.cli.findings import Findings, Protocol, Subject
+from drsvg_cli.cli.results import check_free, filled
+from drsvg_cli.config import Recipe, Source
+from drsvg_cli.device import choose, explained_memory
+from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.evaluation import CLIPS_AT_ONCE, Content, Curves, Scores, evaluate, join
+from drsvg_cli.folder import weights_path
+from drsvg_cli.hub import sha256
+from drsvg_cli.metrics import Definition
+from drsvg_cli.sequences.catalog import Benchmark, Listener, Place, benchmark
+from drsvg_cli.weights import classifier_path
+
+PARTIAL_FILE = "partial.pt"
+SAVE_EVERY = 60.0
+"""Seconds between two copies of what has been measured."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as in the command's options."""
+
+    models: Mapping[str, Path]
+    """The source of every model."""
+    data: Sequence[str]
+    source: Source | None
+    context: int | None
+    horizon: int | None
+    samples: int
+    sequences: int | None
+    seed: int
+    ssim: Definition
+    classifier: Path | None
+    out: Path
+    overwrite: bool
+    resume: bool
+    device: str
+
+
+@dataclass
+class Measured:
+    """What has been measured so far: the first sequences, the same for every model."""
+
+    scores: dict[str, list[Scores]]
+    truth: list[Tensor] = field(default_factory=list)
+    """1 where the classifier reads the true frames rightly, `(N, T)` each; no classifier, none."""
+    sequences: int = 0
+
+    def joined(self) -> dict[str, Scores]:
+        """Return the scores of all sequences, by the names of the models."""
+        return {name: join(parts) for name, parts in self.scores.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return tensors and numbers alone."""
+        scores = {
+            name: {
+                metric: tuple(curves)
+                for metric, curves in each._asdict().items()
+                if curves is not None
+            }
+            for name, each in self.joined().items()
+        }
+        return {"scores": scores, "truth": self.truth, "sequences": self.sequences}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> "Measured":
+        """Undo `state`."""
+        scores = {
+            name: [Scores(**{metric: Curves(*pair) for metric, pair in table.items()})]
+            for name, table in state["scores"].items()
+        }
+        return cls(scores, state["truth"], state["sequences"])
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that an evaluation is made of, and where it leaves its results."""
+
+    subjects: Sequence[Subject]
+    task: Benchmark
+    protocol: Protocol
+    content: Content | None
+    out: Path
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What must not change between an evaluation and its resumption."""
+        models = {f"the model {subject.name}": subject.weights for subject in self.subjects}
+        return vars(self.protocol) | models
+
+    def save(self, measured: Measured) -> None:
+        """Keep what has been measured, to go on from."""
+        save_state(self.out / PARTIAL_FILE, measured.state() | {"facts": self.facts})
+
+    def restore(self) -> Measured:
+        """Return what was kept.
+
+        Raises:
+            ConfigError: it was measured otherwise.
+        """
+        state, facts = load_state(self.out / PARTIAL_FILE), self.facts
+        for name in {**facts, **state["facts"]}:
+            before, now = state["facts"].get(name), facts.get(name)
+            if before != now:
+                raise ConfigError(
+                    f"{self.out} was measured with {name} = {before}, not {now}; give the same "
+                    "options, or start anew with -y"
+                )
+        return Measured.restored(state)
+
+
+@explained_memory("choose fewer --sequences or a shorter --horizon")
+def run(request: Request, *, as_json: bool, quiet: bool) -> None:
+    """Measure all models, and leave a folder of results.
+
+    Raises:
+        DrsvgError: the models cannot be compared, or there is nothing to measure them on.
+        KeyboardInterrupt: on Ctrl-C, after what has been measured is written.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    if not request.resume:
+        check_free(request.out, overwrite=request.overwrite)
+    elif not (request.out / PARTIAL_FILE).is_file():
+        raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
+    session = _open(request, reporter)
+    subjects = session.subjects
+    measured = (
+        session.restore() if request.resume else Measured({each.name: [] for each in subjects})
+    )
+    try:
+        _measure(session, measured, reporter)
+    except KeyboardInterrupt:
+        if measured.sequences:
+            session.save(measured)
+            _write(session, measured, reporter)
+            reporter.note(
+                f"stopped after {measured.sequences} of {len(session.task.frames)} sequences; the "
+                f"results so far are in {request.out}, and --resume goes on"
+            )
+        raise
+    record = _write(session, measured, reporter)
+    (request.out / PARTIAL_FILE).unlink(missing_ok=True)
+    reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
+
+
+def _open(request: Request, reporter: Reporter) -> Session:
+    """Load the models, and gather what they are measured on."""
+    device = choose(request.device)
+    subjects = _load(request, device)
+    recipe = subjects[0].recipe
+    source = request.source or recipe.data.source
+    _check_sight(subjects, source)
+    context = request.context or recipe.data.context
+    task = _gather(request, source, recipe, context, reporter)
+    content, digest = _content(request, source, task, recipe, device)
+    protocol = Protocol(
+        data=task.words,
+        context=context,
+        horizon=task.horizons[-1],
+        samples=request.samples,
+        seed=request.seed,
+        ssim=request.ssim,
+        digest=task.digest,
+        classifier=digest,
+    )
+    return Session(subjects, task, protocol, content, request.out)
+
+
+def _load(request: Request, device: torch.device) -> list[Subject]:
+    subjects: list[Subject] = []
+    for name, source in request.models.items():
+        model, recipe = load_model(source)
+        short = Path(name).name if Path(name).exists() else name
+        taken = {subject.name for subject in subjects}
+        shown = name if short in taken else short
+        digest = sha256(weights_path(source))
+        subjects.append(Subject(shown, model.to(device), recipe, digest))
+    return subjects
+
+
+def _check_sight(subjects: Sequence[Subject], source: Source) -> None:
+    """Make sure that all models look at frames alike: else they have different tasks."""
+    first, *others = subjects
+    for other in others:
+        sights = (_sight(subject.recipe, source) for subject in (first, other))
+        for wanted, have in zip(*sights, strict=True):
+            if wanted != have:
+                raise ConfigError(
+                    f"{first.name} and {other.name} do not see the same frames ({wanted} and "
+                    f"{have}); evaluate them one at a time"
+                )
+
+
+def _sight(recipe: Recipe, source: Source) -> list[str]:
+    model, data = recipe.model, recipe.data
+    colour = "colour" if model.channels == 3 else "gray"
+    rule = [f"{data.rate:g} frames a second", f"fit {data.fit}"]
+    if source != "clips":
+        rule = [f"{data.walls} walls"]
+    return [f"{model.size}×{model.size} pixels", colour, *rule]
+
+
+def _gather(
+    request: Request, source: Source, recipe: Recipe, context: int, reporter: Reporter
+) -> Benchmark:
+    with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
+        task = progress.add_task("Reading", total=None, note="")
+        listener = Listener(
+            reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+        return benchmark(
+            source,
+            recipe,
+            Place(request.data, Path(cache)),
+            listener,
+            context=context,
+            horizon=request.horizon,
+            most=request.sequences,
+        )
+
+
+def _content(
+    request: Request, source: Source, task: Benchmark, recipe: Recipe, device: torch.device
+) -> tuple[Content | None, str]:
+    """Return what the sequences show with who reads it, and the digest of the reader."""
+    path = request.classifier or classifier_path(source)
+    if not task.labels or path is None:
+        if request.classifier is not None:
+            raise ConfigError(f"nobody knows what {task.words} show; leave --classifier out")
+        return None, ""
+    classifier, model = load_classifier(path), recipe.model
+    if (classifier.size, classifier.channels) != (model.size, model.channels):
+        if request.classifier is not None:
+            raise ConfigError(
+                f"{path} reads frames of {classifier.size} pixels a side in {classifier.channels} "
+                f"channel(s), and the models draw {model.size} in {model.channels}"
+            )
+        return None, ""
+    return Content(classifier.to(device), task.labels), sha256(path)
+
+
+def _measure(session: Session, measured: Measured, reporter: Reporter) -> None:
+    """Measure sequence after sequence, every model in turn, and keep what is whole."""
+    task, protocol = session.task, session.protocol
+    per_sequence = len(session.subjects) * protocol.samples
+    total, begun = len(task.frames), measured.sequences
+    began = saved = time.monotonic()
+    with reporter.progress() as progress:
+        bar = progress.add_task("Measuring", total=total * per_sequence, note="")
+        while measured.sequences < total:
+            done = measured.sequences
+            progress.update(bar, completed=done * per_sequence)
+            _measure_some(session, measured, lambda count: progress.advance(bar, count))
+            if done == begun and measured.sequences < total:
+                pieces = (total - measured.sequences) / (measured.sequences - done)
+                left = _duration((time.monotonic() - began) * pieces)
+                reporter.note(f"{total} sequences to measure, {left} to go")
+            if time.monotonic() - saved > SAVE_EVERY:
+                session.save(measured)
+                saved = time.monotonic()
+
+
+def _measure_some(session: Session, measured: Measured, tick: Callable[[int], object]) -> None:
+    """Measure the next few sequences; nothing is added before all models have been."""
+    chosen = slice(measured.sequences, measured.sequences + CLIPS_AT_ONCE)
+    frames, protocol = session.task.frames[chosen], session.protocol
+    content = None if session.content is None else session.content.of(chosen)
+    scores = {
+        subject.name: evaluate(
+            subject.model,
+            frames,
+            context=protocol.context,
+            seeds=protocol.seeds,
+            definition=protocol.ssim,
+            content=content,
+            tick=tick,
+        )
+        for subject in session.subjects
+    }
+    for name, each in scores.items():
+        if not bool(torch.isfinite(each.psnr.samples).all()):
+            raise WeightsError(f"{name} predicts no numbers; its weights are broken")
+    if content is not None:
+        device = next(content.classifier.parameters()).device
+        truth = frames[:, protocol.context :].to(device).float() / 255
+        measured.truth.append(content.read(truth).cpu())
+    for name, each in scores.items():
+        measured.scores[name].append(each)
+    measured.sequences += len(frames)
+
+
+def _duration(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} minutes" if seconds > 90 else f"about {seconds:.0f} s"
+
+
+def _write(session: Session, measured: Measured, reporter: Reporter) -> dict[str, Any]:
+    """Write the results of what has been measured, and print their table."""
+    found = Findings(
+        session.subjects,
+        session.task,
+        session.protocol,
+        measured.joined(),
+        torch.cat(measured.truth) if measured.truth else None,
+    )
+    with filled(session.out) as part:
+        record = findings.write(found, part)
+    heads, rows = findings.table(found)
+    shown = Table(*heads, box=None)
+    for row in rows:
+        shown.add_row(*map(one_line, row))
+    reporter.table(shown)
+    return record

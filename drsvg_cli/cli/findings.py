@@ -1,0 +1,261 @@
+"""What an evaluation leaves: a table, a record, curves (Fig. 3) and examples (Fig. 4)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drsvg_cli import __version__
+from drsvg_cli.charts import PALETTE, Curve, Panel, chart
+from drsvg_cli.cli.results import write_picture, write_record
+from drsvg_cli.config import Recipe
+from drsvg_cli.drawing import MUTED, Frames
+from drsvg_cli.evaluation import Curves, Estimate, Scores, average, by_frame
+from drsvg_cli.frames import to_frames
+from drsvg_cli.metrics import Definition, best_of
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.pictures import TRUTH, strip
+from drsvg_cli.rollout import predict
+from drsvg_cli.sequences.catalog import Benchmark
+
+RECORD_FILE = "evaluation.json"
+SHOWN = 2
+"""Sequences in the picture of examples."""
+COPY = "copy of the last frame"
+CEILING = "true frames"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is measured."""
+
+    name: str
+    model: DRSVG
+    recipe: Recipe
+    weights: str
+    """The SHA-256 of its weights."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How models are measured: what must be the same for numbers to be compared."""
+
+    data: str
+    """The sequences, in words."""
+    context: int
+    horizon: int
+    samples: int
+    seed: int
+    ssim: Definition
+    digest: str
+    """The SHA-256 of the sequences."""
+    classifier: str
+    """The SHA-256 of the classifier, if there is one."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """One a sample."""
+        return [self.seed + number for number in range(1, self.samples + 1)]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was measured, of the same sequences for every model."""
+
+    subjects: Sequence[Subject]
+    task: Benchmark
+    protocol: Protocol
+    scores: Mapping[str, Scores]
+    """By the names of the subjects."""
+    truth: Tensor | None
+    """1 where the classifier reads the true frames rightly, `(N, T)`."""
+
+    @property
+    def first(self) -> Scores:
+        """The scores of any subject: those of the copy are the same in all."""
+        return next(iter(self.scores.values()))
+
+    @property
+    def sequences(self) -> int:
+        """Count the sequences measured so far."""
+        return len(self.first.psnr.copied)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Name what was measured."""
+        return [name for name, curves in self.first._asdict().items() if curves is not None]
+
+
+def write(findings: Findings, folder: Path) -> dict[str, Any]:
+    """Write all results into a folder; return the record."""
+    heads, rows = table(findings)
+    (folder / "table.md").write_text(_markdown(heads, rows), encoding="utf-8")
+    write_picture(folder / "curves.png", _chart(findings))
+    write_picture(folder / "examples.png", _examples(findings))
+    return write_record(folder, RECORD_FILE, _record(findings))
+
+
+def table(findings: Findings) -> tuple[list[str], list[list[str]]]:
+    """Lay out heads, and a row a horizon and model, with the copy and the ceiling below."""
+    best = f"best of {findings.protocol.samples}"
+    similarity = f"SSIM ({findings.protocol.ssim.upper()}), mean"
+    heads = ["frames", "model", "PSNR (dB), mean", best, similarity, best]
+    judged = findings.truth is not None
+    rows = []
+    for horizon in findings.task.horizons:
+        for name, scores in findings.scores.items():
+            cells = [str(horizon), name]
+            for curves, digits in ((scores.psnr, 2), (scores.ssim, 4)):
+                cells.append(_shown(average(curves.mean, horizon), digits))
+                cells.append(_shown(average(curves.best(horizon)), digits))
+            if scores.content is not None:
+                cells.append(_percent(average(scores.content.mean, horizon)))
+            rows.append(cells)
+        cells = [str(horizon), COPY]
+        for curves, digits in ((findings.first.psnr, 2), (findings.first.ssim, 4)):
+            cells += [_shown(average(curves.copied, horizon), digits), ""]
+        if findings.first.content is not None:
+            cells.append(_percent(average(findings.first.content.copied, horizon)))
+        rows.append(cells)
+        if findings.truth is not None:
+            ceiling = _percent(average(findings.truth, horizon))
+            rows.append([str(horizon), CEILING, *[""] * 4, ceiling])
+    return [*heads, "content kept"] if judged else heads, rows
+
+
+def _shown(estimate: Estimate, digits: int) -> str:
+    if math.isnan(estimate.interval):  # a single sequence
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ± {estimate.interval:.{digits}f}"
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{_shown(Estimate(100 * estimate.value, 100 * estimate.interval), 1)} %"
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _record(findings: Findings) -> dict[str, Any]:
+    horizons = findings.task.horizons
+    models = {
+        subject.name: {
+            "weights_sha256": subject.weights,
+            "trained_horizon": subject.recipe.data.horizon,
+            **{
+                name: _summary(getattr(findings.scores[subject.name], name), horizons)
+                for name in findings.metrics
+            },
+        }
+        for subject in findings.subjects
+    }
+    copies = {}
+    for name in findings.metrics:
+        copied = getattr(findings.first, name).copied
+        copies[name] = {
+            "frames": _pairs(by_frame(copied)),
+            "horizons": {str(each): {"mean": _pair(average(copied, each))} for each in horizons},
+        }
+    truth = findings.truth
+    return {
+        "drsvg": __version__,
+        "torch": version("torch"),
+        "device": str(next(findings.subjects[0].model.parameters()).device),
+        "sequences": findings.sequences,
+        "complete": findings.sequences == len(findings.task.frames),
+        "protocol": vars(findings.protocol),
+        "sample_seeds": findings.protocol.seeds,
+        "models": models,
+        "copy_last": copies,
+        "true_frames": {} if truth is None else {"content": {"frames": _pairs(by_frame(truth))}},
+    }
+
+
+def _summary(curves: Curves, horizons: Sequence[int]) -> dict[str, Any]:
+    """Give every estimate as a pair: the mean over sequences, the half-width of its interval."""
+    return {
+        "frames": _pairs(by_frame(curves.mean)),
+        "frames_of_best": _pairs(by_frame(curves.best())),
+        "horizons": {
+            str(horizon): {
+                "mean": _pair(average(curves.mean, horizon)),
+                "best": _pair(average(curves.best(horizon))),
+            }
+            for horizon in horizons
+        },
+    }
+
+
+def _pair(estimate: Estimate) -> list[float | None]:
+    """Turn an estimate into JSON, which has no NaN for the interval of a single sequence."""
+    return [estimate.value, None if math.isnan(estimate.interval) else estimate.interval]
+
+
+def _pairs(estimates: Sequence[Estimate]) -> list[list[float | None]]:
+    return [_pair(estimate) for estimate in estimates]
+
+
+def _chart(findings: Findings) -> Frames:
+    """Draw the mean over samples, frame by frame, with its interval (Fig. 3)."""
+    titles = {
+        "psnr": ("PSNR (dB)", 1.0),
+        "ssim": (f"SSIM ({findings.protocol.ssim.upper()})", 1.0),
+        "content": ("content kept (%)", 100.0),
+    }
+    panels = []
+    for metric in findings.metrics:
+        title, factor = titles[metric]
+        lines = [
+            _curve(name, PALETTE[number % len(PALETTE)], getattr(scores, metric).mean * factor)
+            for number, (name, scores) in enumerate(findings.scores.items())
+        ]
+        lines.append(_curve(COPY, MUTED, getattr(findings.first, metric).copied * factor))
+        if metric == "content" and findings.truth is not None:
+            lines.append(_curve(CEILING, TRUTH, findings.truth * factor))
+        panels.append(Panel(title, lines))
+    trained = {subject.recipe.data.horizon for subject in findings.subjects}
+    stops = sorted(horizon for horizon in trained if horizon < findings.protocol.horizon)
+    return chart(panels, along="predicted frame", separators=stops)
+
+
+def _curve(label: str, colour: tuple[int, int, int], values: Tensor) -> Curve:
+    estimates = by_frame(values)
+    return Curve(
+        label,
+        colour,
+        [estimate.value for estimate in estimates],
+        [estimate.interval for estimate in estimates],
+    )
+
+
+def _examples(findings: Findings) -> Frames:
+    """Show the first sequences: the truth, each model's best sample by SSIM, two others (Fig. 4).
+
+    A sample is its clip and its seed, so it is drawn again instead of having been kept.
+    """
+    protocol, pages = findings.protocol, []
+    for number in range(min(SHOWN, findings.sequences)):
+        frames = findings.task.frames[number].float() / 255
+        observed = frames[: protocol.context]
+        rows = [("what happened", to_frames(frames))]
+        for subject in findings.subjects:
+            best = int(best_of(findings.scores[subject.name].ssim.samples[number]))
+            chosen = {"best SSIM": protocol.seeds[best]}
+            chosen |= {f"sample {k}": seed for k, seed in enumerate(protocol.seeds[:2], start=1)}
+            context = observed[None].to(next(subject.model.parameters()).device)
+            seeds = list(chosen.values())
+            drawn = predict(subject.model, context, protocol.horizon, seeds=seeds).frames[0].cpu()
+            for label, sample in zip(chosen, drawn, strict=True):
+                rows.append((f"{subject.name}, {label}", to_frames(torch.cat([observed, sample]))))
+        rate = Fraction(findings.subjects[0].recipe.data.rate).limit_denominator(1001)
+        pages.append(strip(rows, tile=64, rate=rate, columns=18, observed=protocol.context))
+    return np.concatenate(pages)

@@ -1,0 +1,114 @@
+"""Data sets from their public mirrors: fetched once into a cache, and checked.
+
+A file is what it should be if the SHA-256 of its content is: packed files are unpacked to compare,
+since the same content may be packed in many ways.
+"""
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from httpx2 import Client, HTTPError, InvalidURL
+
+from drsvg_cli.errors import DataError, ResourceError
+
+PATIENCE = 20.0
+"""Seconds to wait for a mirror's next bytes."""
+PIECE = 2**20
+
+Tick = Callable[[str, int, int | None], object]
+"""Called with a file's name, its bytes received so far, and its size if that is known."""
+
+
+def cache_folder(name: str) -> Path:
+    """Return where the data set called `name` is kept, whether or not it is there."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("DRSVG_CACHE") or Path(cache, "drsvg")) / name
+
+
+def fetch(
+    contents: Mapping[str, str],
+    folder: Path,
+    *,
+    mirrors: Sequence[str],
+    tick: Tick | None = None,
+) -> list[str]:
+    """Fetch the files that `folder` lacks; return their names.
+
+    Args:
+        contents: the SHA-256 of what each file holds, unpacked where its name ends in .gz.
+        folder: where to put them.
+        mirrors: addresses of folders, tried in turn.
+        tick: told of the progress.
+
+    Raises:
+        DataError: no mirror gives a file, or what they give is not what it should be.
+        ResourceError: the folder cannot be written to.
+    """
+    fetched = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, digest in contents.items():
+            if not _holds(folder / name, digest):
+                _fetch_one(name, digest, folder, mirrors, tick)
+                fetched.append(name)
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return fetched
+
+
+def _fetch_one(
+    name: str, digest: str, folder: Path, mirrors: Sequence[str], tick: Tick | None
+) -> None:
+    reasons = []
+    for mirror in mirrors:
+        part = folder / f".{os.getpid()}.{name}"  # its last letters say whether it is packed
+        try:
+            _download(f"{mirror.rstrip('/')}/{name}", part, name, tick)
+            if _holds(part, digest):
+                part.replace(folder / name)
+                return
+            reasons.append(f"{mirror} gives another file: its SHA-256 is not {digest[:12]}…")
+        except (HTTPError, InvalidURL) as error:
+            said = str(error).partition("\n")[0] or type(error).__name__
+            reasons.append(f"{mirror} cannot be had: {said}")
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
+    raise DataError(
+        f"{name} could not be fetched ({'; '.join(reasons)}); check the network, or put the file "
+        f"into {folder} yourself"
+    )
+
+
+def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
+    headers = {"Accept-Encoding": "identity"}  # what is packed stays packed, and only once
+    with (
+        Client(follow_redirects=True, timeout=PATIENCE, headers=headers) as client,
+        client.stream("GET", url) as answer,
+        path.open("wb") as file,
+    ):
+        answer.raise_for_status()
+        length = answer.headers.get("Content-Length", "")
+        size, received = int(length) if length.isdecimal() else None, 0
+        for piece in answer.iter_raw(PIECE):
+            file.write(piece)
+            received += len(piece)
+            if tick is not None:
+                tick(name, received, size)
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Tell whether a file is there, whole, and holds what it should."""
+    summed = hashlib.sha256()
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while piece := file.read(PIECE):
+                summed.update(piece)
+    except (FileNotFoundError, gzip.BadGzipFile, EOFError, zlib.error):
+        return False
+    return summed.hexdigest() == digest

@@ -1,0 +1,270 @@
+"""`drsvg evaluate`: the same sequences for every model, whole, in part, and resumed."""
+
+import json
+import signal
+
+import cv2
+import pytest
+import torch
+
+from drsvg_cli import evaluation
+from drsvg_cli.checkpoint import load_model, save_classifier, save_model
+from drsvg_cli.classifier import Classifier
+from drsvg_cli.cli import evaluating
+from drsvg_cli.config import DataConfig, Recipe
+from drsvg_cli.evaluation import evaluate
+from drsvg_cli.sequences import moving_mnist
+from drsvg_cli.sequences.moving_mnist import MovingDigits, part
+
+QUICK = ("--horizon", 4, "--samples", 3, "--sequences", 5, "--device", "cpu")
+FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch):
+    monkeypatch.setattr(moving_mnist, "TEST_SEQUENCES", 6)
+    monkeypatch.setattr(evaluating, "CLIPS_AT_ONCE", 2)
+
+
+@pytest.fixture
+def mnist(write_mnist, tmp_path):
+    return write_mnist(tmp_path / "mnist")
+
+
+@pytest.fixture
+def save(tiny_model, tiny_config, tmp_path):
+    """Return a function that writes a model of Moving MNIST."""
+
+    def make(name, *, seed=0, channels=1, **changes):
+        data = DataConfig(source="moving-mnist", context=3, horizon=2)
+        config = tiny_config(channels=channels, **changes)
+        weights = tiny_model(seed=seed, channels=channels, **changes).state_dict()
+        save_model(tmp_path / name, Recipe(name, model=config, data=data), weights)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def measure(drsvg, mnist, save):
+    """Run `drsvg evaluate` with two models: DR-SVG and SVG-LP."""
+    names = save("ours"), save("lp", seed=1, content_dim=0)
+    return lambda *options: drsvg("evaluate", *names, "--data", mnist, *QUICK, *options)
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function: press Ctrl-C when so many pieces have been measured."""
+    real = evaluating.evaluate
+
+    def after(pieces):
+        left = [pieces]
+
+        def some(*arguments, **options):
+            left[0] -= 1
+            if left[0] < 0:
+                signal.raise_signal(signal.SIGINT)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(evaluating, "evaluate", real if pieces is None else some)
+
+    return after
+
+
+def record(folder):
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+class TestResults:
+    def test_are_what_the_library_measures(self, measure, mnist, tmp_path):
+        outcome = measure("--json")
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)
+        assert told == record(tmp_path / "evaluation")
+        assert names(tmp_path / "evaluation") == FILES == set(told["files"])
+        assert (told["sequences"], told["complete"]) == (5, True)
+        assert (
+            told["protocol"]["data"]
+            == "5 sequences of Moving MNIST's test digits, stochastic walls"
+        )
+        model, recipe = load_model(tmp_path / "lp")
+        digits = MovingDigits(part(mnist, "test"), recipe.model, 7, "stochastic")
+        clips = digits.batch(6, seed="test").transpose(0, 1)[:5]
+        scores = evaluate(model, clips, context=3, seeds=[1, 2, 3])
+        said = told["models"]["lp"]
+        for name in ("psnr", "ssim"):
+            curves = getattr(scores, name)
+            mean, half = said[name]["horizons"]["4"]["mean"]
+            assert mean == pytest.approx(float(curves.samples.mean()), rel=1e-5)
+            each = curves.samples.mean((1, 2))
+            assert half == pytest.approx(1.96 * float(each.std()) / 5**0.5, rel=1e-4)
+            best = said[name]["horizons"]["4"]["best"][0]
+            assert best == pytest.approx(float(curves.samples.mean(2).amax(1).mean()), rel=1e-5)
+            frames = [value for value, _ in said[name]["frames"]]
+            expected = curves.samples.double().mean((0, 1)).tolist()
+            assert frames == pytest.approx(expected, rel=1e-5, abs=1e-6)
+            copied = told["copy_last"][name]["horizons"]["4"]["mean"][0]
+            assert copied == pytest.approx(float(curves.copied.mean()), rel=1e-5)
+
+    def test_table(self, measure, tmp_path):
+        outcome = measure()
+        assert outcome.code == 0, outcome
+        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        heads, _, *rows = (line.strip("| \n").split(" | ") for line in table.splitlines())
+        assert heads[2:4] == ["PSNR (dB), mean", "best of 3"] and "SSIM (SRVP), mean" in heads
+        assert [row[:2] for row in rows] == [
+            ["4", "ours"],
+            ["4", "lp"],
+            ["4", "copy of the last frame"],
+        ]
+        for row in rows:
+            assert row[0] in outcome.out and row[2] in outcome.out
+
+    def test_pictures(self, measure, tmp_path):
+        measure()
+        curves, examples = (
+            cv2.imread(str(tmp_path / "evaluation" / name))
+            for name in ("curves.png", "examples.png")
+        )
+        green = (curves == (100, 200, 80)).all(-1)
+        assert green.any(), "training stopped after 2 of 4 frames"
+        assert len(set(green.any(0).nonzero()[0].tolist())) == 4, "a line in each of two panels"
+        assert examples.std() > 10
+        assert examples.shape[0] > 2 * 7 * 64, "two sequences: the truth and three a model"
+
+    def test_one_sequence_has_no_interval(self, measure, tmp_path):
+        outcome = measure("--sequences", 1, "--json")
+        assert outcome.code == 0, outcome
+        assert "NaN" not in outcome.out
+        assert json.loads(outcome.out)["copy_last"]["psnr"]["frames"][0][1] is None
+        assert "±" not in (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+
+    def test_the_other_definition_of_ssim(self, measure, tmp_path):
+        measure("-o", "srvp")
+        measure("-o", "svg", "--ssim", "svg")
+        one, other = record(tmp_path / "srvp"), record(tmp_path / "svg")
+        assert one["models"]["ours"]["psnr"] == other["models"]["ours"]["psnr"]
+        assert one["models"]["ours"]["ssim"] != other["models"]["ours"]["ssim"]
+        assert "SSIM (SVG)" in (tmp_path / "svg" / "table.md").read_text(encoding="utf-8")
+
+    def test_content(self, measure, tmp_path):
+        """A classifier that says the same of every frame keeps all content or none."""
+        classifier = Classifier({"digits": 55}, size=32, channels=1).eval()
+        with torch.no_grad():
+            for parameter in classifier.decide[-1].parameters():
+                parameter.zero_()
+            classifier.decide[-1].bias[7] = 1
+        save_classifier(tmp_path / "c.safetensors", classifier, words="says 7")
+        outcome = measure("--classifier", "c.safetensors", "--json")
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)
+        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        assert "content kept" in table and "| 4 | true frames |" in table
+        shares = {value for value, _ in told["true_frames"]["content"]["frames"]}
+        assert len(shares) == 1
+        for model in told["models"].values():
+            assert {value for value, _ in model["content"]["frames"]} == shares
+
+    def test_clips_of_any_kind(self, drsvg, model_folder, make_clip, tmp_path):
+        for number in range(2):
+            make_clip(tmp_path / "clips" / f"{number}.mp4", seed=number)
+        outcome = drsvg(
+            "evaluate", model_folder, "--data", "clips", "-s", 2, "--sequences", 4, "--json"
+        )
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)
+        assert told["protocol"]["data"] == "4 sequences of 2 clips"
+        assert list(told["models"]) == ["tiny"]
+        assert list(told["models"]["tiny"]["psnr"]["horizons"]) == ["4"]
+
+
+class TestInterruptions:
+    def test_what_is_measured_is_kept_and_gone_on_with(self, measure, interrupt, tmp_path):
+        whole = json.loads(measure("-o", "whole", "--json").out)
+        interrupt(5)  # two models: two pieces of two sequences are whole, and half of the third
+        outcome = measure("-o", "parts")
+        assert outcome.code == 130
+        assert "stopped after 4 of 5 sequences" in outcome.err.splitlines()[-1]
+        folder = tmp_path / "parts"
+        assert names(folder) == FILES | {"partial.pt"}
+        part = record(folder)
+        assert (part["sequences"], part["complete"]) == (4, False)
+        interrupt(None)
+        assert measure("-o", "parts", "--resume").code == 0
+        assert names(folder) == FILES
+        rest = record(folder)
+        assert rest == whole
+
+    def test_before_anything_is_measured(self, measure, interrupt, tmp_path):
+        interrupt(0)
+        assert measure().code == 130
+        assert not (tmp_path / "evaluation").exists()
+
+    def test_nothing_else_is_gone_on_with(self, measure, interrupt, tmp_path):
+        interrupt(2)
+        measure()
+        interrupt(None)
+        before = (tmp_path / "evaluation" / "partial.pt").read_bytes()
+        for options, said in (
+            (("--samples", 2), "samples = 3, not 2"),
+            (("--ssim", "svg"), "ssim = srvp, not svg"),
+            (("--sequences", 4), "data = 5 sequences of Moving MNIST"),
+        ):
+            outcome = measure("--resume", *options)
+            assert outcome.code == 2 and outcome.err.count("error: ") == 1, outcome
+            assert said in outcome.err
+        assert (tmp_path / "evaluation" / "partial.pt").read_bytes() == before
+
+
+class TestRefusals:
+    def test_each_is_a_line(self, drsvg, measure, mnist, save, model_folder, tmp_path):
+        save("large", size=64)
+        measure("-o", "there")
+        for arguments, code, said in (
+            (("ours", "large"), 2, "32×32 pixels and 64×64 pixels"),
+            (("ours", model_folder), 2, "gray and colour"),
+            (("ours", "nonsense"), 3, "no model 'nonsense'"),
+            (("ours", "-o", "there"), 2, "there exists already"),
+            (("ours", "--resume", "-o", "there"), 2, "no evaluation that stopped"),
+            (("ours", "--samples", 0), 2, "--samples is 0"),
+            (("ours", "--classifier", "none"), 3, "none"),
+            (("ours", "--classifier", "ours/model.safetensors"), 3, "no classifier"),
+            (("ours", "--data", "nowhere"), 3, "nowhere: no such folder"),
+            (("ours", "--source", "clips"), 1, "no video file"),
+        ):
+            outcome = (
+                drsvg("evaluate", *arguments[:1], "--data", mnist, *QUICK, *arguments[1:])
+                if ("--data" not in arguments)
+                else drsvg("evaluate", *arguments, *QUICK)
+            )
+            assert (outcome.code, outcome.out) == (code, ""), (arguments, outcome)
+            *_, last = outcome.err.splitlines()
+            assert last.startswith("error: ") and said in last, (arguments, outcome)
+            assert not (tmp_path / "evaluation").exists()
+
+
+def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):
+    """However the work is cut up, the scores are the same; and no turn is larger than allowed."""
+    model, clips = tiny_model(), noisy_frames(5, 6, 3, 32, 32)
+    ticks, sizes = [], []
+    whole = evaluate(model, clips, context=2, seeds=range(7), tick=ticks.append)
+    assert sum(ticks) == 5 * 7
+    real = evaluation.predict
+
+    def watched(*arguments, **options):
+        rollout = real(*arguments, **options)
+        sizes.append(rollout.frames.numel())
+        return rollout
+
+    monkeypatch.setattr(evaluation, "predict", watched)
+    monkeypatch.setattr(evaluation, "CLIPS_AT_ONCE", 2)
+    monkeypatch.setattr(evaluation, "LARGEST_TURN", 60_000)
+    parts = evaluate(model, clips, context=2, seeds=range(7))
+    assert max(sizes) <= 60_000 and len(sizes) > 6
+    for one, two in zip(whole[:2], parts[:2], strict=True):
+        torch.testing.assert_close(one.samples, two.samples, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(one.copied, two.copied)
