@@ -81,3 +81,23 @@ def test_the_channels_double_up_to_eight_widths(tiny_config):
 def test_a_vgg_encoder_has_the_convolutions_of_vgg16(tiny_config):
     encoder = Encoder(tiny_config(size=64, backbone="vgg"))
     assert [len(level) for level in encoder.levels] == [2, 2, 3, 3]
+
+
+@torch.no_grad()
+def test_a_predictor_s_output_can_move_the_whole_picture_evenly(tiny_model, noisy_frames):
+    """Of all maps, the linear layer adds a level and two slopes, of this output alone."""
+    model = tiny_model(head="warp")
+    _, skips = model.encoder(noisy_frames(2, 3, 32, 32))
+    prepared = model.decoder.prepare(skips, torch.zeros(2, 2, 32, 32))
+    outputs = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(1))
+    ahead = torch.arange(3.0) + 1
+    model.decoder.sweep.weight.zero_()
+    model.decoder.sweep.bias.zero_()
+    plain = model.decoder(outputs, prepared, ahead)
+    model.decoder.sweep.weight[3 * 4 + 1] = torch.linspace(-1, 1, 9)  # map 4, from left to right
+    added = model.decoder(outputs, prepared, ahead) - plain
+    assert added[:, [0, 1, 2, 3, 5, 6]].abs().max() < 1e-6
+    slope = torch.cat([outputs, (ahead / 8).log1p()[:, None, None].expand(3, 2, 1)], -1)
+    slope = slope @ torch.linspace(-1, 1, 9)
+    expected = slope.flatten()[:, None, None] * torch.linspace(-1, 1, 32)
+    torch.testing.assert_close(added[:, 4], expected.expand(6, 32, 32), atol=1e-5, rtol=1e-4)

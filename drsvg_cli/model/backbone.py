@@ -169,12 +169,14 @@ class Decoder(nn.Module):
             )
             for level in range(len(channels))
         )
+        self.sweep = nn.Linear(config.feature_dim + 1, 3 * maps) if moving else None
 
     def silence(self) -> None:
         """Set the layers that give the maps to zero; training starts from maps of zero."""
         last = self.levels[-1]
         assert isinstance(last, DecoderLevel)
-        for layer in [last.rest[-1]] if len(last.rest) else [last.above, last.skip]:
+        layers = [last.rest[-1]] if len(last.rest) else [last.above, last.skip]
+        for layer in layers if self.sweep is None else [*layers, self.sweep]:
             for weights in layer.parameters():
                 nn.init.zeros_(weights)
 
@@ -197,8 +199,21 @@ class Decoder(nn.Module):
         if self.motion is not None:
             clock = (ahead / 8).log1p().to(outputs)[:, None, None]
             outputs = torch.cat([outputs, clock.expand(*outputs.shape[:2], 1)], dim=-1)
-        maps = self.start(outputs.flatten(0, 1)[:, :, None, None])
+        flat = outputs.flatten(0, 1)
+        maps = self.start(flat[:, :, None, None])
         maps = maps.contiguous(memory_format=torch.channels_last)
         for level, skip in zip(self.levels, prepared, strict=True):
             maps = level(maps, skip)
-        return maps
+        return maps if self.sweep is None else maps + _planes(self.sweep(flat), maps)
+
+
+def _planes(slopes: Tensor, like: Tensor) -> Tensor:
+    """Turn `(B, 3 M)` into maps `(B, M, S, S)` that change evenly from side to side.
+
+    A level and two slopes a map: how everything moves, as when a camera pans or an action slows.
+    """
+    level, across, down = slopes.unflatten(1, (-1, 3, 1, 1)).unbind(2)
+    height, width = like.shape[-2:]
+    x = torch.linspace(-1, 1, width, device=like.device)
+    y = torch.linspace(-1, 1, height, device=like.device)[:, None]
+    return level + across * x + down * y
