@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from drsvg_cli.cli.results import choose_folders, filled, write_picture, write_r
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import choose, explained_memory
 from drsvg_cli.errors import DrsvgError, VideoError, WeightsError
-from drsvg_cli.frames import Frames, fit_all, to_frames, to_tensor
+from drsvg_cli.frames import Frames, fit, fit_all, to_frames, to_tensor
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
@@ -31,6 +32,8 @@ from drsvg_cli.rollout import Rollout, predict
 from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_clip
 
 LESS_MEMORY = "choose a smaller --size, --samples or --horizon"
+LARGEST_READING = 2**28
+"""Bytes of whole frames that are kept; of larger clips only what is needed is kept of a frame."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +154,19 @@ def read(
 
     Without `rate`, they are at the rate of the settings, or near that of the model.
     """
-    settings = session.settings
-    duration = probe(path).duration if settings.at else None
+    settings, info = session.settings, probe(path)
+    heavy = info.width * info.height * 3 * (count + after) > LARGEST_READING
+    spare = 2 * max(settings.size, session.recipe.model.size)
+    how = settings.fit or session.recipe.data.fit
     exact = rate or settings.rate
     clip = read_clip(
         path,
         count,
         after=after,
-        at=options.read_moment(settings.at, duration),
+        at=options.read_moment(settings.at, info.duration),
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
+        shrink=partial(fit, size=spare, how=how) if heavy else None,
     )
     if len(clip.frames) - after < options.SHORTEST_CONTEXT:
         raise VideoError(
