@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import av
 import av.filter
@@ -256,6 +256,16 @@ def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray
             yield _rgb(picked.frame, info)
 
 
+class Pictures(Protocol):
+    """Frames in order, uint8 `(H, W, 1 or 3)` of one shape; each may be made when asked for."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return one frame."""
+
+
 def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
     """Write a clip in the format that the suffix of `path` names; the file appears whole or not.
 
@@ -264,6 +274,16 @@ def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
 
     Raises:
         VideoError: The suffix is unknown, the file exists, or the folder cannot be written to.
+        ResourceError: The disk is full.
+    """
+    write_frames(path, clip.frames, clip.rate, overwrite=overwrite)
+
+
+def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: bool = False) -> None:
+    """Write frames as `write_clip` does; one at a time is asked for and held.
+
+    Raises:
+        VideoError: As for `write_clip`.
         ResourceError: The disk is full.
     """
     form = _FORMATS.get(path.suffix.lower())
@@ -277,7 +297,7 @@ def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
     with _explained(path, "written"):
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
-            _encode(part, clip, form)
+            _encode(part, frames, rate, form)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(path)
@@ -584,19 +604,20 @@ def _rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)
 
 
-def _encode(part: Path, clip: Clip, form: _Format) -> None:
-    """Write every frame of a clip to the file `part`."""
-    rate = clip.rate.limit_denominator(65535)
-    frames = clip.frames
+def _encode(part: Path, frames: Pictures, rate: Fraction, form: _Format) -> None:
+    """Write every frame to the file `part`."""
+    rate = rate.limit_denominator(65535)
+    chosen = list(range(len(frames)))
     if form.muxer == "gif" and rate > MAX_GIF_RATE:
         moments = range(int((len(frames) - 1) * MAX_GIF_RATE / rate) + 1)
-        frames = frames[[round(moment * rate / MAX_GIF_RATE) for moment in moments]]
+        chosen = [round(moment * rate / MAX_GIF_RATE) for moment in moments]
         rate = MAX_GIF_RATE
-    gray = all(bool((frame == frame[..., :1]).all()) for frame in frames)
+    height, width = frames[0].shape[:2]
+    gray = all(bool((frame == frame[..., :1]).all()) for frame in map(frames.__getitem__, chosen))
     pixels = form.gray if gray else form.colour
-    pictures: Iterable[av.VideoFrame] = (_picture(frame, pixels) for frame in frames)
+    pictures: Iterable[av.VideoFrame] = (_picture(frames[index], pixels) for index in chosen)
     if pixels == "pal8":
-        pictures = _with_palettes(pictures, frames.shape[2], frames.shape[1])
+        pictures = _with_palettes(pictures, width, height)
     options = form.container_options | {"fflags": "+bitexact"}
     with av.open(f"file:{part.resolve()}", "w", format=form.muxer, options=options) as container:
         stream = None

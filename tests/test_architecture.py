@@ -14,7 +14,7 @@ PACKAGE = ROOT / "drsvg_cli"
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
     ("errors", "drawing", "model.noise"),
-    ("config", "device", "video", "model.gaussian"),
+    ("config", "device", "lock", "video", "model.gaussian"),
     (
         "folder",
         "frames",
@@ -35,7 +35,8 @@ FLOORS = (
     ("objective", "rollout", "metrics", "checkpoint", "hub"),
     ("weights", "training", "evaluation", "pictures"),
     ("card",),
-    ("cli.options", "cli.console", "cli.results"),
+    ("cli.options", "cli.console", "cli.interruptions"),
+    ("cli.results", "cli.spool"),
     ("cli.sharing", "cli.prediction", "cli.fitting"),
     ("cli.swapping",),
     ("cli.*",),

@@ -137,20 +137,49 @@ def test_an_unreadable_recipe_is_refused(saved):
         load_model(saved[0])
 
 
-def test_a_recipe_of_absurd_size_is_refused_before_memory_is_taken(saved):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width = 4": "width = 1000000000"}, r"model\.width is 1000000000"),
+        ({"predictor_hidden = 8": "predictor_hidden = 1000000000"}, "hidden is 1000000000"),
+        ({"size = 32": "size = 1000000000"}, r"model\.size is 1000000000"),
+        # Legal each, and together 4 · 10⁹ weights.
+        (
+            {"predictor_hidden = 8": "predictor_hidden = 8192", "layers = 2": "layers = 8"},
+            "asks for a model of 4,2.* weights",
+        ),
+    ],
+)
+def test_a_recipe_of_absurd_size_is_refused_before_memory_is_taken(saved, changes, said):
     folder, _, _ = saved
     text = (folder / RECIPE_FILE).read_text()
-    (folder / RECIPE_FILE).write_text(text.replace("width = 4", "width = 4000000"))
-    with pytest.raises(ConfigError, match=r"model\.width is 4000000"):
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / RECIPE_FILE).write_text(text)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ConfigError, match=said):
         load_model(folder)
-    # The largest network that is allowed: the file does not hold it, so nothing is allocated.
-    large = text.replace("predictor_hidden = 8", "predictor_hidden = 8192")
-    large = large.replace("predictor_layers = 2", "predictor_layers = 8")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_a_recipe_that_asks_for_more_than_the_file_holds_takes_no_memory(saved):
+    folder, _, _ = saved
+    text = (folder / RECIPE_FILE).read_text()
+    large = text.replace("predictor_hidden = 8", "predictor_hidden = 4096")
     (folder / RECIPE_FILE).write_text(large)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(WeightsError, match="predictor"):
         load_model(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_the_same_model_is_the_same_bytes(saved, tmp_path):
+    folder, recipe, model = saved
+    first = (folder / WEIGHTS_FILE).read_bytes()
+    for number in range(8):  # the order of a header's keys was once left to chance
+        save_model(tmp_path / str(number), recipe, model.state_dict())
+        assert (tmp_path / str(number) / WEIGHTS_FILE).read_bytes() == first
 
 
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path):

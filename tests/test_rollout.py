@@ -10,7 +10,7 @@ import torch
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.frames import to_frames, to_tensor
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.rollout import LARGEST_BATCH, predict, swap
+from drsvg_cli.rollout import BATCH, predict, swap
 
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = {
@@ -114,9 +114,9 @@ def test_a_longer_horizon_extends_a_shorter_one(tiny_model, context, changes):
 
 def test_drawing_in_turns_changes_nothing(tiny_model, context):
     model = tiny_model()
-    many = predict(model, context[:2], 2, seeds=range(LARGEST_BATCH)).frames
-    assert many.shape[1] == LARGEST_BATCH
-    for seed in (0, LARGEST_BATCH // 2 - 1, LARGEST_BATCH // 2, LARGEST_BATCH - 1):
+    many = predict(model, context[:2], 2, seeds=range(BATCH)).frames
+    assert many.shape[1] == BATCH
+    for seed in (0, BATCH // 2 - 1, BATCH // 2, BATCH - 1):
         one = predict(model, context[:2], 2, seeds=[seed]).frames
         close(many[:, seed : seed + 1], one)
 
@@ -186,8 +186,8 @@ def test_views_show_the_same_frames_at_another_size(tiny_model, noisy_frames, co
 
 def test_progress_counts_every_frame_of_every_sample(tiny_model, context):
     ticks = []
-    predict(tiny_model(), context, 3, seeds=range(LARGEST_BATCH), tick=ticks.append)
-    assert sum(ticks) == 3 * LARGEST_BATCH
+    predict(tiny_model(), context, 3, seeds=range(BATCH), tick=ticks.append)
+    assert sum(ticks) == 3 * BATCH
     assert len(ticks) > 3
 
 

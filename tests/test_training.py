@@ -126,9 +126,17 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(make_recipe, tmp_path):
 
 def test_a_run_does_not_resume_on_other_clips(make_recipe, tmp_path):
     recipe = make_recipe(steps=2)
-    list(run(recipe, tmp_path, origin="these"))
-    with pytest.raises(TrainingError, match="other clips"):
-        next(run(recipe, tmp_path, origin="those", resume=True))
+    clips = {"a.mp4": "learned 1", "b.mp4": "held 2"}
+    list(run(recipe, tmp_path, origin=clips))
+    for others, said in [
+        ({"a.mp4": "learned 1"}, "b.mp4 is missing"),
+        (clips | {"c.mp4": "learned 3"}, "c.mp4 is new"),
+        (clips | {"a.mp4": "learned 4"}, "a.mp4 has changed"),
+        (None, "a.mp4 is missing"),
+    ]:
+        with pytest.raises(TrainingError, match=f"other clips: {said}"):
+            next(run(recipe, tmp_path, origin=others, resume=True))
+    assert list(run(recipe, tmp_path, origin=clips, resume=True)) == []
 
 
 def test_a_finished_run_has_nothing_left_to_do(make_recipe, tmp_path):
