@@ -549,19 +549,3 @@ class TestFindClips:
         (folder / "empty").mkdir()
         with pytest.raises(VideoError, match="no video file"):
             find_clips([folder / "empty"])
-
-
-AWKWARD = sorted(Path(os.environ.get("DRSVG_DATA", "/nonexistent")).glob("awkward/*"))
-
-
-@pytest.mark.skipif(not AWKWARD, reason="DRSVG_DATA names no folder with awkward clips")
-class TestAwkwardFiles:
-    @pytest.mark.parametrize("path", AWKWARD, ids=lambda path: path.name)
-    def test_give_frames_or_a_sentence(self, path):
-        try:
-            clip = read_clip(path, 3)
-        except VideoError as error:
-            assert path.name in str(error)
-        else:
-            info = probe(path)
-            assert clip.frames.shape[1:] == (info.height, info.width, 3)

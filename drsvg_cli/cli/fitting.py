@@ -139,8 +139,17 @@ def _check_folder(request: Request) -> None:
             raise TrainingError(
                 f"{out} holds no run to resume; leave --resume out to begin one in a new folder"
             )
-    else:
+    elif not _was_killed_before_its_first_state(out):
         check_free(out, overwrite=False, remedy="go on with --resume")
+
+
+def _was_killed_before_its_first_state(folder: Path) -> bool:
+    """Tell what a run leaves that was killed while it read the clips: it may begin once more."""
+    training = folder / STATE_FILE.parent
+    if not training.is_dir() or (folder / STATE_FILE).exists():
+        return False
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
+    return names <= {RECIPE_FILE, training.name}
 
 
 @contextmanager
