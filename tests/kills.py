@@ -94,7 +94,7 @@ def comparable(value):
     return value
 
 
-def kill_and_resume(clips, model, folder, *, kills, seed, longest):
+def kill_and_resume(clips, model, folder, *, kills, seed):
     """Kill runs `kills` times in all; raise AssertionError where something is lost.
 
     Args:
@@ -103,11 +103,12 @@ def kill_and_resume(clips, model, folder, *, kills, seed, longest):
         folder: an empty folder to work in.
         kills: how many.
         seed: of the moments.
-        longest: seconds until a kill, at most.
     """
     options = ("--model", model, "--device", "cpu", "--batch", 2, "--learning-rate", 0.01)
     common = ("finetune", clips, *options, "--steps", STEPS, "--seed", 3, "-q")
+    began = time.monotonic()
     assert end(start([*common, "-o", "whole/run"], folder)) == 0, (folder / "said.txt").read_text()
+    took = time.monotonic() - began
     expected = outcome(folder / "whole" / "run")
     chance, done, runs, early, lost = random.Random(seed), 0, 0, 0, 0
     while done < kills:
@@ -116,7 +117,7 @@ def kill_and_resume(clips, model, folder, *, kills, seed, longest):
             resume = ["--resume"] if (run / "training" / "state.pt").exists() else []
             process = start([*common, "-o", run, *resume], folder)
             if done < kills:
-                time.sleep(chance.uniform(0, longest))
+                time.sleep(chance.uniform(0, took))
                 os.kill(process, 9)
             code = end(process)
             if code == 0:
@@ -154,7 +155,7 @@ if __name__ == "__main__":
         place = Path(name)
         given = prepare(place)
         number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-        count = kill_and_resume(*given, place, kills=number, seed=time.time(), longest=3.0)
+        count = kill_and_resume(*given, place, kills=number, seed=time.time())
     sys.stdout.write(
         f"{count.kills} kills, {count.early} of them before the first checkpoint; {count.runs} "
         f"runs ended with the bits of an uninterrupted one; at most {count.lost} steps of {STEPS} "
