@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.classifier import Classifier
-from drsvg_cli.config import Recipe, format_recipe
-from drsvg_cli.errors import ResourceError, WeightsError
+from drsvg_cli.config import ModelConfig, Recipe, format_recipe
+from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
 from drsvg_cli.folder import FORMAT, RECIPE_FILE, WEIGHTS_FILE, read_recipe, weights_path
 from drsvg_cli.model.drsvg import DRSVG
 
 CLASSIFIER_FORMAT = "drsvg-classifier/1"
+LARGEST_MODEL = 2**28
+"""Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -55,9 +57,19 @@ def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None
     tensors = {name: _stored(tensor) for name, tensor in weights.items()}
     header = {"format": FORMAT, "recipe": text}
     # Not save_file: its errors do not tell a full disk from a programmer's mistake.
-    data = safetensors.torch.save(tensors, metadata=header)
+    data = _ordered(safetensors.torch.save(tensors, metadata=header))
     write_atomically(folder / WEIGHTS_FILE, lambda part: part.write_bytes(data))
     write_atomically(folder / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _ordered(data: bytes) -> bytes:
+    """Write the header of a weights file anew in a fixed order: the same model, the same bytes."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def _stored(tensor: Tensor) -> Tensor:
@@ -77,8 +89,7 @@ def load_model(source: Path) -> tuple[DRSVG, Recipe]:
     """
     recipe = read_recipe(source)
     path = weights_path(source)
-    with torch.device("meta"):
-        model = DRSVG(recipe.model)
+    model = blueprint(recipe.model)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = file.keys()
@@ -95,6 +106,23 @@ def load_model(source: Path) -> tuple[DRSVG, Recipe]:
     model.load_state_dict(tensors, assign=True)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), recipe
+
+
+def blueprint(config: ModelConfig) -> DRSVG:
+    """Build a model without memory for its weights, to know their names and shapes.
+
+    Raises:
+        ConfigError: they are more than `LARGEST_MODEL`.
+    """
+    with torch.device("meta"):
+        model = DRSVG(config)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    if weights > LARGEST_MODEL:
+        raise ConfigError(
+            f"the recipe asks for a model of {weights:,} weights; the most is {LARGEST_MODEL:,}: "
+            "choose a smaller model.width, or smaller hidden sizes"
+        )
+    return model
 
 
 def _loaded(tensor: Tensor) -> Tensor:

@@ -1,8 +1,12 @@
-"""Which device computes, and what happens when its memory is used up."""
+"""Which device computes, with how many threads, and what happens when its memory is used up."""
 
+import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import cv2
 import torch
 
 from drsvg_cli.errors import ConfigError, ResourceError
@@ -30,6 +34,55 @@ def choose(name: str) -> torch.device:
     return device
 
 
+def limit_threads() -> None:
+    """Use no more threads than this process may use cores: a container is given a share of them.
+
+    PyTorch and OpenCV count the machine's cores. `OMP_NUM_THREADS` goes before.
+    """
+    cores = usable_cores()
+    if cores < torch.get_num_threads() and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores)
+    if cores < cv2.getNumThreads():
+        cv2.setNumThreads(cores)
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Count the cores that this process may use, by its affinity and its control groups.
+
+    Args:
+        root: where `proc` and `sys` lie.
+    """
+    known = getattr(os, "sched_getaffinity", None)
+    cores = len(known(0)) if known else os.cpu_count() or 1
+    shares = [share for share in _shares(root) if share > 0]
+    return max(1, min([cores, *map(math.ceil, shares)]))
+
+
+def _shares(root: Path) -> Iterator[float]:
+    """Yield the limits on cores of this process's control group and of all above it."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        below = Path(group.lstrip("/"))
+        for folder in (top / below, *[top / above for above in below.parents]):
+            try:
+                if controllers:
+                    quota, period = (
+                        (folder / f"cpu.cfs_{n}_us").read_text() for n in ("quota", "period")
+                    )
+                else:
+                    quota, period = (folder / "cpu.max").read_text().split()
+                yield float(quota) / float(period)
+            except (OSError, ValueError):  # no limit: no file, or "max"
+                continue
+
+
 @contextmanager
 def explained_memory(advice: str) -> Iterator[None]:
     """Report memory that is used up, the device's or the machine's, with an advice.
@@ -40,8 +93,14 @@ def explained_memory(advice: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # On the CPU torch has no class for it.
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and "can't allocate memory" not in str(error):
+        if not is_used_up(error):
             raise
         raise ResourceError(f"memory is used up; {advice}") from None
+
+
+def is_used_up(error: BaseException) -> bool:
+    """Tell whether an error says that memory is used up, the device's or the machine's."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On the CPU torch has no class for it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,13 +1,15 @@
 """Lay labelled clips out side by side, as an animation or on one page, with their times.
 
 Knows frames, labels and colours, and nothing of what the clips mean. Sizes are in pixels and
-follow from the tile, the longer side of one enlarged frame.
+follow from the tile, the longer side of one enlarged frame. An animation draws a frame when it is
+asked for it, so that its length costs no memory.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -28,12 +30,26 @@ _MOST_CONTEXT_COLUMNS = 4
 _PLEASANT_ASPECT = 1.6
 
 
+class Film(Protocol):
+    """Frames in order: an array `(T, H, W, 3)`, or what gives each when it is asked for it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return `(T, H, W, 3)`."""
+
+    def __len__(self) -> int:
+        """Return T."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return the frame `(H, W, 3)`."""
+
+
 class Row(NamedTuple):
     """Hold one labelled clip `(T, H, W, 3)`; a `legend` puts the heat's scale below the label."""
 
     label: str
     colour: Colour
-    frames: Frames
+    frames: Film
     legend: str = ""
 
 
@@ -48,7 +64,7 @@ class Layout(NamedTuple):
     border: int
 
 
-def layout(frames: Frames, tile: int) -> Layout:
+def layout(frames: Film, tile: int) -> Layout:
     """Return the sizes for frames `(..., H, W, 3)` whose longer side becomes `tile` pixels.
 
     Raises:
@@ -61,8 +77,69 @@ def layout(frames: Frames, tile: int) -> Layout:
     return Layout(height, width, text, text * 8 // 5, max(6, tile // 20), max(1, tile // 100))
 
 
-def animate(rows: Sequence[Row], *, observed: int, tile: int, rate: Fraction) -> Frames:
-    """Play clips of one length side by side, a timeline below: `(T, H', W', 3)`.
+@dataclass(frozen=True, eq=False)
+class Animation:
+    """Clips of one length side by side, a timeline below; frames are drawn as they are asked for.
+
+    Attributes:
+        rows: the clips.
+        corners: of the tiles, `(x, y)`.
+        captioned: the empty picture while frames are observed, and after that.
+        observed: how many first frames were seen rather than predicted.
+        tile: longer side of one clip.
+        times: of all frames, in words.
+        stops: how far the bar of the timeline has come before each frame, and at the end.
+        sizes: what the picture is laid out with.
+    """
+
+    rows: Sequence[Row]
+    corners: Sequence[tuple[int, int]]
+    captioned: tuple[Frames, Frames]
+    observed: int
+    tile: int
+    times: Sequence[str]
+    stops: NDArray[np.int_]
+    sizes: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return `(T, H', W', 3)`."""
+        return len(self), *self.captioned[0].shape
+
+    def __len__(self) -> int:
+        """Return T."""
+        return len(self.times)
+
+    def __getitem__(self, index: int, /) -> Frames:
+        """Draw one frame `(H', W', 3)`."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        picture = self.captioned[index >= self.observed].copy()
+        for row, (x, y) in zip(self.rows, self.corners, strict=True):
+            paste(picture, enlarge(row.frames[index], self.tile), (x, y))
+        self._draw_timeline(picture, index)
+        return picture
+
+    def __iter__(self) -> Iterator[Frames]:
+        """Draw all frames in order."""
+        return (self[index] for index in range(len(self)))
+
+    def _draw_timeline(self, picture: Frames, index: int) -> None:
+        """Draw a bar that fills with time, and the time, at the foot of a frame."""
+        sizes, length, observed = self.sizes, len(self), self.observed
+        colour, bottom = self.rows[-1].colour, len(picture) - sizes.pad
+        stops = self.stops
+        middle, thick = bottom - sizes.text // 2, max(2, sizes.text // 5)
+        hue = OBSERVED if index < observed else colour
+        write(picture, self.times[index], (sizes.pad, bottom - sizes.text), hue, sizes=sizes)
+        bar = picture[middle - thick // 2 : middle - thick // 2 + thick]
+        for first, last, shade in ((0, observed, OBSERVED), (observed, length, colour)):
+            bar[:, stops[first] : stops[last]] = _dimmed(shade)
+            bar[:, stops[first] : stops[max(first, min(index + 1, last))]] = shade
+
+
+def animate(rows: Sequence[Row], *, observed: int, tile: int, rate: Fraction) -> Animation:
+    """Play clips of one length side by side.
 
     Args:
         rows: the clips.
@@ -76,13 +153,14 @@ def animate(rows: Sequence[Row], *, observed: int, tile: int, rate: Fraction) ->
     widest = max(text_width(label, sizes) for label, _ in seen[: min(1, observed)] + played)
     cell = max(sizes.width + 2 * sizes.border, widest)
     corners, base = _board(len(rows), cell, sizes)
-    movie = np.empty((len(rows[0].frames), *base.shape), np.uint8)
-    movie[:observed] = _captioned(base, seen, corners, sizes=sizes)
-    movie[observed:] = _captioned(base, played, corners, sizes=sizes)
-    for row, (x, y) in zip(rows, corners, strict=True):
-        paste(movie, enlarge(row.frames, tile), (x, y))
-    _draw_timeline(movie, observed, rows[-1].colour, rate=rate, sizes=sizes)
-    return movie
+    captioned = (
+        _captioned(base, seen, corners, sizes=sizes),
+        _captioned(base, played, corners, sizes=sizes),
+    )
+    times = [moment(index, observed, rate) for index in range(len(rows[0].frames))]
+    start = 2 * sizes.pad + max(text_width(time, sizes) for time in times)
+    stops = np.linspace(start, base.shape[1] - sizes.pad, len(times) + 1).round().astype(int)
+    return Animation(rows, corners, captioned, observed, tile, times, stops, sizes)
 
 
 def sheet(rows: Sequence[Row], *, observed: int, tile: int, columns: int, rate: Fraction) -> Frames:
@@ -120,9 +198,8 @@ def sheet(rows: Sequence[Row], *, observed: int, tile: int, columns: int, rate: 
     for number, row in enumerate(rows):
         y = top + number * down + (room if row.legend else 0)
         _label(page, row, y, sizes=sizes)
-        shown = enlarge(row.frames[past + future], tile)
-        for frame, left in zip(shown, lefts, strict=True):
-            paste(page, frame, (left, y))
+        for index, left in zip(past + future, lefts, strict=True):
+            paste(page, enlarge(row.frames[index], tile), (left, y))
     return page
 
 
@@ -186,7 +263,7 @@ def thin(count: int, most: int) -> list[int]:
     return [round(x) for x in np.linspace(0, count - 1, min(count, most)).tolist()]
 
 
-def _fitted(frames: Frames, size: int) -> tuple[int, int]:
+def _fitted(frames: Film, size: int) -> tuple[int, int]:
     height, width = frames.shape[-3:-1]
     scale = size / max(height, width)
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
@@ -237,24 +314,6 @@ def _captioned(
         bottom, right = y + sizes.height + border, x + sizes.width + border
         picture[y - border : bottom, x - border : right] = colour
     return picture
-
-
-def _draw_timeline(
-    movie: Frames, observed: int, colour: Colour, *, rate: Fraction, sizes: Layout
-) -> None:
-    """Draw a bar that fills with time, and the time, at the foot of every frame."""
-    length, bottom = len(movie), movie.shape[1] - sizes.pad
-    times = [moment(index, observed, rate) for index in range(length)]
-    start = 2 * sizes.pad + max(text_width(time, sizes) for time in times)
-    stops = np.linspace(start, movie.shape[2] - sizes.pad, length + 1).round().astype(int)
-    middle, thick = bottom - sizes.text // 2, max(2, sizes.text // 5)
-    for index, (frame, time) in enumerate(zip(movie, times, strict=True)):
-        hue = OBSERVED if index < observed else colour
-        write(frame, time, (sizes.pad, bottom - sizes.text), hue, sizes=sizes)
-        bar = frame[middle - thick // 2 : middle - thick // 2 + thick]
-        for first, last, shade in ((0, observed, OBSERVED), (observed, length, colour)):
-            bar[:, stops[first] : stops[last]] = _dimmed(shade)
-            bar[:, stops[first] : stops[max(first, min(index + 1, last))]] = shade
 
 
 def _dimmed(colour: Colour) -> Colour:

@@ -13,7 +13,7 @@ from torch import Tensor
 from drsvg_cli.classifier import Classifier, recognised
 from drsvg_cli.metrics import CEILING, Definition, best_of, interval, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.rollout import LARGEST_BATCH, predict
+from drsvg_cli.rollout import predict
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25
@@ -108,7 +108,7 @@ def evaluate(
         frames = frames if frames.is_floating_point() else frames.float() / 255
         observed, truth = frames[:, :context], frames[:, context:]
         metrics = _metrics(truth, definition, content and content.of(chosen))
-        turn = max(1, min(LARGEST_BATCH // len(frames), LARGEST_TURN // truth.numel()))
+        turn = max(1, LARGEST_TURN // truth.numel())
         turns = []
         for first in range(0, len(seeds), turn):
             some = seeds[first : first + turn]

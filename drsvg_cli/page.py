@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from drsvg_cli.drawing import Frames, Row
+from drsvg_cli.drawing import Film, Frames, Row
 from drsvg_cli.pictures import Futures, future_rows, heat_row
 
 MOST_TILES = 24
@@ -49,7 +49,7 @@ def page(futures: Futures, *, title: str, subtitle: str, tables: Sequence[Listin
     if len(futures.samples) > 1:
         heat = heat_row(futures)
         tiles.append(_tile(heat, "heat", note=heat.legend))
-    height, width = _shrunk(rows[0].frames[:1]).shape[1:3]
+    height, width = _shrunk(rows[0].frames[0]).shape[:2]
     data = {
         "title": title,
         "subtitle": subtitle,
@@ -68,28 +68,28 @@ def page(futures: Futures, *, title: str, subtitle: str, tables: Sequence[Listin
 
 
 def _tile(row: Row, kind: str, *, note: str = "") -> dict[str, str]:
-    return {"label": row.label, "kind": kind, "note": note, "strip": _strip(_shrunk(row.frames))}
+    return {"label": row.label, "kind": kind, "note": note, "strip": _strip(row.frames)}
 
 
-def _shrunk(frames: Frames) -> Frames:
-    """Shrink frames `(T, H, W, 3)` that are larger than a page shows them."""
-    height, width = frames.shape[1:3]
+def _shrunk(frame: Frames) -> Frames:
+    """Shrink a frame `(H, W, 3)` that is larger than a page shows it."""
+    height, width = frame.shape[:2]
     share = _LARGEST_SIDE / max(height, width)
     if share >= 1:
-        return frames
+        return frame
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    return np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames])
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
-def _strip(frames: Frames) -> str:
-    """Lay frames `(T, H, W, 3)` out in a square of pictures, as the address of a JPEG."""
-    count, height, width, _ = frames.shape
+def _strip(film: Film) -> str:
+    """Lay the frames of a clip out in a square of pictures, as the address of a JPEG."""
+    count = len(film)
+    height, width = _shrunk(film[0]).shape[:2]
     columns = math.ceil(math.sqrt(count))
-    lines = math.ceil(count / columns)
-    board = np.zeros((lines * columns, height, width, 3), np.uint8)
-    board[:count] = frames
-    picture = board.reshape(lines, columns, height, width, 3).swapaxes(1, 2)
-    picture = picture.reshape(lines * height, columns * width, 3)
+    picture = np.zeros((math.ceil(count / columns) * height, columns * width, 3), np.uint8)
+    for index in range(count):
+        top, left = index // columns * height, index % columns * width
+        picture[top : top + height, left : left + width] = _shrunk(film[index])
     _, data = cv2.imencode(
         ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     )

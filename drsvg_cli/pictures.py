@@ -1,18 +1,20 @@
 """Draw what a model predicts: animations, contact sheets and maps of disagreement.
 
 Takes and returns `uint8` RGB arrays; every picture has even sides, as video codecs want, and the
-same input always gives the same pixels. Knows nothing of files, models or torch.
+same input always gives the same pixels. Samples are looked at a frame at a time, so they may lie
+elsewhere than in memory. Knows nothing of files, models or torch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drsvg_cli import drawing
-from drsvg_cli.drawing import Colour, Frames, Row, enlarge
+from drsvg_cli.drawing import Animation, Colour, Film, Frames, Row, enlarge
 
 __all__ = [
     "HEAT_SCALE",
@@ -35,6 +37,24 @@ HEAT_SCALE = 64.0
 """The disagreement, in 8-bit levels, that is painted brightest."""
 
 
+class Films(Protocol):
+    """Clips of one shape: an array `(S, N, H, W, 3)`, or what gives each when it is asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return `(S, N, H, W, 3)`."""
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Return the type of a number."""
+
+    def __len__(self) -> int:
+        """Return S."""
+
+    def __getitem__(self, index: int, /) -> Film:
+        """Return one clip."""
+
+
 @dataclass(frozen=True, eq=False)
 class Futures:
     """Hold what was seen of a clip and what may follow, all `uint8` RGB.
@@ -50,7 +70,7 @@ class Futures:
     """
 
     context: Frames
-    samples: Frames
+    samples: Films
     _: KW_ONLY
     rate: Fraction
     truth: Frames | None = None
@@ -66,7 +86,7 @@ class Futures:
             raise ValueError(f"the frame rate must be positive, not {self.rate}")
 
 
-def grid(futures: Futures, *, tile: int) -> Frames:
+def grid(futures: Futures, *, tile: int) -> Animation:
     """Animate the futures side by side, after the frames they start from.
 
     While the context runs every tile shows it, in the colour of the observed; then each tile goes
@@ -105,8 +125,8 @@ def contact_sheet(futures: Futures, *, tile: int, columns: int = 12) -> Frames:
     return drawing.sheet(rows, observed=observed, tile=tile, columns=columns, rate=futures.rate)
 
 
-def comparison(rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction) -> Frames:
-    """Animate labelled clips `(T, H, W, 3)` of one shape side by side: `(T, H', W', 3)`.
+def comparison(rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction) -> Animation:
+    """Animate labelled clips `(T, H, W, 3)` of one shape side by side.
 
     Raises:
         ValueError: there is no clip or the clips differ in shape.
@@ -132,16 +152,29 @@ def strip(
     return drawing.sheet(_labelled(rows), observed=observed, tile=tile, columns=columns, rate=rate)
 
 
-def disagreement(samples: Frames) -> NDArray[np.float32]:
+def disagreement(samples: Films) -> NDArray[np.float32]:
     """Return how far samples `(S, N, H, W, 3)` are apart at each pixel: `(N, H, W)`.
 
     It is the standard deviation over the samples (divided by S) of the channel that varies most,
     in 8-bit levels, 0 to 127.5.
     """
-    spread = np.empty(samples.shape[1:4], np.float32)
-    for index, frame in enumerate(samples.swapaxes(0, 1)):
-        spread[index] = frame.std(axis=0, dtype=np.float32).max(axis=-1)
-    return spread
+    return np.stack([_spread(moment) for moment in _moments(samples)])
+
+
+def _moments(samples: Films) -> Iterator[Frames]:
+    """Yield what all samples show at each time, `(S, H, W, 3)`."""
+    for time in range(samples.shape[1]):
+        yield _at(samples, time)
+
+
+def _at(samples: Films, time: int) -> Frames:
+    return np.stack([sample[time] for sample in map(samples.__getitem__, range(len(samples)))])
+
+
+def _spread(moment: Frames) -> NDArray[np.float32]:
+    """Return the disagreement `(H, W)` of frames `(S, H, W, 3)`."""
+    deviation: NDArray[np.float32] = moment.std(axis=0, dtype=np.float32).max(axis=-1)
+    return deviation
 
 
 def heat_overlay(frames: Frames, spread: NDArray[np.float32]) -> Frames:
@@ -168,7 +201,8 @@ def disagreement_map(futures: Futures, *, tile: int) -> Frames:
         `(H', W', 3)`, with a scale in 8-bit levels.
     """
     sizes = drawing.layout(futures.context, tile)
-    spread = disagreement(futures.samples).mean(axis=0, keepdims=True)
+    total = sum(map(_spread, _moments(futures.samples)), np.zeros((), np.float32))
+    spread = (total / np.float32(futures.samples.shape[1]))[None]
     title, marks = f"disagreement of {len(futures.samples)}", (f"{HEAT_SCALE:.0f} levels", "0")
     pad, top = sizes.pad, sizes.pad + sizes.line
     bar, reach = pad + sizes.width + pad, max(sizes.height, 2 * sizes.line)
@@ -183,30 +217,69 @@ def disagreement_map(futures: Futures, *, tile: int) -> Frames:
     return picture
 
 
-def _require(name: str, frames: Frames, shape: tuple[int | None, ...]) -> None:
+def _require(name: str, frames: Frames | Films, shape: tuple[int | None, ...]) -> None:
     """Raise unless the frames are `uint8` RGB of this shape, where `None` stands for any number."""
-    known = len(shape) + 1 == frames.ndim and all(
+    known = len(shape) + 1 == len(frames.shape) and all(
         want in (None, have) for want, have in zip((*shape, 3), frames.shape, strict=True)
     )
-    if not known or frames.dtype != np.uint8 or not frames.size:
+    if not known or frames.dtype != np.uint8 or 0 in frames.shape:
         wanted = ", ".join("any" if want is None else str(want) for want in (*shape, 3))
         raise ValueError(f"{name}: expected uint8 ({wanted}), got {frames.dtype} {frames.shape}")
 
 
+@dataclass(frozen=True, eq=False)
+class _Continued:
+    """A context and what comes after it, as one clip."""
+
+    context: Frames
+    tail: Film
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.context.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.context) + len(self.tail)
+
+    def __getitem__(self, index: int, /) -> Frames:
+        seen = len(self.context)
+        frame: Frames = self.context[index] if index < seen else self.tail[index - seen]
+        return frame
+
+
+@dataclass(frozen=True, eq=False)
+class _Heat:
+    """The disagreement over the mean of the samples, as a clip."""
+
+    samples: Films
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.samples.shape[1:]
+
+    def __len__(self) -> int:
+        return self.samples.shape[1]
+
+    def __getitem__(self, index: int, /) -> Frames:
+        moment = _at(self.samples, index)
+        mean = moment.mean(axis=0).astype(np.uint8)
+        return heat_overlay(mean[None], _spread(moment)[None])[0]
+
+
 def future_rows(futures: Futures) -> list[Row]:
     """Return a labelled row a future, from the first observed frame on; the truth comes first."""
-    tails = [] if futures.truth is None else [("what happened", TRUTH, futures.truth)]
-    for number, sample in enumerate(futures.samples, start=1):
-        tails.append((f"sample {number}", drawing.PREDICTED, sample))
-    return [Row(name, hue, np.concatenate((futures.context, tail))) for name, hue, tail in tails]
+    tails: list[tuple[str, Colour, Film]] = []
+    if futures.truth is not None:
+        tails.append(("what happened", TRUTH, futures.truth))
+    for number in range(len(futures.samples)):
+        tails.append((f"sample {number + 1}", drawing.PREDICTED, futures.samples[number]))
+    return [Row(name, hue, _Continued(futures.context, tail)) for name, hue, tail in tails]
 
 
 def heat_row(futures: Futures) -> Row:
     """Return the disagreement over the mean of the samples, blank while the context runs."""
     blank = np.full_like(futures.context, drawing.BACKGROUND)
-    mean = [frame.mean(axis=0) for frame in futures.samples.swapaxes(0, 1)]
-    heat = heat_overlay(np.stack(mean).astype(np.uint8), disagreement(futures.samples))
-    frames = np.concatenate((blank, heat))
+    frames = _Continued(blank, _Heat(futures.samples))
     return Row("disagreement", drawing.MUTED, frames, legend=f"0 to {HEAT_SCALE:.0f} levels")
 
 

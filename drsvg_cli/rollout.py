@@ -1,19 +1,26 @@
 """Rollouts: futures drawn from the priors, reconstructions and swaps from the posteriors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drsvg_cli.model.drsvg import DRSVG, Scene
+from drsvg_cli.device import is_used_up
+from drsvg_cli.model.drsvg import DRSVG, Scene, State
 from drsvg_cli.model.noise import SeededNoise
 
-LARGEST_BATCH = 128
-"""Sequences rolled out at once; more samples are drawn in turns."""
-LARGEST_VIEW = 2**23
-"""Pixels rendered at once, about 400 MB with all that comes between."""
+BATCH = 8
+"""Sequences rolled out at once on the CPU. The number is fixed, and a batch that is not full is
+filled up, because sums in another order differ in their last bits: so a sample is the same to the
+bit however many are drawn."""
+ACCELERATED_BATCH = 64
+"""The same on an accelerator, which small batches would leave idle."""
+LARGEST_MAPS = 2**25
+"""Numbers in the widest maps of all sequences of a batch; of larger models fewer fit."""
+OBSERVED_AT_ONCE = 32
+"""Frames of the context encoded in one call."""
 
 
 class Rollout(NamedTuple):
@@ -25,22 +32,41 @@ class Rollout(NamedTuple):
     """uint8 `(N, S, T, C, H, W)`: the same frames rendered at the size that was asked for."""
 
 
+class Moment(NamedTuple):
+    """One frame of some samples."""
+
+    samples: range
+    """Which samples, counted from 0."""
+    time: int
+    """Which predicted frame, counted from 0."""
+    frames: Tensor
+    """`(N, S, C, size, size)` in [0, 1], at the model's own size."""
+    views: Tensor | None
+    """uint8 `(N, S, C, H, W)`: rendered at the size that was asked for."""
+
+
 def _render(
-    model: DRSVG, outputs: Tensor, scene: Scene, *, step: int, view: Tensor | None
+    model: DRSVG, outputs: Tensor, scene: Scene, *, step: int, view: Tensor | None, shown: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Decode predictor outputs `(S, N, D)` into frames `(S, N, C, ...)` and views, a time's."""
+    """Decode outputs `(S, N, D)`, `step` frames ahead, into frames `(S, N, C, ...)` and views.
+
+    Views are rendered of the first `shown` samples, one after the other: it is as fast, and the
+    size of a view is not multiplied.
+    """
     ahead = torch.full((len(outputs),), float(step), device=outputs.device)
     maps = model.decoder(outputs, scene.prepared, ahead)
     frames = model.head.compose(maps, scene.reference, ahead).unflatten(0, outputs.shape[:2])
     if view is None:
         return frames, None
-    enlarged = functional.interpolate(maps.float(), view.shape[-2:], mode="bicubic")
-    views = model.head.compose(enlarged, scene.reference._replace(frame=view), ahead)
-    levels = (views * 255).round().clamp(0, 255).to(torch.uint8)
-    return frames, levels.unflatten(0, outputs.shape[:2])
+    reference = scene.reference._replace(frame=view)
+    views = []
+    for each in maps.chunk(len(outputs))[:shown]:
+        enlarged = functional.interpolate(each.float(), view.shape[-2:], mode="bicubic")
+        composed = model.head.compose(enlarged, reference, ahead[:1])
+        views.append((composed * 255).round().clamp(0, 255).to(torch.uint8))
+    return frames, torch.stack(views)
 
 
-@torch.inference_mode()
 def predict(
     model: DRSVG,
     context: Tensor,
@@ -66,33 +92,117 @@ def predict(
             futures are rendered from it at that size as well.
         tick: called with the number of frames of each clip that have been predicted since.
     """
+    shape = len(context), len(seeds), horizon
+    frames = context.new_empty(*shape, *context.shape[2:])
+    views = None if view is None else view.new_empty(*shape, *view.shape[1:], dtype=torch.uint8)
+    for moment in stream(model, context, horizon, seeds=seeds, temperature=temperature, view=view):
+        chosen = slice(moment.samples.start, moment.samples.stop)
+        frames[:, chosen, moment.time] = moment.frames
+        if views is not None and moment.views is not None:
+            views[:, chosen, moment.time] = moment.views
+        if tick is not None:
+            tick(len(moment.samples))
+    return Rollout(frames, views)
+
+
+@torch.inference_mode()
+def stream(
+    model: DRSVG,
+    context: Tensor,
+    horizon: int,
+    *,
+    seeds: Sequence[int],
+    temperature: float = 1.0,
+    view: Tensor | None = None,
+) -> Iterator[Moment]:
+    """Draw the futures of `predict`, and give each frame away as soon as it is there.
+
+    Nothing is kept but the newest frames of one batch, so memory depends neither on the horizon nor
+    on the number of samples. Samples come in batches, the frames of a batch in order. Where memory
+    is used up, a batch is begun anew with half as many samples; its frames come again.
+
+    Args:
+        model: in evaluation mode.
+        context: as for `predict`, like all others.
+        horizon: frames to predict.
+        seeds: one a sample.
+        temperature: scales the deviation of the priors.
+        view: the last observed frame of every clip, at any size.
+    """
     if model.training:
         raise ValueError("predict needs model.eval(): a clip must not depend on its companions")
     clips = len(context)
-    pixels = 1 if view is None else view.shape[-1] * view.shape[-2]
-    turn = max(1, min(LARGEST_BATCH, LARGEST_VIEW // pixels) // clips)
-    features, skips = model.encode(context.transpose(0, 1))
-    earlier = context[:, -2] if context.shape[1] > 1 else None
-    scene = model.settle(tuple(skip[-clips:] for skip in skips), context[:, -1], earlier)
+    features, scene = _read(model, context)
     observed = model.observe(features).state
-    parts = []
-    for start in range(0, len(seeds), turn):
+    batch = BATCH if context.device.type == "cpu" else ACCELERATED_BATCH
+    fitting = LARGEST_MAPS // (model.config.width * model.config.size**2)
+    turn = max(1, min(batch, fitting) // clips)
+    start = 0
+    while start < len(seeds):
         samples = seeds[start : start + turn]
-        newest, state = features[-1].repeat(len(samples), 1), observed.tile(len(samples))
-        noise = SeededNoise(samples, copies=clips)
-        rendered: list[tuple[Tensor, Tensor | None]] = []
-        before = context[:, -1].expand(len(samples), *context[:, -1].shape)
-        for step in range(1, horizon + 1):
-            if rendered:
-                newest = model.encode(rendered[-1][0], before).features.flatten(0, 1)
-                before = rendered[-1][0]
-            outputs, state = model.imagine(newest, state, noise, temperature=temperature)
-            each = outputs.unflatten(0, (len(samples), clips))
-            rendered.append(_render(model, each, scene, step=step, view=view))
-            if tick is not None:
-                tick(len(samples))
-        parts.append(_stacked(rendered))
-    return _joined(parts)
+        filled = [*samples, *[samples[-1]] * (turn - len(samples))]
+        try:
+            yield from _drawn(
+                model,
+                scene,
+                features[-1].repeat(turn, 1),
+                observed.tile(turn),
+                before=context[:, -1],
+                view=view,
+                horizon=horizon,
+                noise=SeededNoise(filled, copies=clips),
+                temperature=temperature,
+                samples=range(start, start + len(samples)),
+            )
+        except (MemoryError, RuntimeError) as error:
+            if turn == 1 or not is_used_up(error):
+                raise
+            turn //= 2
+            continue
+        start += len(samples)
+
+
+def _read(model: DRSVG, context: Tensor) -> tuple[Tensor, Scene]:
+    """Encode a context `(N, T, C, S, S)`: features `(T, N, D)`, and what decoding needs of it."""
+    frames = context.transpose(0, 1)
+    before = torch.cat([frames[:1], frames[:-1]])
+    parts = []
+    for part, earlier in zip(
+        frames.split(OBSERVED_AT_ONCE), before.split(OBSERVED_AT_ONCE), strict=True
+    ):
+        features, skips = model.encode(part, earlier)
+        parts.append(features)
+    newest = tuple(skip[-len(context) :] for skip in skips)
+    earlier_one = frames[-2] if len(frames) > 1 else None
+    return torch.cat(parts), model.settle(newest, frames[-1], earlier_one)
+
+
+def _drawn(
+    model: DRSVG,
+    scene: Scene,
+    newest: Tensor,
+    state: State,
+    *,
+    before: Tensor,
+    view: Tensor | None,
+    horizon: int,
+    noise: SeededNoise,
+    temperature: float,
+    samples: range,
+) -> Iterator[Moment]:
+    """Roll out one batch; of entries that only fill it up nothing is rendered."""
+    clips = len(before)
+    shape = len(newest) // clips, clips
+    before = before.expand(shape[0], *before.shape)
+    for time in range(horizon):
+        outputs, state = model.imagine(newest, state, noise, temperature=temperature)
+        each = outputs.unflatten(0, shape)
+        frames, views = _render(model, each, scene, step=time + 1, view=view, shown=len(samples))
+        wanted = frames[: len(samples)].transpose(0, 1)
+        yield Moment(samples, time, wanted, None if views is None else views.transpose(0, 1))
+        if time + 1 < horizon:
+            newest = model.encode(frames, before).features.flatten(0, 1)
+            before = frames
 
 
 @torch.inference_mode()
@@ -147,8 +257,8 @@ def swap(
             before = rendered[-1][0]
         outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
         each = outputs[0].unflatten(0, (samples, clips))
-        rendered.append(_render(model, each, scene, step=time, view=view))
-    return _joined([_stacked(rendered)])
+        rendered.append(_render(model, each, scene, step=time, view=view, shown=samples))
+    return _stacked(rendered)
 
 
 def _stacked(rendered: list[tuple[Tensor, Tensor | None]]) -> Rollout:
@@ -156,12 +266,3 @@ def _stacked(rendered: list[tuple[Tensor, Tensor | None]]) -> Rollout:
     frames, views = zip(*rendered, strict=True)
     shown = None if views[0] is None else torch.stack(views, dim=2).transpose(0, 1)
     return Rollout(torch.stack(frames, dim=2).transpose(0, 1), shown)
-
-
-def _joined(parts: list[Rollout]) -> Rollout:
-    """Join rollouts of the same clips along their samples."""
-    views = [part.views for part in parts if part.views is not None]
-    return Rollout(
-        torch.cat([part.frames for part in parts], dim=1),
-        torch.cat(views, dim=1) if views else None,
-    )

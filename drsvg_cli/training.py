@@ -10,8 +10,9 @@ import json
 import math
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +21,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from drsvg_cli.checkpoint import load_state, save_model, save_state
+from drsvg_cli.checkpoint import blueprint, load_state, save_model, save_state, write_atomically
 from drsvg_cli.config import Recipe, TrainingConfig
-from drsvg_cli.errors import TrainingError
+from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
 from drsvg_cli.metrics import CEILING, psnr
 from drsvg_cli.model.discriminator import PoseDiscriminator
@@ -77,6 +78,7 @@ class _Learner:
 
     def __init__(self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None):
         config, training = recipe.model, recipe.training
+        blueprint(config)  # refuses what would take the machine's memory
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(training.seed)
             self.model = DRSVG(config).to(device)
@@ -125,7 +127,7 @@ def fit(
     *,
     device: torch.device,
     start: dict[str, Tensor] | None = None,
-    origin: str = "",
+    origin: Mapping[str, str] | None = None,
     resume: bool = False,
 ) -> Generator[Step, None, None]:
     """Train, and yield a record a step; closing the generator saves the state first.
@@ -137,18 +139,23 @@ def fit(
         folder: the run folder; its model is replaced whenever validation improves.
         device: where to compute.
         start: weights to start from; random ones if left out.
-        origin: a digest of what the sequences are made from; a resumed run must have the same.
+        origin: what the sequences are made from, by the name of each clip; a resumed run must have
+            the same.
         resume: continue from the folder's state.
 
     Raises:
         TrainingError: the loss is not finite, the state does not belong to the recipe, or the
             folder already holds a model and `resume` is not set.
         WeightsError: there is no state to resume from.
-        ResourceError: the folder cannot be written to.
+        ResourceError: the folder cannot be written to; the last checkpoint is kept.
+
+    One process at a time may run on a folder: hold `lock.claimed(folder)`.
     """
+    origin = dict(origin or {})
     learner = _Learner(recipe, device, start)
     if resume:
         learner.restore(_checked_state(folder, recipe, origin))
+        _rewind_log(folder, learner)
     elif (folder / WEIGHTS_FILE).exists() or (folder / STATE_FILE).exists():
         raise TrainingError(f"{folder} already holds a model; resume it or choose another folder")
     else:
@@ -181,12 +188,12 @@ def fit(
         batches.close()
 
 
-def _checked_state(folder: Path, recipe: Recipe, origin: str) -> dict[str, Any]:
+def _checked_state(folder: Path, recipe: Recipe, origin: dict[str, str]) -> dict[str, Any]:
     state = load_state(folder / STATE_FILE)
-    if state["origin"] != origin:
+    for difference in _differences(state["origin"], origin):
         raise TrainingError(
-            f"{folder} was trained on other clips, or some have changed since; resume with the "
-            "same clips, or start a new folder"
+            f"{folder} was trained on other clips: {difference}; resume with the same clips, or "
+            "start a new folder"
         )
     # A setting that is newer than the run had its default.
     before, now = _comparable(Recipe("")) | state["recipe"], _comparable(recipe)
@@ -197,6 +204,18 @@ def _checked_state(folder: Path, recipe: Recipe, origin: str) -> dict[str, Any]:
                 "resume with the same recipe, or start a new folder"
             )
     return state
+
+
+def _differences(before: object, now: dict[str, str]) -> Iterable[str]:
+    """Name each clip that is not what it was."""
+    if not isinstance(before, dict):
+        yield "the state does not say which"
+        return
+    yield from (f"{name} is missing" for name in before if name not in now)
+    yield from (f"{name} is new" for name in now if name not in before)
+    for name in before:
+        if name in now and before[name] != now[name]:
+            yield f"{name} has changed, or is used otherwise"
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
@@ -210,9 +229,23 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
-def _save(learner: _Learner, recipe: Recipe, folder: Path, origin: str) -> None:
+def _save(learner: _Learner, recipe: Recipe, folder: Path, origin: dict[str, str]) -> None:
     facts = {"recipe": _comparable(recipe), "origin": origin}
-    save_state(folder / STATE_FILE, learner.state() | facts)
+    with _explained_loss(folder):
+        save_state(folder / STATE_FILE, learner.state() | facts)
+
+
+@contextmanager
+def _explained_loss(folder: Path) -> Iterator[None]:
+    """Say, where something cannot be saved, what is still there."""
+    try:
+        yield
+    except ResourceError as error:
+        if not (folder / STATE_FILE).exists():
+            raise
+        raise ResourceError(
+            f"{error}; the checkpoint before is kept: make room, then go on with --resume"
+        ) from None
 
 
 def _prefetched(
@@ -314,6 +347,7 @@ def _oppose(learner: _Learner, pose: Tensor) -> float:
     if pose.shape[1] < 2:
         return 0.0
     loss = discriminator_loss(learner.discriminator, pose)
+    _check_finite(float(loss.detach()), learner.step, {"discriminator": float(loss.detach())})
     learner.opponent.zero_grad(set_to_none=True)
     loss.backward()
     learner.opponent.step()
@@ -347,7 +381,8 @@ def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, st
     improved = result.predicted > learner.best
     if improved:
         learner.best, learner.stale = result.predicted, 0
-        save_model(folder, recipe, learner.average.state_dict())
+        with _explained_loss(folder):
+            save_model(folder, recipe, learner.average.state_dict())
     else:
         learner.stale += 1
     line = {
@@ -357,9 +392,45 @@ def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, st
         **step.terms,
         **result._asdict(),
     }
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
-        log.write(json.dumps(line) + "\n")
+    with _explained_loss(folder):
+        _append_to_log(folder, line)
     return step._replace(validation=result, improved=improved)
+
+
+def _append_to_log(folder: Path, line: dict[str, Any]) -> None:
+    path = folder / LOG_FILE
+    try:
+        with path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _rewind_log(folder: Path, learner: _Learner) -> None:
+    """Drop what a killed run wrote after its last checkpoint; a run without a validation has none.
+
+    A line that the disk had no room for, or only half of it, goes as well.
+    """
+    done = learner.step if learner.best > -math.inf else -1
+    lines = read_log(folder)
+    kept = [line for line in lines if line["step"] <= done]
+    text = "".join(json.dumps(line) + "\n" for line in kept)
+    path = folder / LOG_FILE
+    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
+        write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read a run's validations, from the one before the first step on; what is torn is left out."""
+    try:
+        lines = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [line for line in found if isinstance(line, dict) and "step" in line]
 
 
 def validate(model: DRSVG, held: Tensor, context: int) -> Validation:

@@ -12,12 +12,12 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import av
 import av.filter
@@ -36,12 +36,14 @@ logger = logging.getLogger(__name__)
 MAX_GIF_RATE = Fraction(50)  # browsers slow down anything faster
 _SUFFIX = re.compile(r"\.(3gp|apng|asf|avi|flv|gif|m2?ts|m4v|mkv|mov|mp4|mpe?g|ogv|ts|web[mp]|wmv)")
 # Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
+_MAX_PIXELS = 8192 * 4320
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp_anim,webp_pipe,"
     "mpegts,mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe",
-    "max_pixels": str(8192 * 4320),
+    "max_pixels": str(_MAX_PIXELS),
 }
+_LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 _MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
 _SEEK_MARGINS = (Fraction(0), Fraction(10))  # seconds before the first frame wanted
@@ -157,7 +159,7 @@ def probe(path: Path) -> ClipInfo:
         VideoError: The file is missing, not a video, or none of its frames can be decoded.
     """
     with _opened(path) as (container, stream):
-        first = next(_frames(container, stream), None)
+        first = next(_frames(container, stream, _Damage()), None)
         if first is None:
             raise VideoError(
                 f"{_shown(path)}: no frame that can be decoded, up to 8192×4320 pixels"
@@ -197,12 +199,14 @@ def read_clip(
     at: float | None = None,
     rate: Fraction | None = None,
     exact_rate: bool = False,
+    shrink: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> Clip:
     """Read `count` frames up to and including the moment `at`, and `after` frames beyond it.
 
     `at` is in seconds from the first frame; None reads the end of the clip. Frames are sampled by
     time stamp on the grid of `grid_rate`. Where the clip begins too late for `count` frames, fewer
-    come back, but at least the one at `at`. Frames are RGB, upright, with square pixels.
+    come back, but at least the one at `at`. Frames are RGB, upright, with square pixels; `shrink`
+    is applied to each as it is read, for frames too large to keep.
 
     Raises:
         VideoError: The clip cannot be read, `at` lies outside it, or it ends before `after` frames.
@@ -219,13 +223,16 @@ def read_clip(
     else:
         end = round(Fraction(at) * info.rate) / info.rate + after * step
     grid = _grid(info, end, step=step, count=count + after)
-    sample = _sample(info, grid, to_the_end=at is None)
+    damage = _Damage(path)
+    sample = _sample(info, grid, damage=damage, shrink=shrink, to_the_end=at is None)
+    if at is None and info.duration and sample.last is not None:
+        _warn_of_a_cut(info, sample.last)
     missed = sample.last != end if at is None else len(sample.frames) < len(grid)
     if missed and sample.last is not None:
         if at is not None:
             _check_reach(info, at, after=after, step=step, last=sample.last)
         grid = _grid(info, sample.last, step=step, count=count + after)
-        sample = _sample(info, grid, to_the_end=False)
+        sample = _sample(info, grid, damage=damage, shrink=shrink, to_the_end=False)
     if len(sample.frames) <= after:
         raise VideoError(
             f"{_shown(path)} is too short: {after} frames after the context want at least "
@@ -244,9 +251,19 @@ def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray
     """
     info = probe(path)
     step = 1 / grid_rate(info.rate, rate)
-    with closing(_decode(info, None)) as frames:
+    with closing(_decode(info, None, _Damage(path))) as frames:
         for picked in _nearest(frames, (index * step for index in itertools.count()), info.rate):
             yield _rgb(picked.frame, info)
+
+
+class Pictures(Protocol):
+    """Frames in order, uint8 `(H, W, 1 or 3)` of one shape; each may be made when asked for."""
+
+    def __len__(self) -> int:
+        """Count the frames."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Return one frame."""
 
 
 def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
@@ -257,6 +274,16 @@ def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
 
     Raises:
         VideoError: The suffix is unknown, the file exists, or the folder cannot be written to.
+        ResourceError: The disk is full.
+    """
+    write_frames(path, clip.frames, clip.rate, overwrite=overwrite)
+
+
+def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: bool = False) -> None:
+    """Write frames as `write_clip` does; one at a time is asked for and held.
+
+    Raises:
+        VideoError: As for `write_clip`.
         ResourceError: The disk is full.
     """
     form = _FORMATS.get(path.suffix.lower())
@@ -270,7 +297,7 @@ def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
     with _explained(path, "written"):
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
-            _encode(part, clip, form)
+            _encode(part, frames, rate, form)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(path)
@@ -295,10 +322,12 @@ def _expand(given: Path) -> list[Path]:
         return files
     if given.exists():
         return [given]
-    matches = sorted(glob.glob(str(given), recursive=True))  # noqa: PTH207
-    if not matches:
-        raise VideoError(f"{_shown(given)}: no such file")
-    return [path for match in matches for path in _expand(Path(match))]
+    matches = map(Path, sorted(glob.glob(str(given), recursive=True)))  # noqa: PTH207
+    found = [path for match in matches if match.exists() for path in _expand(match)]
+    if not found:
+        aside = " (a link that leads nowhere)" if given.is_symlink() else ""
+        raise VideoError(f"{_shown(given)}: no such file{aside}")
+    return found
 
 
 def _is_passed_over(part: str) -> bool:
@@ -343,9 +372,12 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
                 raise VideoError(f"{_shown(path)} has no video stream")
             if not moving[0].codec_context:
                 raise VideoError(f"{_shown(path)} is not a video that can be decoded (no decoder)")
+            context = moving[0].codec_context
             moving[0].thread_type = "AUTO"
+            if context.width * context.height > _LARGE:
+                context.thread_count = 2
             # Opening keeps its options to itself; the decoder has its own.
-            moving[0].codec_context.options = {"max_pixels": _OPEN_OPTIONS["max_pixels"]}
+            context.options = {"max_pixels": _OPEN_OPTIONS["max_pixels"]}
             yield container, moving[0]
 
 
@@ -371,13 +403,17 @@ def _rate(stream: av.VideoStream) -> Fraction:
 
 
 def _displayed_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, int]:
-    """Give width and height with square pixels, which only ever adds some, and upright."""
+    """Give width and height with square pixels, and upright.
+
+    Pixels are only ever added, unless that would make the frame too large.
+    """
     width, height = frame.width, frame.height
     aspect = _exact(stream.sample_aspect_ratio)
-    if 1 < aspect <= 4:
-        width = round(width * aspect)
-    elif Fraction(1, 4) <= aspect < 1:
-        height = round(height / aspect)
+    if Fraction(1, 4) <= aspect <= 4:
+        if (aspect > 1) == (width * height * max(aspect, 1 / aspect) <= _MAX_PIXELS):
+            width = max(1, round(width * aspect))
+        else:
+            height = max(1, round(height / aspect))
     return (height, width) if round(frame.rotation / 90) % 2 else (width, height)
 
 
@@ -391,52 +427,65 @@ def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) 
     return True
 
 
+class _Damage:
+    """Warns of a clip's damage once, and only where something can be had from the clip."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Warn of nothing where no path is given."""
+        self._path = path
+        self._reason = ""
+
+    def note(self, reason: str) -> None:
+        """Remember the first damage."""
+        self._reason = self._reason or reason
+
+    def tell(self) -> None:
+        """Log the damage, where there was any."""
+        if self._reason and self._path is not None:
+            logger.warning("%s is damaged: %s", _shown(self._path), self._reason)
+            self._path = None
+
+
 def _packets(
-    container: InputContainer, stream: av.VideoStream
+    container: InputContainer, stream: av.VideoStream, damage: _Damage
 ) -> Iterator["av.Packet[av.VideoStream]"]:
     """Yield a stream's packets up to the first that cannot be read."""
     try:
         yield from container.demux(stream)
     except av.FFmpegError as error:
-        logger.warning(
-            "%s is cut short: %s",
-            _shown(Path(container.name.removeprefix("file:"))),
-            error.strerror,
-        )
+        damage.note(f"it is cut short ({error.strerror})")
 
 
-def _frames(container: InputContainer, stream: av.VideoStream) -> Iterator[_Timed]:
+def _frames(container: InputContainer, stream: av.VideoStream, damage: _Damage) -> Iterator[_Timed]:
     """Yield every frame that can be decoded, with plausible, strictly increasing time stamps."""
     time = None
-    damaged = False
-    for packet in _packets(container, stream):
+    for packet in _packets(container, stream, damage):
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError) as error:  # ValueError: no decoder could be opened
-            if not damaged:
-                logger.warning(
-                    "%s is damaged: %s",
-                    _shown(Path(container.name.removeprefix("file:"))),
-                    error,
-                )
-            damaged = True
+            damage.note(getattr(error, "strerror", None) or str(error))
             continue
         for frame in frames:
+            if packet.is_corrupt or frame.is_corrupt:
+                damage.note("some of its frames are incomplete")
+            damage.tell()
             stamp = _seconds(frame.dts if frame.pts is None else frame.pts, stream.time_base)
             if time is not None and (stamp is None or not 0 < stamp - time <= _MAX_GAP):
                 stamp = time + 1 / _rate(stream)
             time = stamp or Fraction(0)
             yield _Timed(time, frame)
+    if time is not None:
+        damage.tell()
 
 
-def _decode(info: ClipInfo, begin: Fraction | None) -> Generator[_Timed]:
+def _decode(info: ClipInfo, begin: Fraction | None, damage: _Damage) -> Generator[_Timed]:
     """Yield frames from the key frame before `begin`, in seconds from the clip's first frame.
 
     None begins at the start, in containers that cannot seek too.
     """
     with _opened(info.path) as (container, stream):
         if begin is None or _seek(container, stream, info.start + begin):
-            for time, frame in _frames(container, stream):
+            for time, frame in _frames(container, stream, damage):
                 yield _Timed(time - info.start, frame)
 
 
@@ -445,7 +494,8 @@ def _last_time_stamp(info: ClipInfo) -> Fraction:
     for begin in (info.duration, None):
         with _opened(info.path) as (container, stream):
             if begin is None or _seek(container, stream, info.start + Fraction(begin)):
-                packets = (p for p in _packets(container, stream) if not p.is_discard)
+                packets = _packets(container, stream, _Damage())
+                packets = (packet for packet in packets if not packet.is_discard)
                 last = max((p.pts for p in packets if p.pts is not None), default=None)
                 seconds = _seconds(last, stream.time_base)
                 if seconds is not None:
@@ -479,18 +529,26 @@ def _nearest(
         moment = next(waiting, None)
 
 
-def _sample(info: ClipInfo, grid: list[Fraction], *, to_the_end: bool) -> _Sample:
+def _sample(
+    info: ClipInfo,
+    grid: list[Fraction],
+    *,
+    damage: _Damage,
+    shrink: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None,
+    to_the_end: bool,
+) -> _Sample:
     """Decode the frames nearest to the moments of `grid`; `to_the_end` goes on to the last one."""
     begins = [grid[0] - margin for margin in _SEEK_MARGINS if grid[0] > margin]
     for begin in (*begins, None):
-        with closing(_decode(info, begin)) as decoded:
+        with closing(_decode(info, begin, damage)) as decoded:
             first = next(decoded, None)
             # Some containers land behind the moment asked for, or behind the last packet.
             if first is None or (begin and first.time > grid[0] + 1 / (2 * info.rate)):
                 continue
             seen = deque([first.time], maxlen=1)
             frames = _noting(itertools.chain([first], decoded), seen)
-            picked = [_rgb(near.frame, info) for near in _nearest(frames, grid, info.rate)]
+            pictures = (_rgb(near.frame, info) for near in _nearest(frames, grid, info.rate))
+            picked = [shrink(picture) if shrink else picture for picture in pictures]
             ended = len(picked) < len(grid) or to_the_end
             if to_the_end:
                 deque(frames, maxlen=0)
@@ -507,6 +565,18 @@ def _check_reach(info: ClipInfo, at: float, *, after: int, step: Fraction, last:
         raise VideoError(
             f"{_shown(info.path)} lasts {length:.3f} s: {after} frames beyond {at:g} s end at "
             f"{at + float(after * step):.3f} s; choose an earlier moment"
+        )
+
+
+def _warn_of_a_cut(info: ClipInfo, last: Fraction) -> None:
+    """Warn of a clip that ends well before its header says so."""
+    length, promised = float(last + 1 / info.rate), info.duration or 0.0
+    if promised - length > max(1.0, 0.1 * promised):
+        logger.warning(
+            "%s ends after %.1f s, though its header says %.1f s: it may be cut short",
+            _shown(info.path),
+            length,
+            promised,
         )
 
 
@@ -534,19 +604,20 @@ def _rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)
 
 
-def _encode(part: Path, clip: Clip, form: _Format) -> None:
-    """Write every frame of a clip to the file `part`."""
-    rate = clip.rate.limit_denominator(65535)
-    frames = clip.frames
+def _encode(part: Path, frames: Pictures, rate: Fraction, form: _Format) -> None:
+    """Write every frame to the file `part`."""
+    rate = rate.limit_denominator(65535)
+    chosen = list(range(len(frames)))
     if form.muxer == "gif" and rate > MAX_GIF_RATE:
         moments = range(int((len(frames) - 1) * MAX_GIF_RATE / rate) + 1)
-        frames = frames[[round(moment * rate / MAX_GIF_RATE) for moment in moments]]
+        chosen = [round(moment * rate / MAX_GIF_RATE) for moment in moments]
         rate = MAX_GIF_RATE
-    gray = all(bool((frame == frame[..., :1]).all()) for frame in frames)
+    height, width = frames[0].shape[:2]
+    gray = all(bool((frame == frame[..., :1]).all()) for frame in map(frames.__getitem__, chosen))
     pixels = form.gray if gray else form.colour
-    pictures: Iterable[av.VideoFrame] = (_picture(frame, pixels) for frame in frames)
+    pictures: Iterable[av.VideoFrame] = (_picture(frames[index], pixels) for index in chosen)
     if pixels == "pal8":
-        pictures = _with_palettes(pictures, frames.shape[2], frames.shape[1])
+        pictures = _with_palettes(pictures, width, height)
     options = form.container_options | {"fflags": "+bitexact"}
     with av.open(f"file:{part.resolve()}", "w", format=form.muxer, options=options) as container:
         stream = None

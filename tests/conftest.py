@@ -2,9 +2,11 @@
 
 import gzip
 import logging
+import resource
 import signal
 import struct
 import sys
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -114,6 +116,22 @@ def drsvg(monkeypatch, capfd, tmp_path):
         return Outcome(end.value.code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def full_disk():
+    """Return a context: no file can grow beyond `spare` bytes, as on a full disk."""
+
+    @contextmanager
+    def limit(spare=2000):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (spare, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "drsvg_cli"
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
     ("errors", "drawing", "motion", "model.noise"),
-    ("config", "device", "mirrors", "video", "charts", "model.gaussian"),
+    ("config", "device", "lock", "mirrors", "video", "charts", "model.gaussian"),
     (
         "folder",
         "frames",
@@ -36,7 +36,8 @@ FLOORS = (
     ("objective", "rollout", "metrics", "checkpoint", "hub"),
     ("weights", "training", "evaluation", "pictures"),
     ("card", "page"),
-    ("cli.options", "cli.console", "cli.results"),
+    ("cli.options", "cli.console", "cli.interruptions"),
+    ("cli.results", "cli.spool"),
     (
         "cli.sharing",
         "cli.prediction",

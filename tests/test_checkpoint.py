@@ -1,7 +1,6 @@
 """Weights files: what is saved is loaded, and what is damaged, foreign or hostile is refused."""
 
 import resource
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,17 +27,6 @@ def saved(tmp_path, tiny_model, tiny_config):
     recipe, model = Recipe(name="tiny", model=tiny_config()), tiny_model()
     save_model(tmp_path / "model", recipe, model.state_dict())
     return tmp_path / "model", recipe, model
-
-
-@contextmanager
-def full_disk(spare=2000):
-    """Let no file grow beyond `spare` bytes, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (spare, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def contents(folder):
@@ -137,20 +125,49 @@ def test_an_unreadable_recipe_is_refused(saved):
         load_model(saved[0])
 
 
-def test_a_recipe_of_absurd_size_is_refused_before_memory_is_taken(saved):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"width = 4": "width = 1000000000"}, r"model\.width is 1000000000"),
+        ({"predictor_hidden = 8": "predictor_hidden = 1000000000"}, "hidden is 1000000000"),
+        ({"size = 32": "size = 1000000000"}, r"model\.size is 1000000000"),
+        # Legal each, and together 4 · 10⁹ weights.
+        (
+            {"predictor_hidden = 8": "predictor_hidden = 8192", "layers = 2": "layers = 8"},
+            "asks for a model of 4,2.* weights",
+        ),
+    ],
+)
+def test_a_recipe_of_absurd_size_is_refused_before_memory_is_taken(saved, changes, said):
     folder, _, _ = saved
     text = (folder / RECIPE_FILE).read_text()
-    (folder / RECIPE_FILE).write_text(text.replace("width = 4", "width = 4000000"))
-    with pytest.raises(ConfigError, match=r"model\.width is 4000000"):
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / RECIPE_FILE).write_text(text)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ConfigError, match=said):
         load_model(folder)
-    # The largest network that is allowed: the file does not hold it, so nothing is allocated.
-    large = text.replace("predictor_hidden = 8", "predictor_hidden = 8192")
-    large = large.replace("predictor_layers = 2", "predictor_layers = 8")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_a_recipe_that_asks_for_more_than_the_file_holds_takes_no_memory(saved):
+    folder, _, _ = saved
+    text = (folder / RECIPE_FILE).read_text()
+    large = text.replace("predictor_hidden = 8", "predictor_hidden = 2048")
     (folder / RECIPE_FILE).write_text(large)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(WeightsError, match="predictor"):
         load_model(folder)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_the_same_model_is_the_same_bytes(saved, tmp_path):
+    folder, recipe, model = saved
+    first = (folder / WEIGHTS_FILE).read_bytes()
+    for number in range(8):  # the order of a header's keys was once left to chance
+        save_model(tmp_path / str(number), recipe, model.state_dict())
+        assert (tmp_path / str(number) / WEIGHTS_FILE).read_bytes() == first
 
 
 def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -174,7 +191,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert contents(tmp_path) == {"file": b"new"}
 
 
-def test_a_full_disk_keeps_the_old_model_and_the_old_state(saved, tiny_model):
+def test_a_full_disk_keeps_the_old_model_and_the_old_state(saved, tiny_model, full_disk):
     folder, recipe, _ = saved
     save_state(folder / "state.pt", {"step": 1})
     before, other = contents(folder), tiny_model(seed=1).state_dict()

@@ -268,12 +268,11 @@ class TestPredict:
         make_clip(tmp_path / "third.mp4")
         outcome = draw("broken.mp4", clip, "still.mp4", "third.mp4")
         assert outcome.code == 1
-        lines = outcome.err.splitlines()
-        assert len(lines) == 3
-        assert all(line.startswith("error: ") for line in lines)
-        assert "broken.mp4" in lines[0]
-        assert "still.mp4" in lines[1]
-        assert "2 of 4 clips" in lines[2]
+        first, second, *table, last = outcome.err.splitlines()
+        assert all(line.startswith("error: ") for line in (first, second, last))
+        assert "broken.mp4" in first and "still.mp4" in second and "2 of 4 clips" in last
+        rows = [line.split()[0] for line in table if line[:2].strip()]
+        assert rows == ["failed", "broken.mp4", "still.mp4"]
         assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
         assert (tmp_path / "third_drsvg" / "prediction.json").is_file()
         assert not (tmp_path / "broken_drsvg").exists()
@@ -522,7 +521,7 @@ class TestWrongUse:
         def greedy(*_, **__):
             torch.empty(2**46)
 
-        monkeypatch.setattr(prediction, "predict", greedy)
+        monkeypatch.setattr(prediction, "stream", greedy)
         assert_refused(draw(clip), 4, "memory", "--samples")
 
 

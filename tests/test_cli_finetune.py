@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import pytest
@@ -16,6 +17,7 @@ from drsvg_cli.cli import fitting
 from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.folder import weights_path
+from drsvg_cli.lock import claimed
 from drsvg_cli.sequences import catalog, moving_mnist
 from drsvg_cli.weights import presets
 
@@ -251,8 +253,7 @@ class TestInterruptions:
         assert weights(tmp_path / "run") == whole
         assert [line["step"] for line in log(tmp_path / "run")] == [0, 6, 12, 18, 24, 30]
 
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-    def test_of_a_process(self, tune, clips, model_folder, tmp_path, whole, number, code):
+    def test_ctrl_c_of_a_process(self, tune, clips, model_folder, tmp_path, whole):
         process = start(clips, model_folder, cwd=tmp_path)
         patience = time.monotonic() + 60
         trace = tmp_path / "run" / "training" / "log.jsonl"
@@ -260,12 +261,61 @@ class TestInterruptions:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < patience
             time.sleep(0.01)
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        assert (process.returncode, out) == (code, ""), err
+        assert (process.returncode, out) == (130, ""), err
         assert "Traceback" not in err
         outcome = tune(clips, *QUICK, "-o", "run", "--resume")
         assert outcome.code == 0, outcome
+        assert weights(tmp_path / "run") == whole
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
+    def test_kill_9_loses_nothing(self):
+        program = Path(__file__).with_name("kills.py")
+        done = subprocess.run(
+            [sys.executable, str(program), "4"],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("4 kills")
+
+    def test_killed_while_the_clips_are_read(self, tune, clips, tmp_path, whole, monkeypatch):
+        """Nothing can be resumed then, and the run may simply begin once more."""
+        cache = tmp_path / "run" / "training" / "clips" / "learned"
+        cache.mkdir(parents=True)
+        (cache / "0123.99.part").write_text("half")
+        (tmp_path / "run" / ".preset.toml.99.part").write_text("half")
+        assert_refused(tune(clips, *QUICK, "-o", "run", "--resume"), 1, "no run to resume")
+        assert tune(clips, *QUICK, "-o", "run").code == 0
+        assert weights(tmp_path / "run") == whole
+        assert not list(tmp_path.rglob("*.part"))
+
+    def test_a_second_process_is_refused(self, tune, clips, tmp_path, interrupted):
+        interrupted(8)
+        tune(clips, *QUICK, "-o", "run")
+        interrupted(None)
+        before = (tmp_path / "run" / "training" / "state.pt").read_bytes()
+        with claimed(tmp_path / "run"):
+            outcome = tune(clips, *QUICK, "-o", "run", "--resume")
+        assert_refused(outcome, 1, "another process is at work on run")
+        assert (tmp_path / "run" / "training" / "state.pt").read_bytes() == before
+        (tmp_path / "empty").mkdir()
+        with claimed(tmp_path / "empty"):
+            assert_refused(tune(clips, *QUICK, "-o", "empty"), 1, "another process is at work")
+        assert not list((tmp_path / "empty").iterdir())
+
+    def test_a_full_disk(self, tune, clips, tmp_path, whole, interrupted, full_disk):
+        interrupted(8)
+        tune(clips, *QUICK, "-o", "run")
+        interrupted(None)
+        with full_disk(30_000):
+            outcome = tune(clips, *QUICK, "-o", "run", "--resume")
+        assert_refused(outcome, 4, "checkpoint before is kept", "--resume")
+        assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
         assert weights(tmp_path / "run") == whole
 
     def test_killed_before_the_first_validation(self, tune, clips, tmp_path, whole, monkeypatch):
@@ -286,9 +336,11 @@ class TestInterruptions:
         before = (tmp_path / "run" / "training" / "state.pt").read_bytes()
         other = make_clip(tmp_path / "other.mp4", seed=5)
         outcome = tune(clips, other, *QUICK, "-o", "run", "--resume")
-        assert_refused(outcome, 1, "run was trained on other clips")
+        assert_refused(outcome, 1, "run was trained on other clips", "other.mp4 is new")
         outcome = tune(clips, *QUICK, "-o", "run", "--resume", "--share", 0.6)
-        assert_refused(outcome, 1, "run was trained on other clips")
+        assert_refused(outcome, 1, "run was trained on other clips", "is used otherwise")
+        outcome = tune(clips / "0.mp4", clips / "1.mp4", *QUICK, "-o", "run", "--resume")
+        assert_refused(outcome, 1, "run was trained on other clips", "2.mp4 is missing")
         assert (tmp_path / "run" / "training" / "state.pt").read_bytes() == before
 
     def test_a_finished_run_cannot_be_begun_again(self, tune, clips, tmp_path):

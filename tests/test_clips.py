@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from drsvg_cli.config import DataConfig
-from drsvg_cli.errors import ResourceError
+from drsvg_cli.errors import ResourceError, TrainingError
+from drsvg_cli.sequences import clips
 from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
-from drsvg_cli.video import Clip, write_clip
+from drsvg_cli.video import Clip, read_frames, write_clip
 
 # At 12 a second the cache holds 24 a second: of a clip at 24, every frame.
 DATA = DataConfig(context=2, horizon=3, rate=12.0)
@@ -96,6 +97,46 @@ def test_a_changed_clip_or_another_setting_is_decoded_anew(make_clip, scan_all, 
     assert len({first.cache, padded.cache, changed.cache}) == 3
     assert changed.frames()[0].mean() == 100
     assert first.frames()[0].mean() == 8
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_cache_that_a_crash_cut_short_is_decoded_anew(make_clip, scan_all, share):
+    path = make_clip("a.mkv")
+    (first,) = scan_all(path)
+    whole = first.cache.read_bytes()
+    first.cache.write_bytes(whole[: int(share * len(whole))])
+    first.cache.with_name(first.cache.name.split("-")[0] + "-strange.frames").touch()
+    (again,) = scan_all(path)
+    assert again == first
+    assert again.cache.read_bytes() == whole
+
+
+def test_frames_that_are_gone_or_cut_while_they_are_learned_are_named(make_clip, scan_all, model):
+    (clip,) = scan_all(make_clip("a.mkv"))
+    sequences = ClipSequences([clip], model, DATA)
+    assert sequences.batch(2, seed="1").shape[1] == 2
+    clip.cache.write_bytes(b"short")
+    with pytest.raises(TrainingError, match=r"a\.mkv are gone or damaged.*--resume"):
+        sequences.batch(2, seed="1")
+    clip.cache.unlink()
+    with pytest.raises(TrainingError, match=r"a\.mkv are gone or damaged.*--resume"):
+        sequences.batch(2, seed="1")
+
+
+def test_a_clip_that_changes_while_it_is_read_is_not_used(
+    make_clip, scan_all, tmp_path, monkeypatch
+):
+    path = make_clip("a.mkv")
+
+    def growing(*arguments, **options):
+        yield from read_frames(*arguments, **options)
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(clips, "read_frames", growing)
+    (found,) = scan_all(path)
+    assert isinstance(found, Rejected) and "a.mkv changed while it was read" in found.reason
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_the_order_of_the_clips_does_not_mix_them_up(make_clip, scan_all):

@@ -33,6 +33,13 @@ def futures(
     )
 
 
+def animated(movie: drawing.Animation) -> Frames:
+    """Draw all frames, and see that the shape was told beforehand."""
+    frames = np.stack(list(movie))
+    assert movie.shape == frames.shape
+    return frames
+
+
 def find(picture: Frames, frame: Frames) -> Found:
     """Return where `(x, y)` a picture shows a frame, pixel for pixel, in reading order."""
     height, width = frame.shape[:2]
@@ -58,7 +65,7 @@ def has(picture: Frames, colour: drawing.Colour) -> bool:
 @pytest.mark.parametrize("height", [8, 24, 32])
 def test_every_picture_has_even_sides(samples: int, truth: bool, height: int) -> None:
     clips = futures(samples, truth=truth, height=height)
-    movie = pictures.grid(clips, tile=TILE)
+    movie = animated(pictures.grid(clips, tile=TILE))
     assert movie.shape[0] == 11
     for picture in (
         movie[0],
@@ -72,7 +79,7 @@ def test_every_picture_has_even_sides(samples: int, truth: bool, height: int) ->
 
 def test_the_grid_shows_the_context_in_every_tile() -> None:
     clips = futures(3)
-    movie = pictures.grid(clips, tile=TILE)
+    movie = animated(pictures.grid(clips, tile=TILE))
     for shown, frame in zip(movie, clips.context, strict=False):
         assert len(find(shown, frame)) == 4
         assert has(shown, drawing.OBSERVED)
@@ -81,7 +88,7 @@ def test_the_grid_shows_the_context_in_every_tile() -> None:
 def test_the_grid_shows_the_truth_first_and_then_each_sample() -> None:
     clips = futures(3)
     assert clips.truth is not None
-    movie = pictures.grid(clips, tile=TILE)
+    movie = animated(pictures.grid(clips, tile=TILE))
     tiles = find(movie[0], clips.context[0])
     for index in range(6):
         shown = movie[5 + index]
@@ -91,7 +98,7 @@ def test_the_grid_shows_the_truth_first_and_then_each_sample() -> None:
 
 def test_the_grid_marks_what_is_observed_predicted_and_true() -> None:
     clips = futures(2)
-    movie = pictures.grid(clips, tile=TILE)
+    movie = animated(pictures.grid(clips, tile=TILE))
     truth, sample, _ = find(movie[0], clips.context[0])
 
     def border(index: int, tile: tuple[int, int]) -> tuple[int, ...]:
@@ -103,7 +110,7 @@ def test_the_grid_marks_what_is_observed_predicted_and_true() -> None:
 
 
 def test_the_timeline_fills_up() -> None:
-    movie = pictures.grid(futures(2), tile=64)
+    movie = animated(pictures.grid(futures(2), tile=64))
     foot = movie[:, -16:, 60:]
     seen, foretold = (
         [int((frame == colour).all(axis=-1).sum()) for frame in foot]
@@ -114,7 +121,7 @@ def test_the_timeline_fills_up() -> None:
 
 
 def test_a_grid_of_many_is_neither_a_line_nor_a_tower() -> None:
-    movie = pictures.grid(futures(20, truth=False), tile=TILE)
+    movie = animated(pictures.grid(futures(20, truth=False), tile=TILE))
     assert 0.5 < movie.shape[2] / movie.shape[1] < 3
 
 
@@ -211,7 +218,7 @@ def test_the_map_lights_up_where_the_samples_part() -> None:
 
 def test_a_comparison_shows_each_clip_and_its_label() -> None:
     rows = [(f"clip {k}", noise(4, 24, TILE, seed=k)) for k in range(3)]
-    movie = pictures.comparison(rows, tile=TILE, rate=RATE)
+    movie = animated(pictures.comparison(rows, tile=TILE, rate=RATE))
     assert len(movie) == 4
     for index, shown in enumerate(movie):
         places = [only(find(shown, frames[index])) for _, frames in rows]
@@ -219,7 +226,7 @@ def test_a_comparison_shows_each_clip_and_its_label() -> None:
         assert not has(shown, drawing.OBSERVED) and not has(shown, drawing.PREDICTED)
     renamed = [("other", frames) for _, frames in rows]
     assert not np.array_equal(
-        pictures.comparison(renamed, tile=TILE, rate=RATE)[0, :20, :60], movie[0, :20, :60]
+        pictures.comparison(renamed, tile=TILE, rate=RATE)[0][:20, :60], movie[0, :20, :60]
     )
 
 
@@ -243,7 +250,7 @@ def test_clips_that_cannot_stand_side_by_side_are_refused(draw: Any) -> None:
 
 def test_the_same_futures_give_the_same_pixels() -> None:
     clips = futures(3)
-    assert np.array_equal(pictures.grid(clips, tile=64), pictures.grid(clips, tile=64))
+    assert np.array_equal(*(animated(pictures.grid(clips, tile=64)) for _ in range(2)))
     for draw in (pictures.contact_sheet, pictures.disagreement_map):
         assert np.array_equal(draw(clips, tile=64), draw(clips, tile=64))
 

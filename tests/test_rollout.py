@@ -1,16 +1,18 @@
 """Rollouts: what a sample depends on, and what it does not."""
 
 import random
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from drsvg_cli import rollout, weights
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.frames import to_frames, to_tensor
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.rollout import LARGEST_BATCH, predict, swap
+from drsvg_cli.rollout import BATCH, predict, stream, swap
 
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = {
@@ -117,11 +119,71 @@ def test_a_longer_horizon_extends_a_shorter_one(tiny_model, context, changes):
 
 def test_drawing_in_turns_changes_nothing(tiny_model, context):
     model = tiny_model()
-    many = predict(model, context[:2], 2, seeds=range(LARGEST_BATCH)).frames
-    assert many.shape[1] == LARGEST_BATCH
-    for seed in (0, LARGEST_BATCH // 2 - 1, LARGEST_BATCH // 2, LARGEST_BATCH - 1):
+    many = predict(model, context[:2], 2, seeds=range(3 * BATCH)).frames
+    assert many.shape[1] == 3 * BATCH
+    for seed in (0, BATCH // 2 - 1, BATCH // 2, 3 * BATCH - 1):
         one = predict(model, context[:2], 2, seeds=[seed]).frames
         close(many[:, seed : seed + 1], one)
+
+
+def test_more_samples_keep_the_first_ones_to_the_bit(noisy_frames):
+    """With the default model: its sums are long enough to depend on their order."""
+    model, _ = weights.load_model()
+    context, view = noisy_frames(1, 5, 3, 64, 64), noisy_frames(1, 3, 96, 80, seed=1)
+    most = predict(model, context, 3, seeds=range(2 * BATCH + 1), view=view)
+    for count in (1, 2, 3, BATCH, BATCH + 1):
+        found = predict(model, context, 3, seeds=range(count), view=view)
+        assert torch.equal(found.frames, most.frames[:, :count]), count
+        assert torch.equal(found.views, most.views[:, :count]), count
+
+
+def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context):
+    model, seeds = tiny_model(), range(BATCH + 1)
+    whole = predict(model, context[:1], 3, seeds=seeds).frames
+    seen = []
+    for moment in stream(model, context[:1], 3, seeds=seeds):
+        seen += [(sample, moment.time) for sample in moment.samples]
+        chosen = slice(moment.samples.start, moment.samples.stop)
+        assert torch.equal(moment.frames, whole[:, chosen, moment.time])
+        assert moment.views is None
+    assert sorted(seen) == [(sample, time) for sample in seeds for time in range(3)]
+
+
+def test_a_stream_keeps_nothing(tiny_model, context):
+    """What was given away is gone; so memory depends neither on the horizon nor on the samples."""
+    gone = []
+    for moment in stream(
+        tiny_model(), context[:1], 6, seeds=range(2 * BATCH), view=context[:1, -1]
+    ):
+        assert all(reference() is None for reference in gone[:-2])
+        gone += [weakref.ref(moment.frames), weakref.ref(moment.views)]
+        del moment
+
+
+@pytest.mark.parametrize("room", [1, 3, BATCH - 1])
+def test_batches_shrink_where_memory_is_used_up(tiny_model, context, monkeypatch, room):
+    model = tiny_model()
+    expected = predict(model, context[:1], 2, seeds=range(BATCH)).frames
+    compose = model.head.compose
+
+    def greedy(maps, reference, ahead):
+        if len(maps) > room:
+            torch.empty(2**46)
+        return compose(maps, reference, ahead)
+
+    monkeypatch.setattr(model.head, "compose", greedy)
+    close(predict(model, context[:1], 2, seeds=range(BATCH)).frames, expected)
+    room = 0
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        predict(model, context[:1], 2, seeds=range(BATCH))
+
+
+def test_a_long_context_is_encoded_in_parts(tiny_model, noisy_frames, monkeypatch):
+    model = tiny_model(encoded_frames=2, head="warp")
+    context = noisy_frames(2, 9, 3, 32, 32)
+    whole = predict(model, context, 2, seeds=[0]).frames
+    monkeypatch.setattr(rollout, "OBSERVED_AT_ONCE", 4)
+    close(predict(model, context, 2, seeds=[0]).frames, whole)
 
 
 def test_at_temperature_zero_all_samples_are_equal(tiny_model, context):
@@ -189,8 +251,8 @@ def test_views_show_the_same_frames_at_another_size(tiny_model, noisy_frames, co
 
 def test_progress_counts_every_frame_of_every_sample(tiny_model, context):
     ticks = []
-    predict(tiny_model(), context, 3, seeds=range(LARGEST_BATCH), tick=ticks.append)
-    assert sum(ticks) == 3 * LARGEST_BATCH
+    predict(tiny_model(), context, 3, seeds=range(BATCH), tick=ticks.append)
+    assert sum(ticks) == 3 * BATCH
     assert len(ticks) > 3
 
 

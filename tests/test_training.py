@@ -6,12 +6,21 @@ import math
 import pytest
 import torch
 
+from drsvg_cli import training
 from drsvg_cli.checkpoint import load_model, load_state, save_state
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
-from drsvg_cli.errors import TrainingError, WeightsError
+from drsvg_cli.errors import ConfigError, ResourceError, TrainingError, WeightsError
 from drsvg_cli.folder import WEIGHTS_FILE
 from drsvg_cli.metrics import psnr
-from drsvg_cli.training import LOG_FILE, STATE_FILE, fit, kl_share, learning_rate, validate
+from drsvg_cli.training import (
+    LOG_FILE,
+    STATE_FILE,
+    fit,
+    kl_share,
+    learning_rate,
+    read_log,
+    validate,
+)
 
 CPU = torch.device("cpu")
 
@@ -126,9 +135,17 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(make_recipe, tmp_path):
 
 def test_a_run_does_not_resume_on_other_clips(make_recipe, tmp_path):
     recipe = make_recipe(steps=2)
-    list(run(recipe, tmp_path, origin="these"))
-    with pytest.raises(TrainingError, match="other clips"):
-        next(run(recipe, tmp_path, origin="those", resume=True))
+    clips = {"a.mp4": "learned 1", "b.mp4": "held 2"}
+    list(run(recipe, tmp_path, origin=clips))
+    for others, said in [
+        ({"a.mp4": "learned 1"}, "b.mp4 is missing"),
+        (clips | {"c.mp4": "learned 3"}, "c.mp4 is new"),
+        (clips | {"a.mp4": "learned 4"}, "a.mp4 has changed"),
+        (None, "a.mp4 is missing"),
+    ]:
+        with pytest.raises(TrainingError, match=f"other clips: {said}"):
+            next(run(recipe, tmp_path, origin=others, resume=True))
+    assert list(run(recipe, tmp_path, origin=clips, resume=True)) == []
 
 
 def test_a_finished_run_has_nothing_left_to_do(make_recipe, tmp_path):
@@ -174,9 +191,65 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(make_re
     assert [step.number for step in run(recipe, tmp_path, resume=True)] == [5, 6, 7, 8, 9]
 
 
+@pytest.mark.parametrize("spare", [100, 3000])
+def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(
+    make_recipe, tmp_path, full_disk, spare
+):
+    recipe = make_recipe()
+    list(run(recipe, tmp_path / "whole"))
+    folder = tmp_path / "run"
+    steps = run(recipe, folder)
+    for _ in range(3):  # 0 to 2
+        next(steps)
+    with full_disk(spare), pytest.raises(ResourceError, match=r"the checkpoint before is kept.*--"):
+        list(steps)
+    assert state_of(folder)["step"] == 2
+    load_model(folder)
+    assert not list(folder.rglob("*.part"))
+    # There is room again.
+    assert [step.number for step in run(recipe, folder, resume=True)] == [3, 4, 5, 6]
+    assert equal(state_of(tmp_path / "whole"), state_of(folder))
+
+
+def test_what_a_killed_run_logged_after_its_checkpoint_is_forgotten(make_recipe, tmp_path):
+    recipe = make_recipe(validate_every=1, checkpoint_every=3)
+    killed = run(recipe, tmp_path)
+    for _ in range(4):  # 0 to 3
+        next(killed)
+    saved = (tmp_path / STATE_FILE).read_bytes()
+    next(killed), next(killed)
+    killed.close()
+    (tmp_path / STATE_FILE).write_bytes(saved)
+    with (tmp_path / LOG_FILE).open("a") as log:
+        log.write('{"step": 6, "pred')  # torn
+    assert [line["step"] for line in read_log(tmp_path)] == [0, 1, 2, 3, 4, 5]
+    list(run(recipe, tmp_path, resume=True))
+    assert [line["step"] for line in read_log(tmp_path)] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_discriminator_that_is_not_finite_stops_the_run(make_recipe, tmp_path, monkeypatch):
+    recipe = make_recipe(checkpoint_every=1)
+    steps = run(recipe, tmp_path)
+    for _ in range(3):
+        next(steps)
+    monkeypatch.setattr(training, "discriminator_loss", lambda module, pose: pose.sum() * math.nan)
+    with pytest.raises(TrainingError, match=r"not finite at step 2 \(discriminator nan"):
+        next(steps)
+    state = state_of(tmp_path)
+    assert state["step"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in state["discriminator"].values())
+
+
+def test_a_model_that_no_memory_holds_is_refused_before_any_is_taken(make_recipe, tmp_path):
+    recipe = make_recipe(model={"predictor_hidden": 8192, "predictor_layers": 8})
+    with pytest.raises(ConfigError, match="weights; the most is"):
+        next(run(recipe, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_learning_rate_rises_and_then_falls(make_recipe, tmp_path):
-    training = TrainingConfig(steps=1000, warmup=100, learning_rate=0.01)
-    rates = [learning_rate(training, step) for step in range(1000)]
+    config = TrainingConfig(steps=1000, warmup=100, learning_rate=0.01)
+    rates = [learning_rate(config, step) for step in range(1000)]
     assert rates[0] == pytest.approx(0.01 / 100)
     assert max(rates) == pytest.approx(0.01, rel=0.03)
     assert rates.index(max(rates)) == pytest.approx(100, abs=2)

@@ -4,6 +4,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -70,5 +71,8 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    Reporter(as_json=False, quiet=False).error(text)
+    with suppress(
+        OSError
+    ):  # stderr may lie on the disk that is full; the code tells it all the same
+        Reporter(as_json=False, quiet=False).error(text)
     sys.exit(code)

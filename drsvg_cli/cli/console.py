@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -16,6 +17,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 
@@ -52,6 +54,18 @@ class Reporter:
         """Print a rich table or another renderable."""
         if not (self._as_json or self._quiet):
             self._out.print(table)
+
+    @contextmanager
+    def failures(self, reasons: Mapping[Path, Exception]) -> Iterator[None]:
+        """Show at the end of a batch, however it ends, which clips failed, and why."""
+        try:
+            yield
+        finally:
+            if reasons and not (self._as_json or self._quiet):
+                table = Table("failed", "because", box=None)
+                for path, reason in reasons.items():
+                    table.add_row(Text(one_line(str(path))), Text(one_line(str(reason))))
+                self._err.print(table)
 
     def note(self, text: str) -> None:
         """Say something in passing, as plain text."""

@@ -317,7 +317,7 @@ def _write(session: Session, measured: Measured, reporter: Reporter) -> dict[str
         measured.joined(),
         torch.cat(measured.truth) if measured.truth else None,
     )
-    with filled(session.out) as part:
+    with filled(session.out, overwrite=True) as part:  # checked at the start
         record = findings.write(found, part)
     heads, rows = findings.table(found)
     shown = Table(*heads, box=None)

@@ -1,35 +1,34 @@
 """The work behind `drsvg finetune` and `drsvg train`."""
 
-import json
 import shlex
 import shutil
-import signal
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from rich.table import Table
 
 from drsvg_cli.card import Provenance, model_card
-from drsvg_cli.checkpoint import load_model, write_atomically
+from drsvg_cli.checkpoint import blueprint, load_model, write_atomically
 from drsvg_cli.cli.console import Reporter, one_line
+from drsvg_cli.cli.interruptions import collected
 from drsvg_cli.cli.results import check_free, write_picture
 from drsvg_cli.config import HubConfig, Recipe, format_recipe
-from drsvg_cli.device import choose, explained_memory
-from drsvg_cli.errors import TrainingError
+from drsvg_cli.device import choose, explained_memory, limit_threads
+from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.evaluation import Scores, evaluate
 from drsvg_cli.folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
 from drsvg_cli.frames import to_frames
+from drsvg_cli.lock import claimed
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import strip
 from drsvg_cli.rollout import predict
 from drsvg_cli.sequences.catalog import Listener, Material, Place, material
-from drsvg_cli.training import LOG_FILE, STATE_FILE, Step, fit
+from drsvg_cli.training import STATE_FILE, Step, fit, read_log
 
 CARD_SAMPLES = 10
 
@@ -64,8 +63,10 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     reporter = Reporter(as_json=as_json, quiet=quiet)
     _check_folder(request)
     device = choose(request.device)
+    limit_threads()
     recipe, start = _recipe(request)
-    with _undone_before_the_first_state(request.out):
+    blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
+    with _claimed(request), _undone_before_the_first_state(request.out):
         learned = _gather(request, recipe, reporter)
         if not request.resume:
             # A run that is killed before its first validation can be resumed as well.
@@ -81,7 +82,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             device=device,
             start=start,
             resume=request.resume,
-            origin=learned.digest,
+            origin=learned.origin,
         )
         _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
@@ -91,7 +92,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         context=recipe.data.context,
         seeds=range(1, CARD_SAMPLES + 1),
     )
-    history = _history(request.out)
+    history = read_log(request.out)
     origin = Provenance(
         data=learned.learned_words,
         held=learned.held_words,
@@ -102,7 +103,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     )
     card = model_card(recipe, scores, origin)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    write_picture(request.out / PICTURE_FILE, _picture(model, learned.held, recipe))
+    picture = _picture(model, learned.held, recipe)
+    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
     _conclude(request, history, scores, reporter)
 
 
@@ -120,23 +122,54 @@ def _check_folder(request: Request) -> None:
             raise TrainingError(
                 f"{out} holds no run to resume; leave --resume out to begin one in a new folder"
             )
-    else:
+    elif not _was_killed_before_its_first_state(out):
         check_free(out, overwrite=False, remedy="go on with --resume")
+
+
+def _was_killed_before_its_first_state(folder: Path) -> bool:
+    """Tell what a run leaves that was killed while it read the clips: it may begin once more."""
+    training = folder / STATE_FILE.parent
+    if not training.is_dir() or (folder / STATE_FILE).exists():
+        return False
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
+    return names <= {RECIPE_FILE, training.name}
+
+
+@contextmanager
+def _claimed(request: Request) -> Iterator[None]:
+    """Keep other processes off the run folder, and remove what a killed one left half-written."""
+    out = request.out
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    try:
+        with ExitStack() as stack:
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(claimed(out))
+                for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
+                    path.unlink()
+            except BlockingIOError:
+                raise TrainingError(
+                    f"another process is at work on {out}; wait for it, or choose another --out"
+                ) from None
+            except OSError as error:
+                reason = error.strerror or error
+                raise ResourceError(f"cannot write to {out}: {reason}") from None
+            yield
+    finally:
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
 
 
 @contextmanager
 def _undone_before_the_first_state(folder: Path) -> Iterator[None]:
     """Leave the folder, which was free, as it was where a run ends before it has begun."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     finally:
         if not (folder / STATE_FILE).exists():
             shutil.rmtree(folder / STATE_FILE.parent, ignore_errors=True)
             (folder / RECIPE_FILE).unlink(missing_ok=True)
-            for path in made:
-                with suppress(OSError):
-                    path.rmdir()
 
 
 def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
@@ -180,7 +213,7 @@ def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:
 
 def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
     """Run training to its end with a progress bar; on Ctrl-C finish the step, save and stop."""
-    with reporter.progress() as progress, _interruptions() as interrupted:
+    with reporter.progress() as progress, collected() as interrupted:
         task = progress.add_task("Training", total=recipe.training.steps, note="")
         note = ""
         for step in steps:
@@ -205,28 +238,6 @@ def _terms(step: Step) -> str:
         f"error {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
         f"{terms['pose_kl']:.2f} pose nats, {step.rate:.0f} frames/s, "
     )
-
-
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that a step can finish."""
-    received: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _history(folder: Path) -> list[dict[str, Any]]:
-    """Read the validations of a run, from the one before the first step on."""
-    lines = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:

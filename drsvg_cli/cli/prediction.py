@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,21 @@ from drsvg_cli.checkpoint import load_model
 from drsvg_cli.cli import options
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.results import choose_folders, filled, write_picture, write_record
+from drsvg_cli.cli.spool import Spool
 from drsvg_cli.config import Fit, Recipe
-from drsvg_cli.device import choose, explained_memory
-from drsvg_cli.errors import DrsvgError, VideoError, WeightsError
-from drsvg_cli.frames import Frames, fit_all, to_frames, to_tensor
+from drsvg_cli.device import choose, explained_memory, limit_threads
+from drsvg_cli.errors import VideoError, WeightsError
+from drsvg_cli.frames import Frames, fit, fit_all, to_frames, to_tensor
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.page import Listing, page
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
-from drsvg_cli.rollout import Rollout, predict
-from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_clip
+from drsvg_cli.rollout import Moment, stream
+from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_frames
 
 LESS_MEMORY = "choose a smaller --size, --samples or --horizon"
+LARGEST_READING = 2**28
+"""Bytes of whole frames that are kept; of larger clips only what is needed is kept of a frame."""
 
 
 @dataclass(frozen=True)
@@ -106,13 +110,13 @@ def run(
         )
         reporter.result({"plan": records}, *lines)
         return
-    failures: dict[Path, DrsvgError] = {}
+    failures: dict[Path, VideoError] = {}
     records = []
-    with reporter.progress() as progress:
+    with reporter.failures(failures), reporter.progress() as progress:
         for clip, folder in zip(clips, folders, strict=True):
             task = progress.add_task(f"Reading {one_line(clip.name)}", total=None, note="")
             try:
-                record = _predict_one(session, clip, folder, progress, task)
+                record = _predict_one(session, clip, folder, progress, task, overwrite=overwrite)
             except VideoError as error:
                 if len(clips) == 1:
                     raise
@@ -135,6 +139,7 @@ def open_session(settings: Settings, source: Path) -> Session:
     """Load the model and settle what the options left open."""
     model, recipe = load_model(source)
     device = choose(settings.device)
+    limit_threads()
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
     return Session(settings, model.to(device), recipe, device, seed)
 
@@ -152,16 +157,19 @@ def read(
 
     Without `rate`, they are at the rate of the settings, or near that of the model.
     """
-    settings = session.settings
-    duration = probe(path).duration if settings.at else None
+    settings, info = session.settings, probe(path)
+    heavy = info.width * info.height * 3 * (count + after) > LARGEST_READING
+    spare = 2 * max(settings.size, session.recipe.model.size)
+    how = settings.fit or session.recipe.data.fit
     exact = rate or settings.rate
     clip = read_clip(
         path,
         count,
         after=after,
-        at=options.read_moment(settings.at, duration),
+        at=options.read_moment(settings.at, info.duration),
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
+        shrink=partial(fit, size=spare, how=how) if heavy else None,
     )
     if len(clip.frames) - after < options.SHORTEST_CONTEXT:
         raise VideoError(
@@ -181,14 +189,20 @@ def tensor(session: Session, frames: Frames) -> torch.Tensor:
     return to_tensor(frames, channels=session.recipe.model.channels).to(session.device)
 
 
-def check_finite(rollout: Rollout, path: Path) -> None:
+def check_finite(frames: torch.Tensor, path: Path) -> None:
     """Refuse to write a picture of nothing."""
-    if not bool(torch.isfinite(rollout.frames).all()):
+    if not bool(torch.isfinite(frames).all()):
         raise WeightsError(f"{path}: the model predicts no numbers; its weights are broken")
 
 
 def _predict_one(
-    session: Session, path: Path, folder: Path, progress: Progress, task: TaskID
+    session: Session,
+    path: Path,
+    folder: Path,
+    progress: Progress,
+    task: TaskID,
+    *,
+    overwrite: bool,
 ) -> dict[str, Any]:
     settings = session.settings
     held = settings.horizon if settings.compare else 0
@@ -196,42 +210,39 @@ def _predict_one(
     large = fitted(session, clip.frames, settings.size)
     small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
     observed = len(clip.frames) - held
+    scores = Comparison(settings.samples, small[observed - 1], small[observed:]) if held else None
+    shape = (settings.samples, settings.horizon, settings.size, settings.size)
     progress.update(
         task,
         description=f"Predicting {one_line(path.name)}",
         total=settings.horizon * settings.samples,
     )
-    rollout = predict(
-        session.model,
-        small[None, :observed],
-        settings.horizon,
-        seeds=session.seeds,
-        temperature=settings.temperature,
-        view=tensor(session, large[observed - 1 : observed]),
-        tick=lambda frames: progress.advance(task, frames),
-    )
-    check_finite(rollout, path)
-    assert rollout.views is not None
-    shown = to_shown(session, large)
-    futures = Futures(
-        shown[:observed],
-        views_to_frames(rollout)[0],
-        rate=clip.rate,
-        truth=shown[observed:] if held else None,
-    )
-    progress.update(task, description=f"Writing {one_line(folder.name)}")
-    scores = compare(rollout.frames[0], small[observed - 1], small[observed:]) if held else None
-    record = _record(session, path, folder, clip, observed, scores)
-    with filled(folder) as part:
+    with filled(folder, overwrite=overwrite) as part, Spool(part.parent, shape) as samples:
+        for moment in stream(
+            session.model,
+            small[None, :observed],
+            settings.horizon,
+            seeds=session.seeds,
+            temperature=settings.temperature,
+            view=tensor(session, large[observed - 1 : observed]),
+        ):
+            check_finite(moment.frames, path)
+            assert moment.views is not None
+            for number, frame in zip(moment.samples, to_frames(moment.views[0]), strict=True):
+                samples.write(number, moment.time, frame)
+            if scores is not None:
+                scores.note(moment)
+            progress.advance(task, len(moment.samples))
+        progress.update(task, description=f"Writing {one_line(folder.name)}")
+        shown = to_shown(session, large)
+        futures = Futures(
+            shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
+        )
         write_futures(part, futures, settings.format)
+        summary = None if scores is None else scores.summary()
+        record = _record(session, path, folder, clip, observed, summary)
         (part / "index.html").write_text(_page(futures, record), encoding="utf-8")
         return write_record(part, "prediction.json", record)
-
-
-def views_to_frames(rollout: Rollout) -> Frames:
-    """Return the views as uint8 `(N, S, T, H, W, 3)`."""
-    assert rollout.views is not None
-    return to_frames(rollout.views)
 
 
 def to_shown(session: Session, frames: Frames) -> Frames:
@@ -241,29 +252,47 @@ def to_shown(session: Session, frames: Frames) -> Frames:
 
 def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
     """Write every sample, the grid, the contact sheet and the map of disagreement."""
-    for number, sample in enumerate(futures.samples, start=1):
-        write_clip(folder / f"sample_{number}.{suffix}", Clip(sample, futures.rate))
+    for number in range(len(futures.samples)):
+        name = f"sample_{number + 1}.{suffix}"
+        write_frames(folder / name, futures.samples[number], futures.rate)
     tile = futures.context.shape[1]
-    write_clip(folder / f"grid.{suffix}", Clip(grid(futures, tile=tile), futures.rate))
+    write_frames(folder / f"grid.{suffix}", grid(futures, tile=tile), futures.rate)
     write_picture(folder / "sheet.png", contact_sheet(futures, tile=min(tile, 128)))
     if len(futures.samples) > 1:
         write_picture(folder / "disagreement.png", disagreement_map(futures, tile=tile))
 
 
-def compare(samples: torch.Tensor, last: torch.Tensor, truth: torch.Tensor) -> dict[str, Any]:
-    """Score samples `(S, T, C, H, W)` and the copied last frame against the truth."""
-    scores: dict[str, Any] = {"size": truth.shape[-1], "ssim_definition": "srvp"}
-    for name, metric, most in (("psnr", psnr, CEILING), ("ssim", ssim, 1.0)):
-        each = metric(samples, truth[None]).clamp(max=most)
-        best = int(best_of(each))
-        scores[name] = {
-            "mean": float(each.mean()),
-            "best": float(each[best].mean()),
-            "best_sample": best + 1,
-            "samples": each.mean(-1).tolist(),
-            "copy_last": float(metric(last[None], truth).clamp(max=most).mean()),
-        }
-    return scores
+class Comparison:
+    """Scores samples, and the copied last frame, against what happened, a frame at a time."""
+
+    METRICS = (("psnr", psnr, CEILING), ("ssim", ssim, 1.0))
+
+    def __init__(self, samples: int, last: torch.Tensor, truth: torch.Tensor) -> None:
+        """Take the last observed frame `(C, H, W)` and what happened `(T, C, H, W)`."""
+        self._last, self._truth = last, truth
+        self._each = {name: torch.empty(samples, len(truth)) for name, _, _ in self.METRICS}
+
+    def note(self, moment: Moment) -> None:
+        """Score one frame of some samples of a single clip."""
+        truth, chosen = self._truth[moment.time], slice(moment.samples.start, moment.samples.stop)
+        for name, metric, most in self.METRICS:
+            score = metric(moment.frames[0], truth).clamp(max=most)
+            self._each[name][chosen, moment.time] = score.cpu()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores as the record has them."""
+        scores: dict[str, Any] = {"size": self._truth.shape[-1], "ssim_definition": "srvp"}
+        for name, metric, most in self.METRICS:
+            each = self._each[name]
+            best = int(best_of(each))
+            scores[name] = {
+                "mean": float(each.mean()),
+                "best": float(each[best].mean()),
+                "best_sample": best + 1,
+                "samples": each.mean(-1).tolist(),
+                "copy_last": float(metric(self._last, self._truth).clamp(max=most).mean()),
+            }
+        return scores
 
 
 def _record(

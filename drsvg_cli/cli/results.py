@@ -1,20 +1,30 @@
-"""Folders of results: whole or absent."""
+"""Folders of results: whole or absent, whatever interrupts, and however many write at once."""
 
+import errno
+import glob
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from drsvg_cli.cli.interruptions import postponed
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
+from drsvg_cli.lock import claimed
 
 RECORD_SUFFIX = ".json"
+LONGEST_NAME = 255
+"""Bytes, on the common file systems."""
+_PART = ".part"
+_ABANDONED = 60
+"""Seconds after which a temporary folder that no process claims is what a killed one left."""
 
 
 def choose_folders(clips: Sequence[Path], out: Path | None, *, overwrite: bool) -> list[Path]:
@@ -30,15 +40,24 @@ def choose_folders(clips: Sequence[Path], out: Path | None, *, overwrite: bool) 
     else:
         folders = []
         for clip in clips:
-            wanted = (out or Path()) / f"{clip.stem}_drsvg"
+            wanted = (out or Path()) / result_name(clip.stem)
             number = 2
             while wanted in folders:
-                wanted = wanted.with_name(f"{clip.stem}_drsvg_{number}")
+                wanted = wanted.with_name(result_name(clip.stem, f"_{number}"))
                 number += 1
             folders.append(wanted)
     for folder in folders:
         check_free(folder, overwrite=overwrite)
     return folders
+
+
+def result_name(stem: str, number: str = "") -> str:
+    """Name a folder of results after what it was made from, as far as a name may be long."""
+    end = f"_drsvg{number}"
+    room = LONGEST_NAME - len(os.fsencode(end))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + end
 
 
 def check_free(folder: Path, *, overwrite: bool, remedy: str = "replace it with -y") -> None:
@@ -53,7 +72,7 @@ def check_free(folder: Path, *, overwrite: bool, remedy: str = "replace it with 
             raise ConfigError(
                 f"{folder} is in the way: it is not a folder; choose another with --out"
             )
-        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        if not overwrite and folder.is_dir() and any(map(_is_content, folder.iterdir())):
             raise ConfigError(f"{folder} exists already; {remedy} or choose another with --out")
         standing = _standing(folder)
         if not standing.is_dir():
@@ -69,35 +88,91 @@ def _standing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
+def _is_content(path: Path) -> bool:
+    """Tell what somebody keeps from the temporary folder of a run."""
+    return not (path.name.startswith(".") and path.suffix == _PART)
+
+
 @contextmanager
-def filled(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder; what is in it at the end moves to `folder`.
+def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder; what is in it at the end becomes `folder`, or moves into it.
 
     On any error, and on Ctrl-C, nothing is left behind and `folder` is as it was. Files of an
-    earlier result that its record names and the new one lacks are removed.
+    earlier result that its record names and the new one lacks are removed. Of two runs that end
+    at the same time one comes after the other: their files do not mix.
 
     Raises:
+        ConfigError: another run has filled the folder meanwhile, and `overwrite` is not set.
         ResourceError: the folder cannot be written to, or the disk is full.
     """
     try:
         # Inside a folder that exists: it may be a disk of its own, or a link to one.
         beside = _standing(folder)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}.", suffix=".part", dir=beside))
+        start = f".{folder.name[:40]}."
+        _sweep(beside, start)
+        part = beside / f"{start}{secrets.token_hex(4)}{_PART}"
+        part.mkdir()
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
-        yield part
-        stale = _earlier(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(part.iterdir()):
-            path.replace(folder / path.name)
-            stale.discard(path.name)
-        for name in stale:
-            (folder / name).unlink()
+        with claimed(part):
+            yield part
+            _publish(part, folder, overwrite=overwrite)
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _sweep(beside: Path, start: str) -> None:
+    """Remove the temporary folders of runs that were killed."""
+    for path in beside.glob(f"{glob.escape(start)}*{_PART}"):
+        with suppress(OSError):  # claimed by a run that lives, or removed by another one
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                with claimed(path):
+                    shutil.rmtree(path)
+
+
+def _publish(part: Path, folder: Path, *, overwrite: bool) -> None:
+    """Make a whole result of the files in `part` visible as `folder`, after any other run."""
+    with postponed():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(folder):
+            with suppress(OSError):  # another run was quicker
+                part.rename(folder)
+                return
+        with claimed(folder, wait=True):
+            check_free(folder, overwrite=overwrite, remedy="another run has filled it; use -y")
+            _exchange(part, folder)
+
+
+def _exchange(part: Path, folder: Path) -> None:
+    """Move the files of `part` into `folder` and the earlier result out of it, or neither.
+
+    The old record leaves first and the new one comes last: a folder with a record is whole.
+    """
+    new = sorted((path.name for path in part.iterdir()), key=_is_record)
+    standing = {name for name in new if os.path.lexists(folder / name)}
+    old = sorted(_earlier(folder) | standing, key=_is_record, reverse=True)
+    aside = part / ".earlier"
+    aside.mkdir()
+    moves = [(folder / name, aside / name) for name in old]
+    moves += [(part / name, folder / name) for name in new]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            if source.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "a folder is in the way", str(source))
+            source.rename(target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(RECORD_SUFFIX)
 
 
 def _earlier(folder: Path) -> set[str]:

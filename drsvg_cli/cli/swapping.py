@@ -17,15 +17,14 @@ from drsvg_cli.cli.prediction import (
     read,
     tensor,
     to_shown,
-    views_to_frames,
 )
-from drsvg_cli.cli.results import check_free, filled, write_picture, write_record
+from drsvg_cli.cli.results import check_free, filled, result_name, write_picture, write_record
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
-from drsvg_cli.frames import Frames
+from drsvg_cli.frames import Frames, to_frames
 from drsvg_cli.pictures import comparison, strip
 from drsvg_cli.rollout import swap
-from drsvg_cli.video import Clip, write_clip
+from drsvg_cli.video import Clip, write_clip, write_frames
 
 
 @explained_memory(LESS_MEMORY)
@@ -47,7 +46,7 @@ def run(
         DrsvgError: a clip or the model is bad, or the folder of results is in the way.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    folder = out or Path(f"{content.stem}_{pose.stem}_drsvg")
+    folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
     check_free(folder, overwrite=overwrite)
     session = open_session(settings, source)
     first = read(session, content, settings.horizon + 1)
@@ -64,20 +63,20 @@ def run(
     named = dict(zip("AB", clips, strict=True))
     paths = dict(zip("AB", (content, pose), strict=True))
     ways = [("A", "B"), ("B", "A")] if both else [("A", "B")]
-    with filled(folder) as part:
+    with filled(folder, overwrite=overwrite) as part:
         rows = [(name, shown(session, clip)) for name, clip in named.items()]
         for giver, mover in ways:
-            reconstruction = _swapped(session, named[giver], named[giver], 1, paths[giver])[0]
+            pair, path = (named[giver], named[mover]), paths[giver]
+            reconstruction = _swapped(session, named[giver], named[giver], session.seeds[0], path)
             rows.append((f"{giver} reconstructed", reconstruction))
-            samples = _swapped(session, named[giver], named[mover], settings.samples, paths[giver])
-            for number, sample in enumerate(samples, start=1):
+            for number, seed in enumerate(session.seeds, start=1):
+                sample = _swapped(session, *pair, seed, path)
                 name = f"swap_{giver}_as_{mover}_{number}.{settings.format}"
                 write_clip(part / name, Clip(sample, clips[0].rate))
-            rows.append((f"{giver} moving as {mover}", samples[0]))
+                if number == 1:
+                    rows.append((f"{giver} moving as {mover}", sample))
         rate, tile = clips[0].rate, settings.size
-        write_clip(
-            part / f"grid.{settings.format}", Clip(comparison(rows, tile=tile, rate=rate), rate)
-        )
+        write_frames(part / f"grid.{settings.format}", comparison(rows, tile=tile, rate=rate), rate)
         write_picture(part / "sheet.png", strip(rows, tile=min(tile, 128), rate=rate))
         clips_used = {"content": str(content), "pose": str(pose), "folder": str(folder)}
         record = write_record(part, "swap.json", provenance(session) | clips_used)
@@ -93,19 +92,18 @@ def shown(session: Session, clip: Clip) -> Frames:
     return to_shown(session, fitted(session, clip.frames, session.settings.size))
 
 
-def _swapped(session: Session, content: Clip, pose: Clip, samples: int, path: Path) -> Frames:
-    """Return `(S, T, H, W, 3)`, beginning with the first frame of `content`."""
+def _swapped(session: Session, content: Clip, pose: Clip, seed: int, path: Path) -> Frames:
+    """Return a sample `(T, H, W, 3)`, beginning with the first frame of `content`."""
     size = session.recipe.model.size
     large = shown(session, content)
     rollout = swap(
         session.model,
         tensor(session, fitted(session, content.frames, size))[None],
         tensor(session, fitted(session, pose.frames, size))[None],
-        seeds=session.seeds[:samples],
+        seeds=[seed],
         temperature=session.settings.temperature,
         view=tensor(session, large[:1]),
     )
-    check_finite(rollout, path)
-    views = views_to_frames(rollout)[0]
-    first = np.broadcast_to(large[0], (len(views), 1, *large[0].shape))
-    return np.concatenate([first, views], axis=1)
+    check_finite(rollout.frames, path)
+    assert rollout.views is not None
+    return np.concatenate([large[:1], to_frames(rollout.views[0, 0])])

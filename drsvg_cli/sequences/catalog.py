@@ -56,8 +56,8 @@ class Material(NamedTuple):
     sequences: ClipSequences | MovingDigits
     held: Tensor
     """Fixed sequences, float `(N, T, C, S, S)` in [0, 1]."""
-    digest: str
-    """The same for a resumed run with the same data, and different with other data."""
+    origin: Mapping[str, str]
+    """What they are made from, and in which state, by the name of each file or data set."""
     learned_words: str
     """What is learned from, as a model card says it."""
     held_words: str
@@ -177,16 +177,25 @@ def _clips_material(recipe: Recipe, place: Place, listener: Listener) -> Materia
             "give more or longer clips, or a smaller --batch"
         )
     fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_SEQUENCES)
-    # A cache file's name tells the clip and its state.
-    used = [(clip.cache.name, clip.begin, clip.end) for clip in [*learned, *held]]
     return Material(
         ClipSequences(learned, recipe.model, recipe.data),
         fixed,
-        digest=hashlib.sha256(repr(used).encode()).hexdigest(),
+        origin=_origin(learned, held),
         learned_words=f"{len(learned)} clips ({_seconds(learned) / 60:.1f} minutes)",
         held_words=f"{len(fixed)} sequences from {len(held)} clips that "
         + ("were learned from as well" if shared else "were kept apart"),
     )
+
+
+def _origin(learned: Sequence[CachedClip], held: Sequence[CachedClip]) -> dict[str, str]:
+    """Say what a run learns from: the name of a file in the cache tells a clip and its state."""
+    origin: dict[str, str] = {}
+    for role, clips in (("learned", learned), ("held", held)):
+        for clip in clips:
+            name = str(clip.path.resolve())
+            use = f"{role} {clip.cache.name} {clip.begin} {clip.end}"
+            origin[name] = f"{origin[name]}, {use}" if name in origin else use
+    return origin
 
 
 def _usable(
@@ -259,7 +268,7 @@ def _digits_material(recipe: Recipe, place: Place) -> Material:
     return Material(
         learned,
         held,
-        digest=hashlib.sha256(images.tobytes()).hexdigest(),
+        origin={"Moving MNIST": hashlib.sha256(images.tobytes()).hexdigest()},
         learned_words=f"Moving MNIST ({data.walls} walls, {len(images):,} digits)",
         held_words=f"{len(held)} sequences of {len(kept.digits.images):,} digits that were kept "
         "apart",

@@ -6,8 +6,10 @@ batches and `windows` cuts the fixed ones that a run is judged by.
 
 import hashlib
 import itertools
+import math
 import os
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
-from drsvg_cli.errors import ResourceError, VideoError
+from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
 from drsvg_cli.sequences.cutouts import paste
 from drsvg_cli.video import grid_rate, probe, read_frames
@@ -47,8 +49,19 @@ class CachedClip:
     """Frame after the last one that may be used."""
 
     def frames(self) -> Frames:
-        """Map the frames that may be used, without reading them yet."""
-        return np.memmap(self.cache, np.uint8, "r", shape=self.shape)[self.begin : self.end]
+        """Map the frames that may be used, without reading them yet.
+
+        Raises:
+            TrainingError: the file is gone or damaged.
+        """
+        try:
+            frames = np.memmap(self.cache, np.uint8, "r", shape=self.shape)
+        except (OSError, ValueError) as error:  # ValueError: the file is too short
+            raise TrainingError(
+                f"the decoded frames of {self.path} are gone or damaged ({self.cache}: {error}); "
+                "go on with --resume, which decodes them anew"
+            ) from None
+        return frames[self.begin : self.end]
 
     def __len__(self) -> int:
         """Count the frames that may be used."""
@@ -99,13 +112,29 @@ def _cached(
     origin = (path.resolve(), stamp.st_size, stamp.st_mtime_ns, wanted, model.size, data.fit)
     name = hashlib.sha256(repr(origin).encode()).hexdigest()[:16]
     try:
-        file = next(cache.glob(f"{name}-*.frames"), None) or _decode(
+        file = next(filter(_is_whole, cache.glob(f"{name}-*.frames")), None) or _decode(
             path, cache / name, wanted, size=model.size, how=data.fit
         )
     except OSError as error:
         raise ResourceError(f"cannot write to {cache}: {error.strerror or error}") from None
-    length, height, width = (int(number) for number in file.stem.split("-")[1].split("x"))
+    now = path.stat()
+    if (now.st_size, now.st_mtime_ns) != (stamp.st_size, stamp.st_mtime_ns):
+        file.unlink(missing_ok=True)
+        raise VideoError(f"{path} changed while it was read; try again when it is complete")
+    length, height, width = _shape(file)
     return CachedClip(path, file, (length, height, width, 3), rate, 0, length)
+
+
+def _shape(file: Path) -> tuple[int, ...]:
+    """Read the shape of cached frames from the name of their file; empty where there is none."""
+    match = re.fullmatch(r"\w+-(\d+)x(\d+)x(\d+)", file.stem)
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def _is_whole(file: Path) -> bool:
+    """Tell a file of the cache from what a crash of the machine may leave of one."""
+    shape = _shape(file)
+    return bool(shape) and file.stat().st_size == math.prod(shape) * 3
 
 
 def _decode(path: Path, stem: Path, wanted: Fraction, *, size: int, how: Fit) -> Path:

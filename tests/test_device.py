@@ -1,0 +1,82 @@
+"""No more threads than the machine, or the container, gives."""
+
+import os
+
+import pytest
+import torch
+
+from drsvg_cli.device import is_used_up, limit_threads, usable_cores
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Return a function: write files of the control groups, and count the cores."""
+
+    def count(files):
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        return usable_cores(tmp_path)
+
+    return count
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "expected"),
+    [
+        ("0::/", {"sys/fs/cgroup/cpu.max": "100000 100000"}, 1),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "20000 100000"}, 1),
+        ("0::/", {"sys/fs/cgroup/cpu.max": "max 100000"}, CORES),
+        ("0::/a/b", {"sys/fs/cgroup/a/cpu.max": "50000 100000"}, 1),
+        ("0::/a/b", {"sys/fs/cgroup/a/b/cpu.max": "9900000 100000"}, CORES),
+        (
+            "4:cpu,cpuacct:/a",
+            {
+                "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "100000",
+                "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000",
+            },
+            1,
+        ),
+        (
+            "4:cpu:/",
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            CORES,
+        ),
+        ("7:memory:/a", {"sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "1"}, CORES),
+    ],
+)
+def test_a_share_of_a_machine_is_respected(machine, group, files, expected):
+    assert machine({"proc/self/cgroup": group + "\n"} | files) == expected
+
+
+def test_without_control_groups_all_cores_are_used(tmp_path):
+    assert usable_cores(tmp_path) == CORES
+
+
+def test_threads_are_only_ever_fewer(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    try:
+        torch.set_num_threads(CORES + 3)
+        limit_threads()
+        assert torch.get_num_threads() <= CORES
+        torch.set_num_threads(1)
+        limit_threads()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_memory_that_is_used_up_is_known_from_other_mistakes():
+    with pytest.raises(RuntimeError) as greedy:
+        torch.empty(2**46)
+    assert is_used_up(greedy.value)
+    assert is_used_up(MemoryError()) and is_used_up(torch.OutOfMemoryError())
+    with pytest.raises(RuntimeError) as wrong:
+        torch.zeros(2) @ torch.zeros(3)
+    assert not is_used_up(wrong.value)
