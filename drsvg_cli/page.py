@@ -21,6 +21,8 @@ MOST_TILES = 24
 """Samples on the page; a browser need not hold a thousand."""
 _QUALITY = 90
 _LARGEST_SIDE = 384
+_LARGEST_STRIP = 2**24
+"""Pixels of all frames of a clip: of long clips they are shown smaller."""
 _MARK = "DATA"
 
 
@@ -40,16 +42,14 @@ def page(futures: Futures, *, title: str, subtitle: str, tables: Sequence[Listin
         subtitle: how it was made, in a line.
         tables: what else is known.
     """
-    rows = future_rows(futures)
-    left_out = len(futures.samples) - MOST_TILES
-    if left_out > 0:
-        rows = rows[:-left_out]
+    rows = future_rows(futures)[: MOST_TILES + (futures.truth is not None)]
+    if len(futures.samples) > MOST_TILES:
         subtitle += f" · the first {MOST_TILES} samples"
     tiles = [_tile(row, "sample" if row.label.startswith("sample") else "truth") for row in rows]
     if len(futures.samples) > 1:
         heat = heat_row(futures)
         tiles.append(_tile(heat, "heat", note=heat.legend))
-    height, width = _shrunk(rows[0].frames[0]).shape[:2]
+    height, width = _shrunk(rows[0].frames, 0).shape[:2]
     data = {
         "title": title,
         "subtitle": subtitle,
@@ -71,10 +71,12 @@ def _tile(row: Row, kind: str, *, note: str = "") -> dict[str, str]:
     return {"label": row.label, "kind": kind, "note": note, "strip": _strip(row.frames)}
 
 
-def _shrunk(frame: Frames) -> Frames:
-    """Shrink a frame `(H, W, 3)` that is larger than a page shows it."""
+def _shrunk(film: Film, index: int) -> Frames:
+    """Take a frame `(H, W, 3)` of a clip, shrunk if it is larger than the page shows it."""
+    frame: Frames = film[index]
     height, width = frame.shape[:2]
-    share = _LARGEST_SIDE / max(height, width)
+    side = min(_LARGEST_SIDE, math.isqrt(_LARGEST_STRIP // len(film)))
+    share = side / max(height, width)
     if share >= 1:
         return frame
     size = (max(1, round(width * share)), max(1, round(height * share)))
@@ -84,12 +86,12 @@ def _shrunk(frame: Frames) -> Frames:
 def _strip(film: Film) -> str:
     """Lay the frames of a clip out in a square of pictures, as the address of a JPEG."""
     count = len(film)
-    height, width = _shrunk(film[0]).shape[:2]
+    height, width = _shrunk(film, 0).shape[:2]
     columns = math.ceil(math.sqrt(count))
     picture = np.zeros((math.ceil(count / columns) * height, columns * width, 3), np.uint8)
     for index in range(count):
         top, left = index // columns * height, index % columns * width
-        picture[top : top + height, left : left + width] = _shrunk(film[index])
+        picture[top : top + height, left : left + width] = _shrunk(film, index)
     _, data = cv2.imencode(
         ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     )

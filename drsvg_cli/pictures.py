@@ -5,7 +5,7 @@ same input always gives the same pixels. Samples are looked at a frame at a time
 elsewhere than in memory. Knows nothing of files, models or torch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -35,6 +35,8 @@ TRUTH: Colour = (240, 242, 245)
 
 HEAT_SCALE = 64.0
 """The disagreement, in 8-bit levels, that is painted brightest."""
+MOST_SHOWN = 100
+"""Samples in a grid or a sheet, the first ones: more are too small to see, and fill any memory."""
 
 
 class Films(Protocol):
@@ -91,7 +93,7 @@ def grid(futures: Futures, *, tile: int) -> Animation:
 
     While the context runs every tile shows it, in the colour of the observed; then each tile goes
     its own way. The truth, where it is known, has the first tile. The time counts from the last
-    observed frame.
+    observed frame. No more than `MOST_SHOWN` samples are shown.
 
     Args:
         futures: the clips to show.
@@ -158,23 +160,23 @@ def disagreement(samples: Films) -> NDArray[np.float32]:
     It is the standard deviation over the samples (divided by S) of the channel that varies most,
     in 8-bit levels, 0 to 127.5.
     """
-    return np.stack([_spread(moment) for moment in _moments(samples)])
+    return np.stack([_statistics(samples, time)[1] for time in range(samples.shape[1])])
 
 
-def _moments(samples: Films) -> Iterator[Frames]:
-    """Yield what all samples show at each time, `(S, H, W, 3)`."""
-    for time in range(samples.shape[1]):
-        yield _at(samples, time)
+def _statistics(samples: Films, time: int) -> tuple[Frames, NDArray[np.float32]]:
+    """Return the mean `(H, W, 3)` of all samples at a time and their disagreement `(H, W)`.
 
-
-def _at(samples: Films, time: int) -> Frames:
-    return np.stack([sample[time] for sample in map(samples.__getitem__, range(len(samples)))])
-
-
-def _spread(moment: Frames) -> NDArray[np.float32]:
-    """Return the disagreement `(H, W)` of frames `(S, H, W, 3)`."""
-    deviation: NDArray[np.float32] = moment.std(axis=0, dtype=np.float32).max(axis=-1)
-    return deviation
+    Sums are exact, and one frame after the other is looked at.
+    """
+    total = np.zeros(samples.shape[2:], np.int64)
+    squares = np.zeros(samples.shape[2:], np.int64)
+    for number in range(len(samples)):
+        frame = np.asarray(samples[number][time], np.int64)
+        total += frame
+        squares += frame * frame
+    mean = total / len(samples)
+    variance = np.maximum(squares / len(samples) - mean * mean, 0)
+    return mean.astype(np.uint8), np.sqrt(variance.max(axis=-1)).astype(np.float32)
 
 
 def heat_overlay(frames: Frames, spread: NDArray[np.float32]) -> Frames:
@@ -201,8 +203,9 @@ def disagreement_map(futures: Futures, *, tile: int) -> Frames:
         `(H', W', 3)`, with a scale in 8-bit levels.
     """
     sizes = drawing.layout(futures.context, tile)
-    total = sum(map(_spread, _moments(futures.samples)), np.zeros((), np.float32))
-    spread = (total / np.float32(futures.samples.shape[1]))[None]
+    length = futures.samples.shape[1]
+    total = sum(_statistics(futures.samples, time)[1] for time in range(length))
+    spread = np.asarray(total / np.float32(length), np.float32)[None]
     title, marks = f"disagreement of {len(futures.samples)}", (f"{HEAT_SCALE:.0f} levels", "0")
     pad, top = sizes.pad, sizes.pad + sizes.line
     bar, reach = pad + sizes.width + pad, max(sizes.height, 2 * sizes.line)
@@ -261,9 +264,8 @@ class _Heat:
         return self.samples.shape[1]
 
     def __getitem__(self, index: int, /) -> Frames:
-        moment = _at(self.samples, index)
-        mean = moment.mean(axis=0).astype(np.uint8)
-        return heat_overlay(mean[None], _spread(moment)[None])[0]
+        mean, spread = _statistics(self.samples, index)
+        return heat_overlay(mean[None], spread[None])[0]
 
 
 def future_rows(futures: Futures) -> list[Row]:
@@ -271,7 +273,7 @@ def future_rows(futures: Futures) -> list[Row]:
     tails: list[tuple[str, Colour, Film]] = []
     if futures.truth is not None:
         tails.append(("what happened", TRUTH, futures.truth))
-    for number in range(len(futures.samples)):
+    for number in range(min(len(futures.samples), MOST_SHOWN)):
         tails.append((f"sample {number + 1}", drawing.PREDICTED, futures.samples[number]))
     return [Row(name, hue, _Continued(futures.context, tail)) for name, hue, tail in tails]
 

@@ -35,6 +35,8 @@ from drsvg_cli.rollout import predict
 STATE_FILE = Path("training", "state.pt")
 LOG_FILE = Path("training", "log.jsonl")
 VALIDATION_SAMPLES = 4
+VALIDATED_AT_ONCE = 64
+"""Sequences rolled out together, one sample after the other."""
 EPSILON = 1e-14
 """Adam's: the loss is a mean over pixels, and gradients of the recurrent parts near 1e-10 were
 measured. Under the usual 1e-8 such a part hardly moves."""
@@ -440,7 +442,7 @@ def validate(model: DRSVG, held: Tensor, context: int) -> Validation:
     predicted = torch.cat(
         [
             predict(model, clip, truth.shape[1], seeds=range(VALIDATION_SAMPLES)).frames
-            for clip in observed.split(16)
+            for clip in observed.split(VALIDATED_AT_ONCE)
         ]
     )
     scores = psnr(predicted, truth[:, None]).clamp(max=CEILING)

@@ -345,8 +345,12 @@ def _explained(path: Path, verb: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(f"{_shown(path)} cannot be {verb}: the disk is full") from error
-        if code == errno.ENOMEM:
+        if code == errno.ENOMEM and verb == "written":
             raise ResourceError(f"{_shown(path)} cannot be {verb}: memory is used up") from error
+        if code == errno.ENOMEM:
+            # A size in a damaged header, mostly: the clip is at fault, not the machine.
+            message = f"{_shown(path)} cannot be read: it asks for more memory than there is"
+            raise VideoError(message) from error
         if isinstance(error, FileNotFoundError | NotADirectoryError) and verb == "written":
             parent = _shown(path.parent)
             raise VideoError(f"{_shown(path)} cannot be written: no folder {parent}") from error

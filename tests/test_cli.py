@@ -96,6 +96,7 @@ class TestPredict:
             "grid.mp4",
             "sheet.png",
             "disagreement.png",
+            "index.html",
             "prediction.json",
         }
         assert set(contents(folder)) == written

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -77,18 +76,6 @@ def command(clips, model_folder):
     """Return how to fine-tune quickly, into the folder `run`."""
     options = ("--model", model_folder, "--device", "cpu", *QUICK, "-o", "run")
     return [str(part) for part in ("drsvg", "finetune", clips, *options)]
-
-
-def start(clips, model_folder, *, cwd):
-    """Start fine-tuning in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "drsvg_cli", *command(clips, model_folder)[1:]],
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def weights(folder):
@@ -253,27 +240,11 @@ class TestInterruptions:
         assert weights(tmp_path / "run") == whole
         assert [line["step"] for line in log(tmp_path / "run")] == [0, 6, 12, 18, 24, 30]
 
-    def test_ctrl_c_of_a_process(self, tune, clips, model_folder, tmp_path, whole):
-        process = start(clips, model_folder, cwd=tmp_path)
-        patience = time.monotonic() + 60
-        trace = tmp_path / "run" / "training" / "log.jsonl"
-        while not trace.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < patience
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        assert (process.returncode, out) == (130, ""), err
-        assert "Traceback" not in err
-        outcome = tune(clips, *QUICK, "-o", "run", "--resume")
-        assert outcome.code == 0, outcome
-        assert weights(tmp_path / "run") == whole
-
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
     def test_kill_9_loses_nothing(self):
         program = Path(__file__).with_name("kills.py")
         done = subprocess.run(
-            [sys.executable, str(program), "4"],
+            [sys.executable, str(program), "2"],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -281,7 +252,7 @@ class TestInterruptions:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("4 kills")
+        assert done.stdout.startswith("2 kills")
 
     def test_killed_while_the_clips_are_read(self, tune, clips, tmp_path, whole, monkeypatch):
         """Nothing can be resumed then, and the run may simply begin once more."""

@@ -125,6 +125,13 @@ def test_a_grid_of_many_is_neither_a_line_nor_a_tower() -> None:
     assert 0.5 < movie.shape[2] / movie.shape[1] < 3
 
 
+def test_of_very_many_the_first_are_shown() -> None:
+    many, most = futures(103, horizon=1, height=16), pictures.MOST_SHOWN
+    fewer = Futures(many.context, many.samples[:most], rate=RATE, truth=many.truth)
+    shown, expected = (animated(pictures.grid(clips, tile=16)) for clips in (many, fewer))
+    assert np.array_equal(shown, expected)
+
+
 def test_the_contact_sheet_has_a_row_a_sample_and_time_to_the_right() -> None:
     clips = futures(3)
     assert clips.truth is not None

@@ -202,3 +202,9 @@ def test_a_spool_gives_back_what_was_written(tmp_path):
         for sample in range(2):
             assert np.array_equal(np.stack(list(spool[sample])), frames[sample])
         assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_without_room_is_noticed_before_any_work(tmp_path):
+    with pytest.raises(ResourceError, match=r"take \d+\.\d GB on disk.*--samples"):
+        Spool(tmp_path, (100_000, 100_000, 4096, 4096))
+    assert not list(tmp_path.iterdir())

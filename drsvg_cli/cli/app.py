@@ -71,8 +71,7 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    with suppress(
-        OSError
-    ):  # stderr may lie on the disk that is full; the code tells it all the same
+    # stderr may lie on the disk that is full; the code tells it all the same.
+    with suppress(OSError):
         Reporter(as_json=False, quiet=False).error(text)
     sys.exit(code)

@@ -21,7 +21,7 @@ from drsvg_cli.checkpoint import load_model
 from drsvg_cli.cli import options
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.results import choose_folders, filled, write_picture, write_record
-from drsvg_cli.cli.spool import Spool
+from drsvg_cli.cli.spool import LESS, Spool
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import choose, explained_memory, limit_threads
 from drsvg_cli.errors import VideoError, WeightsError
@@ -33,7 +33,6 @@ from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Moment, stream
 from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_frames
 
-LESS_MEMORY = "choose a smaller --size, --samples or --horizon"
 LARGEST_READING = 2**28
 """Bytes of whole frames that are kept; of larger clips only what is needed is kept of a frame."""
 
@@ -78,7 +77,7 @@ class Session:
         return [self.seed + number for number in range(1, self.settings.samples + 1)]
 
 
-@explained_memory(LESS_MEMORY)
+@explained_memory(LESS)
 def run(
     inputs: Sequence[str],
     settings: Settings,

@@ -1,12 +1,17 @@
 """Predicted frames on disk, not in memory, until they are written as clips."""
 
+import math
+import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
+from drsvg_cli.errors import ResourceError
 from drsvg_cli.frames import Frames
+
+LESS = "choose a smaller --size, --samples or --horizon"
 
 
 class Spool:
@@ -18,8 +23,18 @@ class Spool:
     dtype = np.dtype(np.uint8)
 
     def __init__(self, folder: Path, shape: tuple[int, int, int, int]) -> None:
-        """Open the file on the disk of `folder` for `(S, T, H, W)`."""
+        """Open the file on the disk of `folder` for `(S, T, H, W)`.
+
+        Raises:
+            ResourceError: the disk has no room for them.
+        """
         self.shape = (*shape, 3)
+        needed, free = math.prod(self.shape), shutil.disk_usage(folder).free
+        if needed > free:
+            raise ResourceError(
+                f"the samples take {needed / 1e9:.1f} GB on disk while they are made, and "
+                f"{folder} has {free / 1e9:.1f} GB left; {LESS}"
+            )
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".part")  # noqa: SIM115
 
     def __enter__(self) -> "Spool":
@@ -60,8 +75,7 @@ class Spool:
         return frame
 
     def _seek(self, sample: int, time: int) -> None:
-        index = sample * self.shape[1] + time
-        self._file.seek(index * int(np.prod(self.shape[2:], dtype=np.int64)))
+        self._file.seek((sample * self.shape[1] + time) * math.prod(self.shape[2:]))
 
 
 class Spooled:

@@ -7,7 +7,6 @@ from rich.text import Text
 
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.prediction import (
-    LESS_MEMORY,
     Session,
     Settings,
     check_finite,
@@ -19,6 +18,7 @@ from drsvg_cli.cli.prediction import (
     to_shown,
 )
 from drsvg_cli.cli.results import check_free, filled, result_name, write_picture, write_record
+from drsvg_cli.cli.spool import LESS
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
 from drsvg_cli.frames import Frames, to_frames
@@ -27,7 +27,7 @@ from drsvg_cli.rollout import swap
 from drsvg_cli.video import Clip, write_clip, write_frames
 
 
-@explained_memory(LESS_MEMORY)
+@explained_memory(LESS)
 def run(
     content: Path,
     pose: Path,

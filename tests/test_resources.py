@@ -1,0 +1,61 @@
+"""A process that predicts for days neither grows nor runs out of anything.
+
+`DRSVG_PREDICTIONS=1000` predicts as often as that.
+"""
+
+import gc
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from drsvg_cli.checkpoint import load_model
+from drsvg_cli.errors import VideoError
+from drsvg_cli.frames import fit_all, to_frames, to_tensor
+from drsvg_cli.rollout import predict
+from drsvg_cli.video import Clip, read_clip, write_clip
+
+PREDICTIONS = int(os.environ.get("DRSVG_PREDICTIONS", "15"))
+WARM_UP = 5
+MAY_GROW = 24
+"""MiB; allocators keep some, whatever the number of predictions."""
+
+
+def used():
+    """Count what a process may run out of: file handles, threads, temporary files."""
+    return (
+        len(list(Path("/proc/self/fd").iterdir())),
+        len(list(Path("/proc/self/task").iterdir())),
+        len(list(Path(tempfile.gettempdir()).iterdir())),
+    )
+
+
+def memory():
+    gc.collect()
+    text = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmRSS:\s+(\d+) kB", text)[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not tell")
+@pytest.mark.timeout(300 + PREDICTIONS)
+def test_many_predictions_in_one_process(model_folder, make_clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    good = make_clip(tmp_path / "clip.mp4")
+    (tmp_path / "bad.mp4").write_bytes(good.read_bytes()[:400])
+    before = held = None
+    for number in range(WARM_UP + PREDICTIONS):
+        model, recipe = load_model(model_folder)
+        clip = read_clip(good, 3, at=1.0)
+        small = to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
+        view = to_tensor(fit_all(clip.frames[-1:], 48, how="crop"), channels=3)
+        views = predict(model, small, 3, seeds=[number], view=view).views
+        write_clip(tmp_path / "out.mp4", Clip(to_frames(views[0, 0]), clip.rate), overwrite=True)
+        with pytest.raises(VideoError):
+            read_clip(tmp_path / "bad.mp4", 3)
+        assert recipe.name == "tiny"
+        if number == WARM_UP:
+            before, held = used(), memory()
+    assert used() == before
+    assert memory() - held < MAY_GROW
