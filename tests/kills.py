@@ -22,8 +22,8 @@ from drsvg_cli.checkpoint import load_model, load_state
 from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
 
-STEPS = 24
-INTERVAL = 6
+STEPS = 16
+INTERVAL = 4
 """Steps from checkpoint to checkpoint; every second one is in the log, so a loss shows."""
 
 

@@ -12,9 +12,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -422,17 +420,9 @@ class TestSwap:
 
 class TestWrongUse:
     @pytest.fixture(autouse=True)
-    def leaves_nothing(self, tmp_path, clip, make_clip):
-        (tmp_path / "text.mp4").write_text("ffconcat version 1.0\nfile clip.mp4\n")
+    def leaves_nothing(self, tmp_path, clip):
         (tmp_path / "empty").mkdir()
         (tmp_path / "bare").mkdir()
-        make_clip(tmp_path / "one.mp4", 1)
-        with av.open(str(tmp_path / "sound.mp4"), "w") as container:
-            stream = container.add_stream("aac", 8000)
-            sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-            sound.sample_rate = 8000
-            container.mux(stream.encode(sound))
-            container.mux(stream.encode())
         before = sorted(tmp_path.rglob("*"))
         yield
         assert sorted(tmp_path.rglob("*")) == before
@@ -443,10 +433,6 @@ class TestWrongUse:
             ("missing.mp4", "missing.mp4: no such file"),
             ("*.mkv", "no such file"),
             ("empty", "empty: no video file"),
-            ("text.mp4", "text.mp4 is not a video"),
-            ("sound.mp4", "sound.mp4 has no video stream"),
-            ("one.mp4", "one.mp4 has 1 frame"),
-            ("/dev/null", "/dev/null is not a regular file"),
             ("n" * 300, "too long"),
             ("https://example.org/a.mp4", "no such file"),
         ],

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -265,29 +266,28 @@ class TestInterruptions:
         assert weights(tmp_path / "run") == whole
         assert not list(tmp_path.rglob("*.part"))
 
-    def test_a_second_process_is_refused(self, tune, clips, tmp_path, interrupted):
+    def test_a_second_process_is_refused(self, tune, clips, model_folder, tmp_path):
+        begun = tmp_path / "begun"
+        shutil.copytree(model_folder, begun)
+        (begun / "training").mkdir()
+        (begun / "training" / "state.pt").write_text("of the first process")
+        (tmp_path / "empty").mkdir()
+        before = sorted(tmp_path.rglob("*"))
+        for folder, options in ((begun, ["--resume"]), (tmp_path / "empty", [])):
+            with claimed(folder):
+                outcome = tune(clips, *QUICK, "-o", folder, *options)
+            assert_refused(outcome, 1, f"another process is at work on {folder}")
+        assert sorted(tmp_path.rglob("*")) == before
+
+    def test_a_full_disk(self, tune, clips, tmp_path, interrupted, full_disk):
         interrupted(8)
         tune(clips, *QUICK, "-o", "run")
         interrupted(None)
         before = (tmp_path / "run" / "training" / "state.pt").read_bytes()
-        with claimed(tmp_path / "run"):
-            outcome = tune(clips, *QUICK, "-o", "run", "--resume")
-        assert_refused(outcome, 1, "another process is at work on run")
-        assert (tmp_path / "run" / "training" / "state.pt").read_bytes() == before
-        (tmp_path / "empty").mkdir()
-        with claimed(tmp_path / "empty"):
-            assert_refused(tune(clips, *QUICK, "-o", "empty"), 1, "another process is at work")
-        assert not list((tmp_path / "empty").iterdir())
-
-    def test_a_full_disk(self, tune, clips, tmp_path, whole, interrupted, full_disk):
-        interrupted(8)
-        tune(clips, *QUICK, "-o", "run")
-        interrupted(None)
         with full_disk(30_000):
             outcome = tune(clips, *QUICK, "-o", "run", "--resume")
         assert_refused(outcome, 4, "checkpoint before is kept", "--resume")
-        assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
-        assert weights(tmp_path / "run") == whole
+        assert (tmp_path / "run" / "training" / "state.pt").read_bytes() == before
 
     def test_killed_before_the_first_validation(self, tune, clips, tmp_path, whole, monkeypatch):
         def kill(*_, **__):

@@ -19,7 +19,7 @@ from drsvg_cli.errors import ConfigError, DrsvgError, VideoError, WeightsError
 from drsvg_cli.folder import RECIPE_FILE, WEIGHTS_FILE
 from drsvg_cli.video import probe, read_clip, read_frames
 
-CASES = int(os.environ.get("DRSVG_FUZZ", "15"))
+CASES = int(os.environ.get("DRSVG_FUZZ", "10"))
 fuzzed = settings(
     max_examples=CASES,
     deadline=None,

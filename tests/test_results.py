@@ -153,7 +153,7 @@ class TestPredict:
         common = ("predict", "clip.mp4", "--model", model_folder, "--size", "64", "-n", "4")
         return lambda *arguments: drsvg(*common, "-s", "2", *arguments)
 
-    @pytest.mark.parametrize("spare", [2000, 10_000, 40_000])
+    @pytest.mark.parametrize("spare", [2000, 20_000])
     def test_a_full_disk(self, draw, tmp_path, full_disk, spare):
         assert draw("--seed", "1").code == 0
         before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -273,13 +273,13 @@ def test_a_header_is_read_strictly(data: bytes, reason: str, tmp_path: Path) -> 
 
 def test_a_recipe_may_not_ask_for_more_than_the_file_holds(garden: Path, tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(garden / "model.safetensors")
-    whole = {"width": 512, "predictor_hidden": 8192, "predictor_layers": 8, "latent_hidden": 8192}
+    whole = {"width": 64, "predictor_hidden": 2048, "latent_hidden": 2048}
     recipe = config.Recipe(name="vast", model=config.ModelConfig(**whole))
     checkpoint.save_model(tmp_path, recipe, tensors)
     for source in (tmp_path, tmp_path / "model.safetensors"):
         with pytest.raises(ConfigError, match="asks for a model of"):
             weights.load_model(str(source))
-    text = (tmp_path / "preset.toml").read_text().replace("= 8192", f"= {10**9}")
+    text = (tmp_path / "preset.toml").read_text().replace("= 2048", f"= {10**9}")
     (tmp_path / "preset.toml").write_text(text)
     with pytest.raises(ConfigError, match="8192"):
         weights.load_model(str(tmp_path))
