@@ -277,7 +277,7 @@ def test_a_recipe_may_not_ask_for_more_than_the_file_holds(garden: Path, tmp_pat
     recipe = config.Recipe(name="vast", model=config.ModelConfig(**whole))
     checkpoint.save_model(tmp_path, recipe, tensors)
     for source in (tmp_path, tmp_path / "model.safetensors"):
-        with pytest.raises(ConfigError, match="asks for a model of"):
+        with pytest.raises(WeightsError, match="its recipe asks for"):
             weights.load_model(str(source))
     text = (tmp_path / "preset.toml").read_text().replace("= 2048", f"= {10**9}")
     (tmp_path / "preset.toml").write_text(text)
