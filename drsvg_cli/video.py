@@ -377,7 +377,8 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
             if not moving[0].codec_context:
                 raise VideoError(f"{_shown(path)} is not a video that can be decoded (no decoder)")
             context = moving[0].codec_context
-            moving[0].thread_type = "AUTO"
+            # Not frames at once: what a damaged clip gives would depend on which thread is faster.
+            moving[0].thread_type = "SLICE"
             if context.width * context.height > _LARGE:
                 context.thread_count = 2
             # Opening keeps its options to itself; the decoder has its own.
