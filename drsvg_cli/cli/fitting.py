@@ -222,7 +222,7 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
                 mark = " · kept" if step.improved else ""
                 reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
             loss = step.terms.get("reconstruction")
-            shown = "" if loss is None else f"error {loss:.5f} · {step.rate:.0f} frames/s · {note}"
+            shown = "" if loss is None else f"loss {loss:.5f} · {step.rate:.0f} frames/s · {note}"
             progress.update(task, completed=step.number, note=shown)
             if interrupted:
                 steps.close()
@@ -235,7 +235,7 @@ def _terms(step: Step) -> str:
         return ""
     terms = step.terms
     return (
-        f"error {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
+        f"loss {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
         f"{terms['pose_kl']:.2f} pose nats, {step.rate:.0f} frames/s, "
     )
 
