@@ -23,7 +23,12 @@ def measure(newest: Tensor, before: Tensor) -> Tensor:
     search.setFinestScale(0)  # frames are small: every pixel counts
     pairs = zip(_gray(newest), _gray(before), strict=True)
     # OpenCV's annotations do not know None, which stands for no flow to begin from.
-    found = [search.calc(now, then, None) for now, then in pairs]  # type: ignore[call-overload]
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # or else what is found depends on how many there are, and on their race
+    try:
+        found = [search.calc(now, then, None) for now, then in pairs]  # type: ignore[call-overload]
+    finally:
+        cv2.setNumThreads(threads)
     pixels = torch.from_numpy(np.stack(found))
     height, width = newest.shape[-2:]
     return (pixels * torch.tensor([2 / width, 2 / height])).movedim(-1, 1).to(newest.device)
