@@ -37,9 +37,7 @@ class ModelConfig:
     """Channels of the first convolution; the deeper ones are multiples of it."""
     normalization: Literal["batch", "group"] = "batch"
     head: Literal["pixels", "warp"] = "pixels"
-    """How the decoder's maps become a frame."""
-    encoded_frames: Literal[1, 2] = 1
-    """Frames the encoder sees at once: the newest, or with the one before, which shows motion."""
+    """How the decoder's maps become a frame. A model with a warp measures motion and sees it."""
     feature_dim: int = 128
     """Size of the frame features h and of the predictor's output g."""
     content_dim: int = 64

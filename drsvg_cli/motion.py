@@ -3,6 +3,8 @@
 Kroeger et al. 2016, as OpenCV has it. Knows nothing of models.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import torch
@@ -19,19 +21,25 @@ def measure(newest: Tensor, before: Tensor) -> Tensor:
     Returns:
         `(B, 2, H, W)` in half frames (x, y): 1 reaches from the centre to the border.
     """
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    search.setFinestScale(0)  # frames are small: every pixel counts
     pairs = zip(_gray(newest), _gray(before), strict=True)
-    # OpenCV's annotations do not know None, which stands for no flow to begin from.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # or else what is found depends on how many there are, and on their race
     try:
-        found = [search.calc(now, then, None) for now, then in pairs]  # type: ignore[call-overload]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            found = list(pool.map(_search, pairs))
     finally:
         cv2.setNumThreads(threads)
     pixels = torch.from_numpy(np.stack(found))
     height, width = newest.shape[-2:]
     return (pixels * torch.tensor([2 / width, 2 / height])).movedim(-1, 1).to(newest.device)
+
+
+def _search(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search.setFinestScale(0)  # frames are small: every pixel counts
+    search.setVariationalRefinementIterations(1)  # more take longer and foretell no better
+    # OpenCV's annotations do not know None, which stands for no flow to begin from.
+    return search.calc(*pair, None)  # type: ignore[call-overload]
 
 
 def _gray(frames: Tensor) -> np.ndarray:

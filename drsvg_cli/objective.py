@@ -70,16 +70,14 @@ def model_loss(
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
-    batch = frames.shape[1]
-    features, skips = model.encode(frames)
-    observed = model.observe(features, noise, shown=shown)
-    newest = slice((context - 1) * batch, context * batch)
-    before = frames[context - 2] if context > 1 else None
-    scene = model.settle(tuple(skip[newest] for skip in skips), frames[context - 1], before)
+    encoded = model.encode(frames)
+    observed = model.observe(encoded.features, noise, shown=shown)
+    scene = model.settle(encoded, context - 1, frames[context - 1])
     outputs = observed.outputs[context - 1 :][decoded]
     ahead = decoded + 1.0
     maps = model.decoder(outputs, scene.prepared, ahead)
-    predicted = model.head.compose(maps, scene.reference, ahead)
+    travel = model.head.travel(maps, scene.reference, ahead)
+    predicted = model.head.compose(maps, scene.reference.frame, ahead, travel)
     reconstruction = reconstruction_error(
         predicted.unflatten(0, outputs.shape[:2]),
         frames[context:][decoded],

@@ -10,6 +10,7 @@ from torch.nn import functional
 from drsvg_cli.device import is_used_up
 from drsvg_cli.model.drsvg import DRSVG, Scene, State
 from drsvg_cli.model.noise import SeededNoise
+from drsvg_cli.model.rendering import Travel
 
 BATCH = 8
 """Sequences rolled out at once on the CPU. The number is fixed, and a batch that is not full is
@@ -45,26 +46,49 @@ class Moment(NamedTuple):
     """uint8 `(N, S, C, H, W)`: rendered at the size that was asked for."""
 
 
+class _Rendered(NamedTuple):
+    frames: Tensor
+    """`(S, N, C, size, size)`."""
+    views: Tensor | None
+    """uint8 `(S, N, C, H, W)`."""
+    travel: Travel | None
+    """What the next frame's motion adds to."""
+
+
 def _render(
-    model: DRSVG, outputs: Tensor, scene: Scene, *, step: int, view: Tensor | None, shown: int
-) -> tuple[Tensor, Tensor | None]:
-    """Decode outputs `(S, N, D)`, `step` frames ahead, into frames `(S, N, C, ...)` and views.
+    model: DRSVG,
+    outputs: Tensor,
+    scene: Scene,
+    *,
+    step: int,
+    since: Travel | None,
+    view: Tensor | None,
+    shown: int,
+) -> _Rendered:
+    """Decode outputs `(S, N, D)`, `step` frames ahead, into frames and views.
 
     Views are rendered of the first `shown` samples, one after the other: it is as fast, and the
     size of a view is not multiplied.
     """
-    ahead = torch.full((len(outputs),), float(step), device=outputs.device)
-    maps = model.decoder(outputs, scene.prepared, ahead)
-    frames = model.head.compose(maps, scene.reference, ahead).unflatten(0, outputs.shape[:2])
+    ahead = torch.full((1,), float(step), device=outputs.device)
+    maps = model.decoder(outputs.flatten(0, 1)[None], scene.prepared, ahead)
+    travel = model.head.travel(maps, scene.reference, ahead, since)
+    frames = model.head.compose(maps, scene.reference.frame, ahead, travel)
+    frames = frames.unflatten(0, outputs.shape[:2])
     if view is None:
-        return frames, None
-    reference = scene.reference._replace(frame=view)
+        return _Rendered(frames, None, travel)
     views = []
-    for each in maps.chunk(len(outputs))[:shown]:
-        enlarged = functional.interpolate(each.float(), view.shape[-2:], mode="bicubic")
-        composed = model.head.compose(enlarged, reference, ahead[:1])
+    for sample in range(shown):
+        chosen = slice(sample * len(view), (sample + 1) * len(view))
+        enlarged = _enlarge(maps[chosen], view)
+        moved = travel and travel._replace(flow=_enlarge(travel.flow[chosen], view))
+        composed = model.head.compose(enlarged, view, ahead, moved)
         views.append((composed * 255).round().clamp(0, 255).to(torch.uint8))
-    return frames, torch.stack(views)
+    return _Rendered(frames, torch.stack(views), travel)
+
+
+def _enlarge(maps: Tensor, view: Tensor) -> Tensor:
+    return functional.interpolate(maps.float(), view.shape[-2:], mode="bicubic")
 
 
 def predict(
@@ -170,11 +194,9 @@ def _read(model: DRSVG, context: Tensor) -> tuple[Tensor, Scene]:
     for part, earlier in zip(
         frames.split(OBSERVED_AT_ONCE), before.split(OBSERVED_AT_ONCE), strict=True
     ):
-        features, skips = model.encode(part, earlier)
-        parts.append(features)
-    newest = tuple(skip[-len(context) :] for skip in skips)
-    earlier_one = frames[-2] if len(frames) > 1 else None
-    return torch.cat(parts), model.settle(newest, frames[-1], earlier_one)
+        encoded = model.encode(part, earlier)
+        parts.append(encoded.features)
+    return torch.cat(parts), model.settle(encoded, -1, frames[-1])
 
 
 def _drawn(
@@ -194,10 +216,18 @@ def _drawn(
     clips = len(before)
     shape = len(newest) // clips, clips
     before = before.expand(shape[0], *before.shape)
+    travel = None
     for time in range(horizon):
         outputs, state = model.imagine(newest, state, noise, temperature=temperature)
-        each = outputs.unflatten(0, shape)
-        frames, views = _render(model, each, scene, step=time + 1, view=view, shown=len(samples))
+        frames, views, travel = _render(
+            model,
+            outputs.unflatten(0, shape),
+            scene,
+            step=time + 1,
+            since=travel,
+            view=view,
+            shown=len(samples),
+        )
         wanted = frames[: len(samples)].transpose(0, 1)
         yield Moment(samples, time, wanted, None if views is None else views.transpose(0, 1))
         if time + 1 < horizon:
@@ -239,8 +269,9 @@ def swap(
         raise ValueError(f"content {tuple(content.shape)} and pose {tuple(pose.shape)} differ")
     clips, samples = len(content), len(seeds)
     noise = SeededNoise(seeds, copies=clips)
-    features, skips = model.encode(content.transpose(0, 1))
-    scene = model.settle(tuple(skip[:clips] for skip in skips), content[:, 0])
+    encoded = model.encode(content.transpose(0, 1))
+    features = encoded.features
+    scene = model.settle(encoded, 0, content[:, 0])
     givers = [features] * (len(model.latents) - 1)
     givers.append(model.encode(pose.transpose(0, 1)).features)
     drawn = []
@@ -249,20 +280,29 @@ def swap(
         steps = [posterior.at(t).sample(noise, temperature=temperature) for t in range(len(giver))]
         drawn.append(torch.stack(steps))
     newest, state = features[0].repeat(samples, 1), None
-    rendered: list[tuple[Tensor, Tensor | None]] = []
+    rendered: list[_Rendered] = []
     before = content[:, 0].expand(samples, *content[:, 0].shape)
     for time in range(1, len(features)):
         if rendered:
-            newest = model.encode(rendered[-1][0], before).features.flatten(0, 1)
-            before = rendered[-1][0]
+            newest = model.encode(rendered[-1].frames, before).features.flatten(0, 1)
+            before = rendered[-1].frames
         outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
-        each = outputs[0].unflatten(0, (samples, clips))
-        rendered.append(_render(model, each, scene, step=time, view=view, shown=samples))
+        rendered.append(
+            _render(
+                model,
+                outputs[0].unflatten(0, (samples, clips)),
+                scene,
+                step=time,
+                since=rendered[-1].travel if rendered else None,
+                view=view,
+                shown=samples,
+            )
+        )
     return _stacked(rendered)
 
 
-def _stacked(rendered: list[tuple[Tensor, Tensor | None]]) -> Rollout:
+def _stacked(rendered: list[_Rendered]) -> Rollout:
     """Turn a list over time of `(S, N, ...)` into `(N, S, T, ...)`."""
-    frames, views = zip(*rendered, strict=True)
+    frames, views, _ = zip(*rendered, strict=True)
     shown = None if views[0] is None else torch.stack(views, dim=2).transpose(0, 1)
     return Rollout(torch.stack(frames, dim=2).transpose(0, 1), shown)

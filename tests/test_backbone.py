@@ -48,7 +48,7 @@ def test_prepared_skips_equal_one_convolution_over_the_concatenation(
 @pytest.mark.parametrize("normalization", ["batch", "group"])
 def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size, normalization):
     config = tiny_config(backbone=backbone, size=size, normalization=normalization, width=2)
-    encoder, decoder = Encoder(config), Decoder(config, maps=3, moving=True)
+    encoder, decoder = Encoder(config, 3), Decoder(config, maps=3, moving=True)
     features, skips = encoder(noisy_frames(2, 3, size, size))
     assert features.shape == (2, 8)
     assert features.abs().max() <= 1
@@ -68,7 +68,7 @@ def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size, normali
 @pytest.mark.parametrize("width", [2, 9, 12, 36])
 def test_any_width_can_be_group_normalised(tiny_config, noisy_frames, width):
     config = tiny_config(normalization="group", width=width, feature_dim=30)
-    features, _ = Encoder(config)(noisy_frames(2, 3, 32, 32))
+    features, _ = Encoder(config, 3)(noisy_frames(2, 3, 32, 32))
     assert torch.isfinite(features).all()
     assert features.std() > 0.1  # a group of one value would be all zeros
 
@@ -79,25 +79,26 @@ def test_the_channels_double_up_to_eight_widths(tiny_config):
 
 
 def test_a_vgg_encoder_has_the_convolutions_of_vgg16(tiny_config):
-    encoder = Encoder(tiny_config(size=64, backbone="vgg"))
+    encoder = Encoder(tiny_config(size=64, backbone="vgg"), 3)
     assert [len(level) for level in encoder.levels] == [2, 2, 3, 3]
 
 
 @torch.no_grad()
-def test_a_predictor_s_output_can_move_the_whole_picture_evenly(tiny_model, noisy_frames):
-    """Of all maps, the linear layer adds a level and two slopes, of this output alone."""
+def test_a_predictor_s_output_can_move_a_quarter_of_the_picture(tiny_model, noisy_frames):
+    """The linear layer adds a coarse grid to every map, of this output alone."""
     model = tiny_model(head="warp")
-    _, skips = model.encoder(noisy_frames(2, 3, 32, 32))
+    _, skips = model.encoder(noisy_frames(2, 8, 32, 32))
     prepared = model.decoder.prepare(skips, torch.zeros(2, 2, 32, 32))
     outputs = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(1))
     ahead = torch.arange(3.0) + 1
     model.decoder.sweep.weight.zero_()
     model.decoder.sweep.bias.zero_()
     plain = model.decoder(outputs, prepared, ahead)
-    model.decoder.sweep.weight[3 * 4 + 1] = torch.linspace(-1, 1, 9)  # map 4, from left to right
+    grid = model.decoder.sweep.weight.unflatten(0, (7, 4, 4))
+    grid[4, :2, 2:] = torch.linspace(-1, 1, 9)  # map 4, at the upper right
     added = model.decoder(outputs, prepared, ahead) - plain
     assert added[:, [0, 1, 2, 3, 5, 6]].abs().max() < 1e-6
-    slope = torch.cat([outputs, (ahead / 8).log1p()[:, None, None].expand(3, 2, 1)], -1)
-    slope = slope @ torch.linspace(-1, 1, 9)
-    expected = slope.flatten()[:, None, None] * torch.linspace(-1, 1, 32)
-    torch.testing.assert_close(added[:, 4], expected.expand(6, 32, 32), atol=1e-5, rtol=1e-4)
+    told = torch.cat([outputs, (ahead / 8).log1p()[:, None, None].expand(3, 2, 1)], -1)
+    expected = (told @ torch.linspace(-1, 1, 9)).flatten()[:, None, None]
+    torch.testing.assert_close(added[:, 4, :12, 20:], expected.expand(6, 12, 12))
+    assert added[:, 4, 20:].abs().max() < 1e-6 and added[:, 4, :, :12].abs().max() < 1e-6

@@ -22,7 +22,6 @@ PRESETS = Path(__file__).parents[1] / "presets"
 
 # A value other than the default for every field there is.
 MODEL = {
-    "encoded_frames": 2,
     "backbone": "vgg",
     "size": 128,
     "channels": 1,

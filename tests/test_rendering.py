@@ -32,6 +32,11 @@ def warp_maps(clips, height, width, *, flow=(0.0, 0.0), change=0.0, mask=OPEN):
     return values[None, :, None, None].expand(clips, 7, height, width).clone()
 
 
+def render(head, maps, reference, ahead):
+    """Compose frames from the maps of all times at once."""
+    return head.compose(maps, reference.frame, ahead, head.travel(maps, reference, ahead))
+
+
 def still(frame):
     """Refer to a frame of which nothing is known to move."""
     return Reference(frame, torch.zeros_like(frame[:, :2]))
@@ -40,12 +45,12 @@ def still(frame):
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 128)])
 def test_no_flow_and_an_open_mask_give_exactly_the_reference(head, noisy_frames, height, width):
     reference = noisy_frames(2, 3, height, width)
-    assert torch.equal(head.compose(warp_maps(2, height, width), still(reference), NEXT), reference)
+    assert torch.equal(render(head, warp_maps(2, height, width), still(reference), NEXT), reference)
 
 
 def test_no_flow_is_exact_to_the_last_level_at_odd_sizes(head, noisy_frames):
     levels = (noisy_frames(1, 3, 45, 37) * 255).round() / 255
-    composed = head.compose(warp_maps(1, 45, 37), still(levels), NEXT)
+    composed = render(head, warp_maps(1, 45, 37), still(levels), NEXT)
     assert (to_frames(composed) == to_frames(levels)).all()
 
 
@@ -68,14 +73,40 @@ def test_training_starts_from_a_copy_where_nothing_moved(tiny_config, noisy_fram
 
 @pytest.mark.parametrize(("change", "factor"), [(0.0, 1), (1.0, 2), (-1.0, 0)])
 def test_what_moves_moves_on_unless_the_maps_change_its_speed(head, noisy_frames, change, factor):
-    """Two pixels to the right a frame, as measured at 32 pixels, at the third frame at 64."""
+    """Four pixels to the right a frame, at the third frame."""
     reference = noisy_frames(1, 3, 64, 64)
-    motion = torch.tensor([-2 * 2 / 32, 0.0])[None, :, None, None].expand(1, 2, 32, 32)
+    motion = torch.tensor([-4 * 2 / 64, 0.0])[None, :, None, None].expand(1, 2, 64, 64)
     maps = warp_maps(1, 64, 64, change=change * (3 + HALF_REACH) / 3)
-    moved = head.compose(maps, Reference(reference, motion), NEXT * 3)
-    shift = 2 * 3 * 2 * factor
+    moved = render(head, maps, Reference(reference, motion), NEXT * 3)
+    shift = 4 * 3 * factor
     expected = reference.roll(shift, -1)[..., shift:]
     torch.testing.assert_close(moved[..., shift:], expected, atol=1e-4, rtol=0)
+
+
+def test_speeds_add_up_over_time(head, noisy_frames):
+    """Two pixels at the first frame, four more at the second: six; frame by frame or at once."""
+    reference = still(noisy_frames(1, 3, 32, 32))
+    ahead = torch.tensor([1.0, 2.0])
+    reach = ahead / (ahead + HALF_REACH)
+    speeds = torch.tensor([2.0, 4.0]) * 2 / 32 / SPEED_GAIN / reach
+    maps = torch.cat([warp_maps(1, 32, 32, flow=(float(speed), 0.0)) for speed in speeds])
+    at_once = head.travel(maps, reference, ahead)
+    for pixels, flow in zip((2, 6), at_once.flow, strict=True):
+        torch.testing.assert_close(flow[0], torch.full((32, 32), pixels * 2 / 32))
+    first = head.travel(maps[:1], reference, ahead[:1])
+    second = head.travel(maps[1:], reference, ahead[1:], first)
+    torch.testing.assert_close(second.flow, at_once.flow[1:])
+    assert second.ahead.tolist() == [2]
+
+
+def test_a_speed_holds_for_the_frames_that_are_left_out(head, noisy_frames):
+    reference = still(noisy_frames(1, 3, 32, 32))
+    maps = warp_maps(2, 32, 32, flow=(3.0, -1.0))
+    ahead = torch.tensor([2.0, 5.0])
+    flow = head.travel(maps, reference, ahead).flow
+    reach = ahead / (ahead + HALF_REACH)
+    expected = 2 * reach[0] * 3 + 3 * reach[1] * 3
+    torch.testing.assert_close(flow[1, 0], torch.full((32, 32), float(expected) * SPEED_GAIN))
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 5), (-2, 4), (-7, -1)])
@@ -99,8 +130,13 @@ def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_fram
     reference = noisy_frames(1, 3, size, size)
     speed = 2 * pixels / 32 / step * (step + HALF_REACH) / step
     maps = warp_maps(1, 32, 32, flow=(speed / SPEED_GAIN, 0.0))
-    larger = torch.nn.functional.interpolate(maps, (size, size), mode="bicubic")
-    moved = head.compose(larger, still(reference), NEXT * step)
+    ahead = NEXT * step
+    travel = head.travel(maps, still(reference[..., :32, :32]), ahead)
+    larger, flow = (
+        torch.nn.functional.interpolate(each, (size, size), mode="bicubic")
+        for each in (maps, travel.flow)
+    )
+    moved = head.compose(larger, reference, ahead, travel._replace(flow=flow))
     shift = pixels * factor
     torch.testing.assert_close(
         moved[..., :-shift], reference[..., shift:], atol=2e-4 * factor, rtol=0
@@ -111,13 +147,13 @@ def test_a_shut_mask_gives_the_colours_alone(head, noisy_frames):
     maps = warp_maps(1, 32, 32, flow=(3.0, 2.0), mask=SHUT)
     expected = torch.sigmoid(maps[:, :3])
     torch.testing.assert_close(
-        head.compose(maps, still(noisy_frames(1, 3, 32, 32)), LATER), expected
+        render(head, maps, still(noisy_frames(1, 3, 32, 32)), LATER), expected
     )
 
 
 def test_every_frame_is_composed_from_its_own_clip_s_reference(head, noisy_frames):
     reference = noisy_frames(2, 3, 32, 32)
-    composed = head.compose(warp_maps(6, 32, 32), still(reference), NEXT.expand(3))
+    composed = render(head, warp_maps(6, 32, 32), still(reference), torch.tensor([1.0, 2, 3]))
     composed = composed.unflatten(0, (3, 2))
     for k in range(3):
         assert torch.equal(composed[k], reference)
@@ -125,7 +161,7 @@ def test_every_frame_is_composed_from_its_own_clip_s_reference(head, noisy_frame
 
 def test_a_composed_frame_stays_in_range(head, noisy_frames):
     maps = torch.randn(4, 7, 32, 32, generator=torch.Generator().manual_seed(0)) * 20
-    composed = head.compose(maps, still(noisy_frames(2, 3, 32, 32)), NEXT.expand(2))
+    composed = render(head, maps, still(noisy_frames(2, 3, 32, 32)), torch.tensor([1.0, 2]))
     assert composed.min() >= 0 and composed.max() <= 1
 
 
@@ -135,5 +171,5 @@ def test_the_pixels_head_is_a_sigmoid(tiny_config, noisy_frames):
     assert head.maps == 1
     expected = 1 / (1 + torch.exp(-maps))
     torch.testing.assert_close(
-        head.compose(maps, Reference(noisy_frames(2, 1, 32, 32), None), NEXT), expected
+        render(head, maps, Reference(noisy_frames(2, 1, 32, 32), None), NEXT), expected
     )

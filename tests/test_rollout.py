@@ -11,7 +11,10 @@ import torch
 from drsvg_cli import rollout, weights
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.frames import to_frames, to_tensor
+from drsvg_cli.model.drsvg import MEASURED, SURPRISE_GAIN
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.model.rendering import SPEED_GAIN, warp
+from drsvg_cli.motion import measure
 from drsvg_cli.rollout import BATCH, predict, stream, swap
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -21,7 +24,7 @@ VARIANTS = {
     "svg-lp": {"content_dim": 0},
     "svg-fp": {"content_dim": 0, "prior": "fixed"},
     "vgg-warp-group": {"backbone": "vgg", "head": "warp", "normalization": "group"},
-    "two-frames": {"encoded_frames": 2, "head": "warp"},
+    "dcgan-warp": {"head": "warp"},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
@@ -41,28 +44,25 @@ def differ(one, other):
     return (one - other).abs().max() > 1e-3
 
 
-def decoded(model, output, skips, *observed, step):
-    """Decode one output `(N, D)`, `step` frames after the last of the observed ones."""
-    scene, ahead = model.settle(skips, *observed[::-1][:2]), torch.tensor([float(step)])
-    return model.head.compose(
-        model.decoder(output[None], scene.prepared, ahead), scene.reference, ahead
-    )
+def decoded(model, outputs, reading, frame):
+    """Decode the newest of the outputs so far, each `(N, D)`, that follow a frame."""
+    scene, ahead = model.settle(reading, -1, frame), torch.arange(1.0, 1 + len(outputs))
+    maps = model.decoder(torch.stack(outputs), scene.prepared, ahead)
+    travel = model.head.travel(maps, scene.reference, ahead)
+    return model.head.compose(maps, frame, ahead, travel)[-len(frame) :]
 
 
 def encoded(model, frames):
-    """Encode the last of the frames so far, each `(N, C, S, S)`, with the one before if asked."""
-    seen = [frames[-1], frames[max(len(frames) - 2, 0)]]
-    return model.encoder(torch.cat(seen[: model.config.encoded_frames], dim=1))
+    """Encode the last of the frames so far, each `(N, C, S, S)`; nothing moves before the first."""
+    return model.encode(frames[-1][None], frames[max(len(frames) - 2, 0)][None])
 
 
 @torch.inference_mode()
 def by_hand(model, context, horizon):
     """Predict at temperature 0 as Eq. 9 says: all frames so far are read anew for each frame."""
     clips = context.transpose(0, 1)
-    h, skips = [], None
-    for time in range(len(clips)):
-        features, skips = encoded(model, clips[: time + 1])
-        h.append(features)
+    readings = [encoded(model, clips[: time + 1]) for time in range(len(clips))]
+    h = [reading.features[0] for reading in readings]
     means = [list(latent.observe(torch.stack(h)).posterior.mean[1:]) for latent in model.latents]
     frames = []
     for _ in range(horizon):
@@ -74,8 +74,8 @@ def by_hand(model, context, horizon):
             means[number].append(prior)
         drawn = [torch.stack(each) for each in means]
         outputs, _ = model.advance(torch.stack(h), drawn)
-        frames.append(decoded(model, outputs[-1], skips, *clips, step=len(frames) + 1))
-        h.append(encoded(model, [*clips, *frames]).features)
+        frames.append(decoded(model, list(outputs[len(clips) - 1 :]), readings[-1], clips[-1]))
+        h.append(encoded(model, [*clips, *frames]).features[0])
     return torch.stack(frames, 1)
 
 
@@ -166,10 +166,10 @@ def test_batches_shrink_where_memory_is_used_up(tiny_model, context, monkeypatch
     expected = predict(model, context[:1], 2, seeds=range(BATCH)).frames
     compose = model.head.compose
 
-    def greedy(maps, reference, ahead):
+    def greedy(maps, *others):
         if len(maps) > room:
             torch.empty(2**46)
-        return compose(maps, reference, ahead)
+        return compose(maps, *others)
 
     monkeypatch.setattr(model.head, "compose", greedy)
     close(predict(model, context[:1], 2, seeds=range(BATCH)).frames, expected)
@@ -179,11 +179,30 @@ def test_batches_shrink_where_memory_is_used_up(tiny_model, context, monkeypatch
 
 
 def test_a_long_context_is_encoded_in_parts(tiny_model, noisy_frames, monkeypatch):
-    model = tiny_model(encoded_frames=2, head="warp")
+    model = tiny_model(head="warp")
     context = noisy_frames(2, 9, 3, 32, 32)
     whole = predict(model, context, 2, seeds=[0]).frames
     monkeypatch.setattr(rollout, "OBSERVED_AT_ONCE", 4)
     close(predict(model, context, 2, seeds=[0]).frames, whole)
+
+
+def test_a_model_with_a_warp_sees_how_frames_move(tiny_model, noisy_frames):
+    """Their motion, and what it does not explain; a model without one sees the frames alone."""
+    frames = noisy_frames(3, 2, 3, 32, 32)
+    flat = frames.flatten(0, 1)
+    plain, model = tiny_model(), tiny_model(head="warp")
+    assert torch.equal(plain.encode(frames).features.flatten(0, 1), plain.encoder(flat).features)
+    before = frames[[0, 0, 1]].flatten(0, 1)
+    motion = measure(flat, before)
+    assert motion[:2].abs().max() == 0 < motion[2:].abs().max()
+    surprise = flat - warp(before, motion)
+    seen = torch.cat([flat, motion / SPEED_GAIN, surprise * SURPRISE_GAIN], dim=1)
+    reading = model.encode(frames)
+    learned, coarse = reading.features.flatten(0, 1).split([8, MEASURED], dim=-1)
+    torch.testing.assert_close(learned, model.encoder(seen).features)
+    means = motion.unflatten(-1, (4, 8)).unflatten(-3, (4, 8)).mean((-3, -1))
+    torch.testing.assert_close(coarse, torch.tanh(means.flatten(1) / SPEED_GAIN))
+    assert torch.equal(reading.motion, motion)
 
 
 def test_at_temperature_zero_all_samples_are_equal(tiny_model, context):
@@ -262,7 +281,7 @@ def swapped_by_hand(model, content, pose):
     clips = content.transpose(0, 1)
     first, moves = encoded(model, clips[:1]), pose.transpose(0, 1)
     read = [
-        [encoded(model, frames[: time + 1]).features for time in range(len(frames))]
+        [encoded(model, frames[: time + 1]).features[0] for time in range(len(frames))]
         for frames in (clips, moves)
     ]
     h, k = (torch.stack(features) for features in read)
@@ -274,8 +293,8 @@ def swapped_by_hand(model, content, pose):
     newest, frames = [h[0]], []
     for t in range(1, len(clips)):
         outputs, _ = model.advance(torch.stack(newest), [mean[1 : t + 1] for mean in means])
-        frames.append(decoded(model, outputs[-1], first.skips, clips[0], step=t))
-        newest.append(encoded(model, [clips[0], *frames]).features)
+        frames.append(decoded(model, list(outputs), first, clips[0]))
+        newest.append(encoded(model, [clips[0], *frames]).features[0])
     return torch.stack(frames, 1)
 
 
@@ -291,10 +310,9 @@ def test_a_swap_is_what_section_4_3_says(tiny_model, noisy_frames, context, chan
 def test_a_swap_with_itself_begins_as_teacher_forcing_reconstructs(tiny_model, context):
     """Up to its first frame nothing has been generated yet, so the two are the same."""
     model = tiny_model()
-    features, skips = model.encode(context.transpose(0, 1))
-    first = tuple(skip[:3] for skip in skips)
-    output = model.observe(features).outputs[0]
-    expected = decoded(model, output, first, context[:, 0], step=1)
+    output = model.observe(model.encode(context.transpose(0, 1)).features).outputs[0]
+    first = encoded(model, context.transpose(0, 1)[:1])
+    expected = decoded(model, [output], first, context[:, 0])
     found = swap(model, context, context, seeds=[0], temperature=0.0).frames
     close(found[:, 0, 0], expected)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
 
@@ -19,10 +20,12 @@ CODE_SIZE = 4
 
 
 class Encoded(NamedTuple):
-    """Features `(B, D)` and skip maps from the finest to the coarsest level."""
+    """What an encoder makes of frames."""
 
     features: Tensor
+    """`(B, D)`."""
     skips: tuple[Tensor, ...]
+    """From the finest to the coarsest level."""
 
 
 def level_channels(config: ModelConfig) -> list[int]:
@@ -59,13 +62,13 @@ def _vgg_depth(level: int) -> int:
 
 
 class Encoder(nn.Module):
-    """Frames `(B, C, S, S)` to features and skip maps."""
+    """Frames `(B, M, S, S)` to features and skip maps."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        """Build one module a level and the code layer."""
+    def __init__(self, config: ModelConfig, maps: int) -> None:
+        """Build one module a level and the code layer for frames of `maps` channels."""
         super().__init__()
         channels = level_channels(config)
-        inputs = [config.channels * config.encoded_frames, *channels[:-1]]
+        inputs = [maps, *channels[:-1]]
         build = self._vgg_level if config.backbone == "vgg" else self._dcgan_level
         self.levels = nn.ModuleList(
             build(level, inputs[level], channels[level], config) for level in range(len(channels))
@@ -91,7 +94,7 @@ class Encoder(nn.Module):
         return nn.Sequential(*(_convolution(a, b, config) for a, b in pairwise(sizes)))
 
     def forward(self, frames: Tensor) -> Encoded:
-        """Encode `(B, C, S, S)` in [0, 1]."""
+        """Encode `(B, M, S, S)`."""
         maps, skips = frames, []
         for level in self.levels:
             maps = level(maps)
@@ -169,7 +172,7 @@ class Decoder(nn.Module):
             )
             for level in range(len(channels))
         )
-        self.sweep = nn.Linear(config.feature_dim + 1, 3 * maps) if moving else None
+        self.sweep = nn.Linear(config.feature_dim + 1, maps * CODE_SIZE**2) if moving else None
 
     def silence(self) -> None:
         """Set the layers that give the maps to zero; training starts from maps of zero."""
@@ -204,16 +207,7 @@ class Decoder(nn.Module):
         maps = maps.contiguous(memory_format=torch.channels_last)
         for level, skip in zip(self.levels, prepared, strict=True):
             maps = level(maps, skip)
-        return maps if self.sweep is None else maps + _planes(self.sweep(flat), maps)
-
-
-def _planes(slopes: Tensor, like: Tensor) -> Tensor:
-    """Turn `(B, 3 M)` into maps `(B, M, S, S)` that change evenly from side to side.
-
-    A level and two slopes a map: how everything moves, as when a camera pans or an action slows.
-    """
-    level, across, down = slopes.unflatten(1, (-1, 3, 1, 1)).unbind(2)
-    height, width = like.shape[-2:]
-    x = torch.linspace(-1, 1, width, device=like.device)
-    y = torch.linspace(-1, 1, height, device=like.device)[:, None]
-    return level + across * x + down * y
+        if self.sweep is None:
+            return maps
+        coarse = self.sweep(flat).unflatten(1, (-1, CODE_SIZE, CODE_SIZE))
+        return maps + functional.interpolate(coarse, maps.shape[-2:], mode="bilinear")

@@ -9,15 +9,34 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
-from drsvg_cli.model.backbone import Decoder, Encoded, Encoder
+from drsvg_cli.model.backbone import Decoder, Encoder
 from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLatent
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
-from drsvg_cli.model.rendering import SPEED_GAIN, PixelsHead, Reference, WarpHead
+from drsvg_cli.model.rendering import SPEED_GAIN, PixelsHead, Reference, WarpHead, warp
 from drsvg_cli.motion import measure
+
+SURPRISE_GAIN = 4.0
+"""What motion does not explain is small; this brings it to the scale of a frame."""
+GRID = 4
+"""Measured motion is averaged over as many rows and columns, for the latents to read."""
+MEASURED = 2 * GRID**2
+"""So many features of a frame say how it moves; they join those that are learned."""
+
+
+class Encoded(NamedTuple):
+    """What the encoder makes of T frames of B clips."""
+
+    features: Tensor
+    """`(T, B, D)`."""
+    skips: tuple[Tensor, ...]
+    """`(T B, ...)`, from the finest to the coarsest level."""
+    motion: Tensor | None
+    """Where each place was a frame earlier, `(T B, 2, S, S)` in half frames, where measured."""
 
 
 class State(NamedTuple):
@@ -60,7 +79,11 @@ class DRSVG(nn.Module):
         """Build the network with random weights from the global generator."""
         super().__init__()
         self.config = config
-        size, hidden = config.feature_dim, config.latent_hidden
+        self.head: PixelsHead | WarpHead = (
+            WarpHead(config) if config.head == "warp" else PixelsHead(config)
+        )
+        moving = self.head.moving
+        size, hidden = config.feature_dim + (moving and MEASURED), config.latent_hidden
         latents: list[ContentLatent | PoseLatent] = []
         if config.content_dim:
             latents.append(
@@ -70,33 +93,37 @@ class DRSVG(nn.Module):
             )
         latents.append(PoseLatent(size, config.pose_dim, hidden=hidden, prior=config.prior))
         self.latents = Latents(latents)
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, config.channels + (moving and 2 + config.channels))
         self.predictor = Recurrent(
             size + sum(latent.dim for latent in latents),
-            size,
+            config.feature_dim,
             hidden=config.predictor_hidden,
             layers=config.predictor_layers,
         )
-        self.head: PixelsHead | WarpHead = (
-            WarpHead(config) if config.head == "warp" else PixelsHead(config)
-        )
-        self.decoder = Decoder(config, self.head.maps, moving=self.head.moving)
-        if self.head.moving:
+        self.decoder = Decoder(config, self.head.maps, moving=moving)
+        if moving:
             self.decoder.silence()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, frames: Tensor, before: Tensor | None = None) -> Encoded:
         """Encode frames `(T, B, C, S, S)` at once; features `(T, B, D)`, skips `(T B, ...)`.
 
-        `before` holds the frame before each, for an encoder that sees two. Without it the frames
-        follow each other in time, and before the first one nothing moved.
+        `before` holds the frame before each, for a model that measures motion. Without it the
+        frames follow each other in time, and before the first one nothing moved. Such a model
+        sees with every frame how it moves, and what of it that motion does not explain.
         """
-        if self.config.encoded_frames == 2:
+        flat, motion = frames.flatten(0, 1), None
+        if self.head.moving:
             earlier = torch.cat([frames[:1], frames[:-1]]) if before is None else before
-            frames = torch.cat([frames, earlier], dim=2)
-        flat = frames.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features, skips = self.encoder(flat)
-        return Encoded(features.unflatten(0, frames.shape[:2]), skips)
+            earlier = earlier.flatten(0, 1)
+            motion = measure(flat, earlier)
+            surprise = flat - warp(earlier, motion)
+            flat = torch.cat([flat, motion / SPEED_GAIN, surprise * SURPRISE_GAIN], dim=1)
+        features, skips = self.encoder(flat.contiguous(memory_format=torch.channels_last))
+        if motion is not None:
+            coarse = functional.adaptive_avg_pool2d(motion / SPEED_GAIN, GRID).flatten(1)
+            features = torch.cat([features, torch.tanh(coarse).to(features)], dim=1)
+        return Encoded(features.unflatten(0, frames.shape[:2]), skips, motion)
 
     def observe(
         self, features: Tensor, noise: Noise | None = None, *, shown: Tensor | None = None
@@ -110,7 +137,7 @@ class DRSVG(nn.Module):
         drawn = tuple(
             each.posterior.mean if noise is None else each.posterior.sample(noise) for each in seen
         )
-        outputs, predictor = features[:0], None
+        outputs, predictor = features[:0, :, : self.config.feature_dim], None
         if len(features) > 1:
             given = features if shown is None else features * shown.to(features.dtype)
             outputs, predictor = self.advance(given[:-1], [z[1:] for z in drawn])
@@ -144,19 +171,15 @@ class DRSVG(nn.Module):
         outputs, predictor = self.advance(newest[None], drawn, state.predictor)
         return outputs[0], State(tuple(states), predictor)
 
-    def settle(
-        self, skips: tuple[Tensor, ...], newest: Tensor, before: Tensor | None = None
-    ) -> Scene:
-        """Prepare to decode what follows the frames `newest` `(B, C, S, S)`.
-
-        `skips` are theirs. `before` holds the frames before them; without it nothing is known to
-        move.
-        """
-        motion = None
-        if self.head.moving:
-            motion = torch.zeros_like(newest[:, :2]) if before is None else measure(newest, before)
-        told = None if motion is None else motion / SPEED_GAIN
-        return Scene(self.decoder.prepare(skips, told), Reference(newest, motion))
+    def settle(self, encoded: Encoded, time: int, frame: Tensor) -> Scene:
+        """Prepare to decode what follows frame `time` of those encoded, `(B, C, S, S)`."""
+        shape = encoded.features.shape[:2]
+        skips = tuple(skip.unflatten(0, shape)[time] for skip in encoded.skips)
+        motion = told = None
+        if encoded.motion is not None:
+            motion = encoded.motion.unflatten(0, shape)[time]
+            told = motion / SPEED_GAIN
+        return Scene(self.decoder.prepare(skips, told), Reference(frame, motion))
 
     def advance(
         self, features: Tensor, drawn: Sequence[Tensor], state: LSTMState | None = None

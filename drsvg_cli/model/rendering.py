@@ -20,6 +20,15 @@ HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 
 
+class Travel(NamedTuple):
+    """How far everything has moved since the reference."""
+
+    flow: Tensor
+    """Where each place was: `(K B, 2, H, W)` in half frames, see `warp`."""
+    ahead: Tensor
+    """Frames ahead of the reference, `(1,)`."""
+
+
 class Reference(NamedTuple):
     """The frame that a head may fetch pixels from, one a clip."""
 
@@ -43,7 +52,12 @@ class PixelsHead(nn.Module):
         """Return the share of the picture that is drawn: no choice of this head, so zero."""
         return maps.new_zeros(())
 
-    def compose(self, maps: Tensor, reference: Reference, ahead: Tensor) -> Tensor:
+    def travel(
+        self, maps: Tensor, reference: Reference, ahead: Tensor, since: Travel | None = None
+    ) -> None:
+        """Tell that nothing is fetched from elsewhere."""
+
+    def compose(self, maps: Tensor, frame: Tensor, ahead: Tensor, travel: Travel | None) -> Tensor:
         """Turn maps `(K B, C, H, W)` into frames in [0, 1]; nothing else is looked at."""
         return torch.sigmoid(maps.float())
 
@@ -52,12 +66,13 @@ class WarpHead(nn.Module):
     """Mask · warp(last observed frame) + (1 − mask) · pixels; a departure from the paper.
 
     The idea is that of CDNA (Finn et al. 2016) and SAVP (Lee et al. 2018) with a single warp. The
-    warp goes on with the motion that was measured between the last two observed frames; maps
-    change its speed from place to place and add to it.
+    warp goes on with the motion that was measured between the last two observed frames; the maps
+    of every frame change its speed from place to place and add to it. Speeds add up over time, but
+    pixels are always fetched from the reference, so nothing blurs by being fetched again.
     """
 
     moving = True
-    """Wants to know how the reference moves; training begins with maps of zero."""
+    """Wants to know how frames move; training begins with maps of zero."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Take a map a colour channel, two for the speed, one for its change, one for the mask."""
@@ -73,21 +88,47 @@ class WarpHead(nn.Module):
         """Turn the mask's map into the share of each pixel that the warp gives, 0 to 1."""
         return saturate(1.2 * torch.sigmoid(mask + OPEN_MASK) - 0.1)
 
-    def compose(self, maps: Tensor, reference: Reference, ahead: Tensor) -> Tensor:
-        """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of the reference.
+    def travel(
+        self, maps: Tensor, reference: Reference, ahead: Tensor, since: Travel | None = None
+    ) -> Travel | None:
+        """Add up the speeds that maps `(K B, C + 4, S, S)` give, `ahead` `(K,)` in rising order.
 
-        Maps of zero let everything move on as it did.
+        Where frames between two of the times are left out, the later one's speed holds for them.
+        Maps of zero let everything move on as it did. `since` is what a call for the times before
+        returned.
         """
-        colors, speed, change, mask = maps.float().split([self.maps - 4, 2, 1, 1], dim=1)
-        times, steps = len(ahead), _each(ahead, maps)
-        reach = _reach(steps)
+        _, speed, change, _ = self._split(maps)
+        reach = _reach(_each(ahead, maps))
         speed = speed * reach * SPEED_GAIN
         if reference.motion is not None:
-            motion = functional.interpolate(reference.motion, maps.shape[-2:], mode="bilinear")
-            speed = speed + motion.repeat(times, 1, 1, 1) * (1 + change * reach)
-        warped = warp(reference.frame.float().repeat(times, 1, 1, 1), speed * steps)
-        kept = self._kept(mask * reach)
+            motion = _tiled(reference.motion, speed)
+            speed = speed + motion * (1 + change * reach)
+        begin = ahead.new_zeros(1) if since is None else since.ahead
+        steps = _each(torch.diff(ahead, prepend=begin), maps)
+        flow = (speed * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
+        if since is not None:
+            flow = flow + _tiled(since.flow, flow)
+        return Travel(flow, ahead[-1:])
+
+    def compose(self, maps: Tensor, frame: Tensor, ahead: Tensor, travel: Travel | None) -> Tensor:
+        """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of `frame`.
+
+        All may be enlarged together, the flow of `travel` as well.
+        """
+        assert travel is not None
+        colors, _, _, mask = self._split(maps)
+        warped = warp(_tiled(frame.float(), maps), travel.flow)
+        kept = self._kept(mask * _reach(_each(ahead, maps)))
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
+
+    def _split(self, maps: Tensor) -> tuple[Tensor, ...]:
+        """Tell colours, speed, its change, and the mask apart."""
+        return maps.float().split([self.maps - 4, 2, 1, 1], dim=1)
+
+
+def _tiled(each: Tensor, like: Tensor) -> Tensor:
+    """Repeat a batch `(B, ...)` to the length of one `(K B, ...)`."""
+    return each.repeat(len(like) // len(each), *[1] * (each.dim() - 1))
 
 
 def _each(ahead: Tensor, maps: Tensor) -> Tensor:
