@@ -231,7 +231,7 @@ def _drawn(
         wanted = frames[: len(samples)].transpose(0, 1)
         yield Moment(samples, time, wanted, None if views is None else views.transpose(0, 1))
         if time + 1 < horizon:
-            newest = model.encode(frames, before).features.flatten(0, 1)
+            newest = model.encode(frames, before, travel and travel.speed).features.flatten(0, 1)
             before = frames
 
 
@@ -284,8 +284,9 @@ def swap(
     before = content[:, 0].expand(samples, *content[:, 0].shape)
     for time in range(1, len(features)):
         if rendered:
-            newest = model.encode(rendered[-1].frames, before).features.flatten(0, 1)
-            before = rendered[-1].frames
+            frames, _, travel = rendered[-1]
+            newest = model.encode(frames, before, travel and travel.speed).features.flatten(0, 1)
+            before = frames
         outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
         rendered.append(
             _render(

@@ -33,7 +33,7 @@ FLOORS = (
         "classifier",
     ),
     ("sequences.catalog",),
-    ("objective", "rollout", "metrics", "checkpoint", "hub"),
+    ("objective", "rollout", "metrics", "checkpoint", "hub", "model.folding"),
     ("weights", "training", "evaluation", "pictures"),
     ("card", "page"),
     ("cli.options", "cli.console", "cli.interruptions"),

@@ -23,6 +23,7 @@ from drsvg_cli.evaluation import CLIPS_AT_ONCE, Content, Curves, Scores, evaluat
 from drsvg_cli.folder import weights_path
 from drsvg_cli.hub import sha256
 from drsvg_cli.metrics import Definition
+from drsvg_cli.model.folding import fold
 from drsvg_cli.sequences.catalog import Benchmark, Listener, Place, benchmark
 from drsvg_cli.weights import classifier_path
 
@@ -189,7 +190,7 @@ def _load(request: Request, device: torch.device) -> list[Subject]:
         taken = {subject.name for subject in subjects}
         shown = name if short in taken else short
         digest = sha256(weights_path(source))
-        subjects.append(Subject(shown, model.to(device), recipe, digest))
+        subjects.append(Subject(shown, fold(model).to(device), recipe, digest))
     return subjects
 
 

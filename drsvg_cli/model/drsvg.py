@@ -105,18 +105,21 @@ class DRSVG(nn.Module):
             self.decoder.silence()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def encode(self, frames: Tensor, before: Tensor | None = None) -> Encoded:
+    def encode(
+        self, frames: Tensor, before: Tensor | None = None, motion: Tensor | None = None
+    ) -> Encoded:
         """Encode frames `(T, B, C, S, S)` at once; features `(T, B, D)`, skips `(T B, ...)`.
 
         `before` holds the frame before each, for a model that measures motion. Without it the
         frames follow each other in time, and before the first one nothing moved. Such a model
-        sees with every frame how it moves, and what of it that motion does not explain.
+        sees with every frame how it moves, and what of it that motion does not explain. The motion
+        of frames that it made itself is known: `(T B, 2, S, S)`, else it is measured.
         """
-        flat, motion = frames.flatten(0, 1), None
+        flat = frames.flatten(0, 1)
         if self.head.moving:
             earlier = torch.cat([frames[:1], frames[:-1]]) if before is None else before
             earlier = earlier.flatten(0, 1)
-            motion = measure(flat, earlier)
+            motion = measure(flat, earlier) if motion is None else motion
             surprise = flat - warp(earlier, motion)
             flat = torch.cat([flat, motion / SPEED_GAIN, surprise * SURPRISE_GAIN], dim=1)
         features, skips = self.encoder(flat.contiguous(memory_format=torch.channels_last))

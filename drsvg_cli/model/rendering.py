@@ -25,6 +25,8 @@ class Travel(NamedTuple):
 
     flow: Tensor
     """Where each place was: `(K B, 2, H, W)` in half frames, see `warp`."""
+    speed: Tensor
+    """By how much that changed since the frame before, of the same shape."""
     ahead: Tensor
     """Frames ahead of the reference, `(1,)`."""
 
@@ -108,7 +110,7 @@ class WarpHead(nn.Module):
         flow = (speed * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
         if since is not None:
             flow = flow + _tiled(since.flow, flow)
-        return Travel(flow, ahead[-1:])
+        return Travel(flow, speed, ahead[-1:])
 
     def compose(self, maps: Tensor, frame: Tensor, ahead: Tensor, travel: Travel | None) -> Tensor:
         """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of `frame`.

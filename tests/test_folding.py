@@ -1,0 +1,41 @@
+"""A folded model predicts what it predicted before."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from drsvg_cli.model.folding import fold
+from drsvg_cli.rollout import predict, swap
+
+
+@pytest.fixture
+def context(noisy_frames):
+    return noisy_frames(2, 3, 3, 32, 32, seed=8)
+
+
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+@pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
+def test_folding_changes_nothing_but_the_last_bits(tiny_model, context, backbone, head):
+    model = tiny_model(backbone=backbone, head=head)
+    folded = fold(copy.deepcopy(model))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    for rollout in (
+        lambda each: predict(each, context, 3, seeds=range(2)),
+        lambda each: swap(each, context, context.flip(1), seeds=range(2)),
+    ):
+        before, after = rollout(model).frames, rollout(folded).frames
+        torch.testing.assert_close(after, before, atol=2e-4, rtol=0)
+    assert before.std() > 0.01
+
+
+def test_a_normalisation_by_groups_stays(tiny_model, context):
+    model = tiny_model(normalization="group")
+    before = predict(model, context, 2, seeds=[0]).frames
+    assert torch.equal(predict(fold(model), context, 2, seeds=[0]).frames, before)
+
+
+def test_a_model_in_training_cannot_be_folded(tiny_model):
+    with pytest.raises(ValueError, match=r"model\.eval"):
+        fold(tiny_model().train())
