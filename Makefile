@@ -12,11 +12,12 @@ BIN := $(VENV)/bin
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 INSTALL := $(CONSTRAINED) $(BIN)/python -m pip --disable-pip-version-check install -q
 
-.PHONY: help demo test format clean
+.PHONY: help demo test bench format clean
 
 help:
 	@echo 'make demo     predict the future of examples/bunny.mp4 into demo/'
 	@echo 'make test     check the format, the lint rules and the types, then run the tests'
+	@echo 'make bench    measure speed against the usual ways, into docs/performance.md'
 	@echo 'make format   format the code and mend what the lint rules can mend'
 	@echo 'make clean    remove the environment, the demo and every cache'
 
@@ -29,6 +30,9 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format

@@ -1,0 +1,23 @@
+"""How the other files measure: alternating, medians of several, ratios within one run."""
+
+import statistics
+import time
+
+
+def alternate(*programs, times=5):
+    """Return the median seconds of each program; one after the other, again and again."""
+    seconds = [[] for _ in programs]
+    for program in programs:  # a first call is another thing
+        program()
+    for _ in range(times):
+        for number, program in enumerate(programs):
+            begin = time.perf_counter()
+            program()
+            seconds[number].append(time.perf_counter() - begin)
+    return [statistics.median(each) for each in seconds]
+
+
+def table(head, rows):
+    """Return lines of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
