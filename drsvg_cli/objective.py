@@ -77,7 +77,7 @@ def model_loss(
     ahead = decoded + 1.0
     maps = model.decoder(outputs, scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)
-    predicted = model.head.compose(maps, scene.reference.frame, ahead, travel)
+    predicted = model.head.compose(maps, scene.reference, ahead, travel)
     reconstruction = reconstruction_error(
         predicted.unflatten(0, outputs.shape[:2]),
         frames[context:][decoded],

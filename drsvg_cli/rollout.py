@@ -10,7 +10,7 @@ from torch.nn import functional
 from drsvg_cli.device import is_used_up
 from drsvg_cli.model.drsvg import DRSVG, Scene, State
 from drsvg_cli.model.noise import SeededNoise
-from drsvg_cli.model.rendering import Travel
+from drsvg_cli.model.rendering import Reference, Travel
 
 BATCH = 8
 """Sequences rolled out at once on the CPU. The number is fixed, and a batch that is not full is
@@ -62,7 +62,7 @@ def _render(
     *,
     step: int,
     since: Travel | None,
-    view: Tensor | None,
+    view: Reference | None,
     shown: int,
 ) -> _Rendered:
     """Decode outputs `(S, N, D)`, `step` frames ahead, into frames and views.
@@ -73,22 +73,24 @@ def _render(
     ahead = torch.full((1,), float(step), device=outputs.device)
     maps = model.decoder(outputs.flatten(0, 1)[None], scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead, since)
-    frames = model.head.compose(maps, scene.reference.frame, ahead, travel)
+    frames = model.head.compose(maps, scene.reference, ahead, travel)
     frames = frames.unflatten(0, outputs.shape[:2])
     if view is None:
         return _Rendered(frames, None, travel)
+    clips, size = len(view.frame), view.frame.shape[-2:]
     views = []
     for sample in range(shown):
-        chosen = slice(sample * len(view), (sample + 1) * len(view))
-        enlarged = _enlarge(maps[chosen], view)
-        moved = travel and travel._replace(flow=_enlarge(travel.flow[chosen], view))
-        composed = model.head.compose(enlarged, view, ahead, moved)
+        chosen = slice(sample * clips, (sample + 1) * clips)
+        moved = travel and travel._replace(
+            times=_enlarge(travel.times[chosen], size), shift=_enlarge(travel.shift[chosen], size)
+        )
+        composed = model.head.compose(_enlarge(maps[chosen], size), view, ahead, moved)
         views.append((composed * 255).round().clamp(0, 255).to(torch.uint8))
     return _Rendered(frames, torch.stack(views), travel)
 
 
-def _enlarge(maps: Tensor, view: Tensor) -> Tensor:
-    return functional.interpolate(maps.float(), view.shape[-2:], mode="bicubic")
+def _enlarge(maps: Tensor, size: torch.Size) -> Tensor:
+    return functional.interpolate(maps.float(), size, mode="bicubic")
 
 
 def predict(
@@ -112,13 +114,13 @@ def predict(
         horizon: frames to predict.
         seeds: one a sample.
         temperature: scales the deviation of the priors; 0 predicts with their means.
-        view: the last observed frame of every clip, `(N, C, H, W)` in [0, 1], at any size; the
-            futures are rendered from it at that size as well.
+        view: the last observed frame of every clip, or the last two, `(N, K, C, H, W)` in [0, 1],
+            at any size; the futures are rendered from them at that size as well.
         tick: called with the number of frames of each clip that have been predicted since.
     """
     shape = len(context), len(seeds), horizon
     frames = context.new_empty(*shape, *context.shape[2:])
-    views = None if view is None else view.new_empty(*shape, *view.shape[1:], dtype=torch.uint8)
+    views = None if view is None else view.new_empty(*shape, *view.shape[2:], dtype=torch.uint8)
     for moment in stream(model, context, horizon, seeds=seeds, temperature=temperature, view=view):
         chosen = slice(moment.samples.start, moment.samples.stop)
         frames[:, chosen, moment.time] = moment.frames
@@ -151,13 +153,14 @@ def stream(
         horizon: frames to predict.
         seeds: one a sample.
         temperature: scales the deviation of the priors.
-        view: the last observed frame of every clip, at any size.
+        view: the last observed frames of every clip, at any size.
     """
     if model.training:
         raise ValueError("predict needs model.eval(): a clip must not depend on its companions")
     clips = len(context)
     features, scene = _read(model, context)
     observed = model.observe(features).state
+    seen = None if view is None else model.refer(view)
     batch = BATCH if context.device.type == "cpu" else ACCELERATED_BATCH
     fitting = LARGEST_MAPS // (model.config.width * model.config.size**2)
     turn = max(1, min(batch, fitting) // clips)
@@ -172,7 +175,7 @@ def stream(
                 features[-1].repeat(turn, 1),
                 observed.tile(turn),
                 before=context[:, -1],
-                view=view,
+                view=seen,
                 horizon=horizon,
                 noise=SeededNoise(filled, copies=clips),
                 temperature=temperature,
@@ -206,7 +209,7 @@ def _drawn(
     state: State,
     *,
     before: Tensor,
-    view: Tensor | None,
+    view: Reference | None,
     horizon: int,
     noise: SeededNoise,
     temperature: float,
@@ -257,8 +260,8 @@ def swap(
         pose: of the same shape.
         seeds: one a sample.
         temperature: scales the deviation of the posteriors; 0 takes their means.
-        view: the first frame of `content`, `(N, C, H, W)` in [0, 1], at any size; the result is
-            rendered from it at that size as well.
+        view: the first frame of `content`, `(N, 1, C, H, W)` in [0, 1], at any size; the result
+            is rendered from it at that size as well.
 
     Returns:
         T − 1 frames a sample: the first frame of `content` is not repeated.
@@ -280,6 +283,7 @@ def swap(
         steps = [posterior.at(t).sample(noise, temperature=temperature) for t in range(len(giver))]
         drawn.append(torch.stack(steps))
     newest, state = features[0].repeat(samples, 1), None
+    seen = None if view is None else model.refer(view)
     rendered: list[_Rendered] = []
     before = content[:, 0].expand(samples, *content[:, 0].shape)
     for time in range(1, len(features)):
@@ -295,7 +299,7 @@ def swap(
                 scene,
                 step=time,
                 since=rendered[-1].travel if rendered else None,
-                view=view,
+                view=seen,
                 shown=samples,
             )
         )

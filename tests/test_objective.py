@@ -91,7 +91,7 @@ def by_hand(model, frames, discriminator, likelihood, shown=None):
         ahead = torch.tensor([t - CONTEXT + 1.0])
         maps = model.decoder(torch.tanh(hidden), scene.prepared, ahead)
         travel = model.head.travel(maps, scene.reference, ahead, travel)
-        predicted = model.head.compose(maps, frames[CONTEXT - 1], ahead, travel)
+        predicted = model.head.compose(maps, scene.reference, ahead, travel)
         if model.config.head == "warp":
             reach = ahead / (ahead + HALF_REACH)
             masks.append((1.2 * torch.sigmoid(maps[:, -1] * reach + OPEN_MASK) - 0.1).clamp(0, 1))

@@ -34,7 +34,7 @@ def warp_maps(clips, height, width, *, flow=(0.0, 0.0), change=0.0, mask=OPEN):
 
 def render(head, maps, reference, ahead):
     """Compose frames from the maps of all times at once."""
-    return head.compose(maps, reference.frame, ahead, head.travel(maps, reference, ahead))
+    return head.compose(maps, reference, ahead, head.travel(maps, reference, ahead))
 
 
 def still(frame):
@@ -91,11 +91,12 @@ def test_speeds_add_up_over_time(head, noisy_frames):
     speeds = torch.tensor([2.0, 4.0]) * 2 / 32 / SPEED_GAIN / reach
     maps = torch.cat([warp_maps(1, 32, 32, flow=(float(speed), 0.0)) for speed in speeds])
     at_once = head.travel(maps, reference, ahead)
-    for pixels, flow in zip((2, 6), at_once.flow, strict=True):
-        torch.testing.assert_close(flow[0], torch.full((32, 32), pixels * 2 / 32))
+    for number, pixels in enumerate((2, 6)):
+        torch.testing.assert_close(at_once.shift[number, 0], torch.full((32, 32), pixels * 2 / 32))
+    assert at_once.times.flatten(1).unique(dim=1).flatten().tolist() == [1, 2]
     first = head.travel(maps[:1], reference, ahead[:1])
     second = head.travel(maps[1:], reference, ahead[1:], first)
-    torch.testing.assert_close(second.flow, at_once.flow[1:])
+    torch.testing.assert_close(second.shift, at_once.shift[1:])
     assert second.ahead.tolist() == [2]
 
 
@@ -103,10 +104,10 @@ def test_a_speed_holds_for_the_frames_that_are_left_out(head, noisy_frames):
     reference = still(noisy_frames(1, 3, 32, 32))
     maps = warp_maps(2, 32, 32, flow=(3.0, -1.0))
     ahead = torch.tensor([2.0, 5.0])
-    flow = head.travel(maps, reference, ahead).flow
+    shift = head.travel(maps, reference, ahead).shift
     reach = ahead / (ahead + HALF_REACH)
     expected = 2 * reach[0] * 3 + 3 * reach[1] * 3
-    torch.testing.assert_close(flow[1, 0], torch.full((32, 32), float(expected) * SPEED_GAIN))
+    torch.testing.assert_close(shift[1, 0], torch.full((32, 32), float(expected) * SPEED_GAIN))
 
 
 @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 5), (-2, 4), (-7, -1)])
@@ -132,11 +133,11 @@ def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_fram
     maps = warp_maps(1, 32, 32, flow=(speed / SPEED_GAIN, 0.0))
     ahead = NEXT * step
     travel = head.travel(maps, still(reference[..., :32, :32]), ahead)
-    larger, flow = (
+    larger, times, shift = (
         torch.nn.functional.interpolate(each, (size, size), mode="bicubic")
-        for each in (maps, travel.flow)
+        for each in (maps, travel.times, travel.shift)
     )
-    moved = head.compose(larger, reference, ahead, travel._replace(flow=flow))
+    moved = head.compose(larger, still(reference), ahead, travel._replace(times=times, shift=shift))
     shift = pixels * factor
     torch.testing.assert_close(
         moved[..., :-shift], reference[..., shift:], atol=2e-4 * factor, rtol=0

@@ -49,7 +49,7 @@ def test_many_predictions_in_one_process(model_folder, make_clip, tmp_path, monk
         model, recipe = load_model(model_folder)
         clip = read_clip(good, 3, at=1.0)
         small = to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
-        view = to_tensor(fit_all(clip.frames[-1:], 48, how="crop"), channels=3)
+        view = to_tensor(fit_all(clip.frames[-2:], 48, how="crop"), channels=3)[None]
         views = predict(model, small, 3, seeds=[number], view=view).views
         write_clip(tmp_path / "out.mp4", Clip(to_frames(views[0, 0]), clip.rate), overwrite=True)
         with pytest.raises(VideoError):

@@ -45,16 +45,17 @@ def differ(one, other):
 
 
 def decoded(model, outputs, reading, frame):
-    """Decode the newest of the outputs so far, each `(N, D)`, that follow a frame."""
+    """Decode the newest of the outputs so far, each `(N, D)`, that follow a frame; say its speed."""
     scene, ahead = model.settle(reading, -1, frame), torch.arange(1.0, 1 + len(outputs))
     maps = model.decoder(torch.stack(outputs), scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)
-    return model.head.compose(maps, frame, ahead, travel)[-len(frame) :]
+    frames = model.head.compose(maps, scene.reference, ahead, travel)
+    return frames[-len(frame) :], None if travel is None else travel.speed[-len(frame) :]
 
 
-def encoded(model, frames):
+def encoded(model, frames, speed=None):
     """Encode the last of the frames so far, each `(N, C, S, S)`; nothing moves before the first."""
-    return model.encode(frames[-1][None], frames[max(len(frames) - 2, 0)][None])
+    return model.encode(frames[-1][None], frames[max(len(frames) - 2, 0)][None], speed)
 
 
 @torch.inference_mode()
@@ -74,8 +75,9 @@ def by_hand(model, context, horizon):
             means[number].append(prior)
         drawn = [torch.stack(each) for each in means]
         outputs, _ = model.advance(torch.stack(h), drawn)
-        frames.append(decoded(model, list(outputs[len(clips) - 1 :]), readings[-1], clips[-1]))
-        h.append(encoded(model, [*clips, *frames]).features[0])
+        frame, speed = decoded(model, list(outputs[len(clips) - 1 :]), readings[-1], clips[-1])
+        frames.append(frame)
+        h.append(encoded(model, [*clips, *frames], speed).features[0])
     return torch.stack(frames, 1)
 
 
@@ -129,7 +131,7 @@ def test_drawing_in_turns_changes_nothing(tiny_model, context):
 def test_more_samples_keep_the_first_ones_to_the_bit(noisy_frames):
     """With the default model: its sums are long enough to depend on their order."""
     model, _ = weights.load_model()
-    context, view = noisy_frames(1, 5, 3, 64, 64), noisy_frames(1, 3, 96, 80, seed=1)
+    context, view = noisy_frames(1, 5, 3, 64, 64), noisy_frames(1, 2, 3, 96, 80, seed=1)
     most = predict(model, context, 3, seeds=range(2 * BATCH + 1), view=view)
     for count in (1, 2, 3, BATCH, BATCH + 1):
         found = predict(model, context, 3, seeds=range(count), view=view)
@@ -153,7 +155,7 @@ def test_a_stream_keeps_nothing(tiny_model, context):
     """What was given away is gone; so memory depends neither on the horizon nor on the samples."""
     gone = []
     for moment in stream(
-        tiny_model(), context[:1], 6, seeds=range(2 * BATCH), view=context[:1, -1]
+        tiny_model(), context[:1], 6, seeds=range(2 * BATCH), view=context[:1, -1:]
     ):
         assert all(reference() is None for reference in gone[:-2])
         gone += [weakref.ref(moment.frames), weakref.ref(moment.views)]
@@ -257,14 +259,14 @@ def test_views_show_the_same_frames_at_another_size(tiny_model, noisy_frames, co
     model = tiny_model(head=head)
     plain = predict(model, context, 2, seeds=[0, 1])
     assert plain.views is None
-    own = predict(model, context, 2, seeds=[0, 1], view=context[:, -1])
+    own = predict(model, context, 2, seeds=[0, 1], view=context[:, -2:])
     close(own.frames, plain.frames)
     assert own.views.dtype == torch.uint8
     assert (own.views.float() - plain.frames * 255).abs().max() <= 1
-    larger = predict(model, context, 2, seeds=[0, 1], view=noisy_frames(3, 3, 48, 80))
+    larger = predict(model, context, 2, seeds=[0, 1], view=noisy_frames(3, 1, 3, 48, 80))
     close(larger.frames, plain.frames)
     assert larger.views.shape == (3, 2, 2, 3, 48, 80)
-    swapped = swap(model, context, context, seeds=[0], view=noisy_frames(3, 3, 48, 80))
+    swapped = swap(model, context, context, seeds=[0], view=noisy_frames(3, 1, 3, 48, 80))
     assert swapped.views.shape == (3, 1, 3, 3, 48, 80)
 
 
@@ -293,8 +295,9 @@ def swapped_by_hand(model, content, pose):
     newest, frames = [h[0]], []
     for t in range(1, len(clips)):
         outputs, _ = model.advance(torch.stack(newest), [mean[1 : t + 1] for mean in means])
-        frames.append(decoded(model, list(outputs), first, clips[0]))
-        newest.append(encoded(model, [clips[0], *frames]).features[0])
+        frame, speed = decoded(model, list(outputs), first, clips[0])
+        frames.append(frame)
+        newest.append(encoded(model, [clips[0], *frames], speed).features[0])
     return torch.stack(frames, 1)
 
 
@@ -312,7 +315,7 @@ def test_a_swap_with_itself_begins_as_teacher_forcing_reconstructs(tiny_model, c
     model = tiny_model()
     output = model.observe(model.encode(context.transpose(0, 1)).features).outputs[0]
     first = encoded(model, context.transpose(0, 1)[:1])
-    expected = decoded(model, [output], first, context[:, 0])
+    expected, _ = decoded(model, [output], first, context[:, 0])
     found = swap(model, context, context, seeds=[0], temperature=0.0).frames
     close(found[:, 0, 0], expected)
 

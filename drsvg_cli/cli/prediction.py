@@ -224,7 +224,7 @@ def _predict_one(
             settings.horizon,
             seeds=session.seeds,
             temperature=settings.temperature,
-            view=tensor(session, large[observed - 1 : observed]),
+            view=tensor(session, large[observed - 2 : observed])[None],
         ):
             check_finite(moment.frames, path)
             assert moment.views is not None

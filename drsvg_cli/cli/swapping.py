@@ -102,7 +102,7 @@ def _swapped(session: Session, content: Clip, pose: Clip, seed: int, path: Path)
         tensor(session, fitted(session, pose.frames, size))[None],
         seeds=[seed],
         temperature=session.settings.temperature,
-        view=tensor(session, large[:1]),
+        view=tensor(session, large[:1])[None],
     )
     check_finite(rollout.frames, path)
     assert rollout.views is not None

@@ -184,6 +184,14 @@ class DRSVG(nn.Module):
             told = motion / SPEED_GAIN
         return Scene(self.decoder.prepare(skips, told), Reference(frame, motion))
 
+    def refer(self, frames: Tensor) -> Reference:
+        """Refer to the last of one or two frames `(B, K, C, H, W)`, at any size.
+
+        It moves as measured between the two; a single one stands still.
+        """
+        newest = frames[:, -1]
+        return Reference(newest, measure(newest, frames[:, 0]) if self.head.moving else None)
+
     def advance(
         self, features: Tensor, drawn: Sequence[Tensor], state: LSTMState | None = None
     ) -> tuple[Tensor, LSTMState]:

@@ -21,12 +21,14 @@ HALF_REACH = 4.0
 
 
 class Travel(NamedTuple):
-    """How far everything has moved since the reference."""
+    """How far everything has moved since the reference: so many times its motion, and a shift."""
 
-    flow: Tensor
-    """Where each place was: `(K B, 2, H, W)` in half frames, see `warp`."""
+    times: Tensor
+    """`(K B, 1, H, W)`."""
+    shift: Tensor
+    """`(K B, 2, H, W)` in half frames, see `warp`."""
     speed: Tensor
-    """By how much that changed since the frame before, of the same shape."""
+    """By how much the two together changed since the frame before: `(K B, 2, S, S)`."""
     ahead: Tensor
     """Frames ahead of the reference, `(1,)`."""
 
@@ -37,7 +39,7 @@ class Reference(NamedTuple):
     frame: Tensor
     """`(B, C, H, W)` in [0, 1]."""
     motion: Tensor | None
-    """Where each place was a frame earlier: `(B, 2, S, S)` in half frames, see `warp`."""
+    """Where each place was a frame earlier: `(B, 2, H, W)` in half frames, see `warp`."""
 
 
 class PixelsHead(nn.Module):
@@ -59,7 +61,9 @@ class PixelsHead(nn.Module):
     ) -> None:
         """Tell that nothing is fetched from elsewhere."""
 
-    def compose(self, maps: Tensor, frame: Tensor, ahead: Tensor, travel: Travel | None) -> Tensor:
+    def compose(
+        self, maps: Tensor, reference: Reference, ahead: Tensor, travel: Travel | None
+    ) -> Tensor:
         """Turn maps `(K B, C, H, W)` into frames in [0, 1]; nothing else is looked at."""
         return torch.sigmoid(maps.float())
 
@@ -99,27 +103,29 @@ class WarpHead(nn.Module):
         Maps of zero let everything move on as it did. `since` is what a call for the times before
         returned.
         """
+        assert reference.motion is not None
         _, speed, change, _ = self._split(maps)
         reach = _reach(_each(ahead, maps))
-        speed = speed * reach * SPEED_GAIN
-        if reference.motion is not None:
-            motion = _tiled(reference.motion, speed)
-            speed = speed + motion * (1 + change * reach)
+        each = torch.cat([1 + change * reach, speed * reach * SPEED_GAIN], dim=1)
         begin = ahead.new_zeros(1) if since is None else since.ahead
         steps = _each(torch.diff(ahead, prepend=begin), maps)
-        flow = (speed * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
+        total = (each * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
         if since is not None:
-            flow = flow + _tiled(since.flow, flow)
-        return Travel(flow, speed, ahead[-1:])
+            total = total + _tiled(torch.cat([since.times, since.shift], dim=1), total)
+        speed = _tiled(reference.motion, maps) * each[:, :1] + each[:, 1:]
+        return Travel(total[:, :1], total[:, 1:], speed, ahead[-1:])
 
-    def compose(self, maps: Tensor, frame: Tensor, ahead: Tensor, travel: Travel | None) -> Tensor:
-        """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of `frame`.
+    def compose(
+        self, maps: Tensor, reference: Reference, ahead: Tensor, travel: Travel | None
+    ) -> Tensor:
+        """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of the reference.
 
-        All may be enlarged together, the flow of `travel` as well.
+        Maps and travel may be enlarged together, to the size of another reference.
         """
-        assert travel is not None
+        assert travel is not None and reference.motion is not None
         colors, _, _, mask = self._split(maps)
-        warped = warp(_tiled(frame.float(), maps), travel.flow)
+        flow = _tiled(reference.motion, maps) * travel.times + travel.shift
+        warped = warp(_tiled(reference.frame.float(), maps), flow)
         kept = self._kept(mask * _reach(_each(ahead, maps)))
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
 
