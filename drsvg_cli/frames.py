@@ -32,18 +32,38 @@ def fit(frame: Frames, size: int, *, how: Fit) -> Frames:
         size: pixels.
         how: `crop` keeps the centre square, `pad` adds black borders, `stretch` distorts.
     """
+    return resize(cut_out(frame, how=how), width=size, height=size)
+
+
+def cut_out(frame: Frames, *, how: Fit) -> Frames:
+    """Return what the model sees of a frame `(H, W, C)`, at the frame's own resolution."""
     height, width, channels = frame.shape
     if how == "crop":
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
-        frame = frame[top : top + side, left : left + side]
-    elif how == "pad":
+        return frame[top : top + side, left : left + side]
+    if how == "pad":
         side = max(height, width)
         square = np.zeros((side, side, channels), np.uint8)
         top, left = (side - height) // 2, (side - width) // 2
         square[top : top + height, left : left + width] = frame
-        frame = square
-    return resize(frame, width=size, height=size)
+        return square
+    return frame
+
+
+def put_back(part: Frames, frame: Frames, *, how: Fit) -> Frames:
+    """Undo `cut_out` with another `part`: what lies outside of it is as in `frame` `(H, W, C)`."""
+    height, width, _ = frame.shape
+    if how == "stretch":
+        return part
+    side = len(part)
+    if how == "crop":
+        whole = frame.copy()
+        top, left = (height - side) // 2, (width - side) // 2
+        whole[top : top + side, left : left + side] = part
+        return whole
+    top, left = (side - height) // 2, (side - width) // 2
+    return part[top : top + height, left : left + width]
 
 
 def fit_all(frames: Frames, size: int, *, how: Fit) -> Frames:

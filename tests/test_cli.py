@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,19 @@ class TestPredict:
         assert probe(folder / "grid.mp4").rate == 10
         for name in ("sheet.png", "disagreement.png"):
             assert cv2.imread(str(folder / name)).std() > 0
+
+    @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+    def test_results_can_have_the_size_of_the_clip(self, draw, clip, tmp_path, how):
+        """What lies outside of the square that the model sees keeps the last observed frame."""
+        assert draw(clip, "--size", "source", "--fit", how, "--format", "png").code == 0
+        folder = tmp_path / "clip_drsvg"
+        frames = np.stack(list(read_frames(folder / "sample_1.png")))
+        assert frames.shape == (4, 40, 48, 3)
+        assert record(folder)["settings"]["size"] == "source"
+        last = read_clip(clip, 3).frames[-1]
+        sides = np.r_[:4, 44:48]
+        assert np.array_equal(frames[:, :, sides], [last[:, sides]] * 4) == (how == "crop")
+        assert not np.array_equal(frames[0, :, 4:44], last[:, 4:44])
 
     def test_says_where_the_results_are(self, draw, clip):
         outcome = draw(clip)
@@ -446,6 +460,7 @@ class TestWrongUse:
             (("-n", "0"), 2, "--horizon is 0"),
             (("--samples", "0"), 2, "--samples is 0"),
             (("--size", "3"), 2, "--size is 3"),
+            (("--size", "own"), 2, "--size is own"),
             (("--context", "0"), 2, "--context is 0"),
             (("--rate", "nan"), 2, "--rate is nan"),
             (("--temperature", "-1"), 2, "--temperature is -1"),

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from drsvg_cli.frames import convert_channels, fit, fit_all, resize, to_frames, to_tensor
+from drsvg_cli.frames import (
+    convert_channels,
+    cut_out,
+    fit,
+    fit_all,
+    put_back,
+    resize,
+    to_frames,
+    to_tensor,
+)
 
 
 @pytest.fixture
@@ -102,3 +111,18 @@ def test_what_leaves_the_range_is_cut():
     levels = torch.tensor([-0.5, 0.0, 0.4999 / 255, 0.5001 / 255, 2.0])
     frames = to_frames(levels.reshape(5, 1, 1, 1))
     assert frames[:, 0, 0, 0].tolist() == [0, 0, 0, 1, 255]
+
+
+@pytest.mark.parametrize("shape", [(20, 61, 3), (61, 20, 3), (30, 30, 3)])
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+def test_what_is_cut_out_can_be_put_back(how, shape):
+    frame = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    part = cut_out(frame, how=how)
+    assert how == "stretch" or part.shape[0] == part.shape[1]
+    assert np.array_equal(put_back(part, frame, how=how), frame)
+    changed = put_back(255 - part, frame, how=how)
+    outside = changed == frame
+    if how == "crop":  # all but the centre square is as it was
+        assert outside.all(-1).sum() == abs(shape[0] - shape[1]) * 20 * (shape[0] != shape[1])
+    else:
+        assert np.array_equal(changed, 255 - frame)

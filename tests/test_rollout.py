@@ -45,7 +45,7 @@ def differ(one, other):
 
 
 def decoded(model, outputs, reading, frame):
-    """Decode the newest of the outputs so far, each `(N, D)`, that follow a frame; say its speed."""
+    """Decode the newest of the outputs so far, each `(N, D)`, after a frame; say its speed."""
     scene, ahead = model.settle(reading, -1, frame), torch.arange(1.0, 1 + len(outputs))
     maps = model.decoder(torch.stack(outputs), scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)

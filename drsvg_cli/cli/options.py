@@ -60,6 +60,13 @@ Format = Annotated[
     Literal["mp4", "gif", "webp", "png"], typer.Option("--format", help="Of the clips written.")
 ]
 Size = Annotated[int, typer.Option(help="Height and width of the frames written, in pixels.")]
+AnySize = Annotated[
+    str,
+    typer.Option(
+        metavar="PIXELS|source",
+        help="Height and width of the frames written; source: those of the clip itself.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -96,6 +103,22 @@ Held = Annotated[
     ),
 ]
 Share = Annotated[float, typer.Option(help="Share of the clips kept for validation.")]
+
+
+def read_size(text: str) -> int | Literal["source"]:
+    """Read `--size`: pixels, or the word for the clip's own size.
+
+    Raises:
+        ConfigError: the text is neither.
+    """
+    if text == "source":
+        return "source"
+    try:
+        size = int(text)
+    except ValueError:
+        raise ConfigError(f"--size is {text}; choose 16 to 4096, or source") from None
+    check_range("--size", size, 16, 4096)
+    return size
 
 
 def check_range(option: str, value: float, least: float, most: float = LARGEST) -> None:

@@ -33,7 +33,7 @@ def predict(
         bool, typer.Option("--compare", help="Hold the last frames back and compare with them.")
     ] = False,
     format: options.Format = "mp4",
-    size: options.Size = 256,
+    size: options.AnySize = "256",
     out: options.Out = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -48,7 +48,6 @@ def predict(
     options.check_range("--horizon", horizon, 1)
     options.check_range("--samples", samples, 1)
     options.check_range("--temperature", temperature, 0, 100)
-    options.check_range("--size", size, 16, 4096)
     if context is not None:
         options.check_range("--context", context, options.SHORTEST_CONTEXT)
     if seed is not None:
@@ -73,7 +72,7 @@ def predict(
         device=device,
         compare=compare,
         format=format,
-        size=size,
+        size=options.read_size(size),
     )
     run(
         clips,

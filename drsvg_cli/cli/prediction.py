@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from drsvg_cli.cli.spool import LESS, Spool
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import choose, explained_memory, limit_threads
 from drsvg_cli.errors import VideoError, WeightsError
-from drsvg_cli.frames import Frames, fit, fit_all, to_frames, to_tensor
+from drsvg_cli.frames import Frames, cut_out, fit, fit_all, put_back, to_frames, to_tensor
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.folding import fold
@@ -34,6 +34,10 @@ from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Moment, stream
 from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_frames
 
+LARGEST_SIDE = 4096
+"""Pixels; the largest frames that are written."""
+LARGEST_TILE = 512
+"""Pixels; the longer side of one of many clips in a picture."""
 LARGEST_READING = 2**28
 """Bytes of whole frames that are kept; of larger clips only what is needed is kept of a frame."""
 
@@ -54,7 +58,7 @@ class Settings:
     device: str
     compare: bool
     format: str
-    size: int
+    size: int | Literal["source"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,17 @@ class Session:
     def context(self) -> int:
         """Frames to observe."""
         return self.settings.context or self.recipe.data.context
+
+    @property
+    def side(self) -> int:
+        """Height and width of results that are squares, in pixels."""
+        assert self.settings.size != "source"
+        return self.settings.size
+
+    @property
+    def fit(self) -> Fit:
+        """How frames are brought to the model's size."""
+        return self.settings.fit or self.recipe.data.fit
 
     @property
     def seeds(self) -> list[int]:
@@ -159,8 +174,15 @@ def read(
     """
     settings, info = session.settings, probe(path)
     heavy = info.width * info.height * 3 * (count + after) > LARGEST_READING
-    spare = 2 * max(settings.size, session.recipe.model.size)
-    how = settings.fit or session.recipe.data.fit
+    if settings.size == "source":
+        if heavy or max(info.width, info.height) > LARGEST_SIDE:
+            raise VideoError(
+                f"{path}: {count + after} frames of {info.width}x{info.height} are too large for "
+                "--size source; choose a number of pixels"
+            )
+        spare = 0
+    else:
+        spare = 2 * max(settings.size, session.recipe.model.size)
     exact = rate or settings.rate
     clip = read_clip(
         path,
@@ -169,7 +191,7 @@ def read(
         at=options.read_moment(settings.at, info.duration),
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
-        shrink=partial(fit, size=spare, how=how) if heavy else None,
+        shrink=partial(fit, size=spare, how=session.fit) if heavy else None,
     )
     if len(clip.frames) - after < options.SHORTEST_CONTEXT:
         raise VideoError(
@@ -181,7 +203,7 @@ def read(
 
 def fitted(session: Session, frames: Frames, size: int) -> Frames:
     """Bring frames of a clip to a square of `size` pixels, as the model was trained."""
-    return fit_all(frames, size, how=session.settings.fit or session.recipe.data.fit)
+    return fit_all(frames, size, how=session.fit)
 
 
 def tensor(session: Session, frames: Frames) -> torch.Tensor:
@@ -207,11 +229,18 @@ def _predict_one(
     settings = session.settings
     held = settings.horizon if settings.compare else 0
     clip = read(session, path, session.context, after=held)
-    large = fitted(session, clip.frames, settings.size)
-    small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
     observed = len(clip.frames) - held
+    newest = slice(observed - 2, observed)
+    if settings.size == "source":
+        large = clip.frames
+        view = np.stack([cut_out(frame, how=session.fit) for frame in large[newest]])
+    else:
+        large = fitted(session, clip.frames, settings.size)
+        view = large[newest]
+    small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
     scores = Comparison(settings.samples, small[observed - 1], small[observed:]) if held else None
-    shape = (settings.samples, settings.horizon, settings.size, settings.size)
+    shown = to_shown(session, large)
+    shape = (settings.samples, settings.horizon, *large.shape[1:3])
     progress.update(
         task,
         description=f"Predicting {one_line(path.name)}",
@@ -224,17 +253,18 @@ def _predict_one(
             settings.horizon,
             seeds=session.seeds,
             temperature=settings.temperature,
-            view=tensor(session, large[observed - 2 : observed])[None],
+            view=tensor(session, view)[None],
         ):
             check_finite(moment.frames, path)
             assert moment.views is not None
             for number, frame in zip(moment.samples, to_frames(moment.views[0]), strict=True):
+                if settings.size == "source":
+                    frame = put_back(frame, shown[observed - 1], how=session.fit)
                 samples.write(number, moment.time, frame)
             if scores is not None:
                 scores.note(moment)
             progress.advance(task, len(moment.samples))
         progress.update(task, description=f"Writing {one_line(folder.name)}")
-        shown = to_shown(session, large)
         futures = Futures(
             shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
         )
@@ -255,7 +285,7 @@ def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
     for number in range(len(futures.samples)):
         name = f"sample_{number + 1}.{suffix}"
         write_frames(folder / name, futures.samples[number], futures.rate)
-    tile = futures.context.shape[1]
+    tile = min(max(futures.context.shape[1:3]), LARGEST_TILE)
     write_frames(folder / f"grid.{suffix}", grid(futures, tile=tile), futures.rate)
     write_picture(folder / "sheet.png", contact_sheet(futures, tile=min(tile, 128)))
     if len(futures.samples) > 1:

@@ -75,7 +75,7 @@ def run(
                 write_clip(part / name, Clip(sample, clips[0].rate))
                 if number == 1:
                     rows.append((f"{giver} moving as {mover}", sample))
-        rate, tile = clips[0].rate, settings.size
+        rate, tile = clips[0].rate, session.side
         write_frames(part / f"grid.{settings.format}", comparison(rows, tile=tile, rate=rate), rate)
         write_picture(part / "sheet.png", strip(rows, tile=min(tile, 128), rate=rate))
         clips_used = {"content": str(content), "pose": str(pose), "folder": str(folder)}
@@ -89,7 +89,7 @@ def run(
 
 def shown(session: Session, clip: Clip) -> Frames:
     """Return the frames of a clip at the size of the results."""
-    return to_shown(session, fitted(session, clip.frames, session.settings.size))
+    return to_shown(session, fitted(session, clip.frames, session.side))
 
 
 def _swapped(session: Session, content: Clip, pose: Clip, seed: int, path: Path) -> Frames:
