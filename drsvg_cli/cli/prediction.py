@@ -230,13 +230,7 @@ def _predict_one(
     held = settings.horizon if settings.compare else 0
     clip = read(session, path, session.context, after=held)
     observed = len(clip.frames) - held
-    newest = slice(observed - 2, observed)
-    if settings.size == "source":
-        large = clip.frames
-        view = np.stack([cut_out(frame, how=session.fit) for frame in large[newest]])
-    else:
-        large = fitted(session, clip.frames, settings.size)
-        view = large[newest]
+    large, view = _canvas(session, clip.frames, slice(observed - 2, observed))
     small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
     scores = Comparison(settings.samples, small[observed - 1], small[observed:]) if held else None
     shown = to_shown(session, large)
@@ -273,6 +267,14 @@ def _predict_one(
         record = _record(session, path, folder, clip, observed, summary)
         (part / "index.html").write_text(_page(futures, record), encoding="utf-8")
         return write_record(part, "prediction.json", record)
+
+
+def _canvas(session: Session, frames: Frames, newest: slice) -> tuple[Frames, Frames]:
+    """Bring frames to the size of the results; return of the newest what the model is to move."""
+    if session.settings.size == "source":
+        return frames, np.stack([cut_out(frame, how=session.fit) for frame in frames[newest]])
+    large = fitted(session, frames, session.settings.size)
+    return large, large[newest]
 
 
 def to_shown(session: Session, frames: Frames) -> Frames:

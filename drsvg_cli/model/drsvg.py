@@ -83,7 +83,8 @@ class DRSVG(nn.Module):
             WarpHead(config) if config.head == "warp" else PixelsHead(config)
         )
         moving = self.head.moving
-        size, hidden = config.feature_dim + (moving and MEASURED), config.latent_hidden
+        maps, measured = (2 * config.channels + 2, MEASURED) if moving else (config.channels, 0)
+        size, hidden = config.feature_dim + measured, config.latent_hidden
         latents: list[ContentLatent | PoseLatent] = []
         if config.content_dim:
             latents.append(
@@ -93,7 +94,7 @@ class DRSVG(nn.Module):
             )
         latents.append(PoseLatent(size, config.pose_dim, hidden=hidden, prior=config.prior))
         self.latents = Latents(latents)
-        self.encoder = Encoder(config, config.channels + (moving and 2 + config.channels))
+        self.encoder = Encoder(config, maps)
         self.predictor = Recurrent(
             size + sum(latent.dim for latent in latents),
             config.feature_dim,
