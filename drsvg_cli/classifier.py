@@ -60,23 +60,33 @@ class Classifier(nn.Module):
 
 
 @torch.inference_mode()
+def read(classifier: Classifier, frames: Tensor) -> dict[str, Tensor]:
+    """Read every attribute of frames `(..., C, S, S)`, uint8 or in [0, 1]: class indices `(...)`.
+
+    The classifier is in evaluation mode.
+    """
+    found = [classifier(_floats(some)) for some in frames.flatten(0, -4).split(AT_ONCE)]
+    return {
+        name: torch.cat([logits[name].argmax(1) for logits in found]).view(frames.shape[:-3])
+        for name in classifier.attributes
+    }
+
+
 def recognised(classifier: Classifier, frames: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
     """Tell for which frames all attributes are read as `labels` say.
 
     Args:
         classifier: in evaluation mode.
-        frames: `(..., C, S, S)` in [0, 1].
+        frames: `(..., C, S, S)`, uint8 or in [0, 1].
         labels: class indices that broadcast against `(...)`, for some of the attributes or all.
 
     Returns:
         bool `(...)`.
     """
-    flat = frames.flatten(0, -4)
-    read = [classifier(some) for some in flat.split(AT_ONCE)]
     right = torch.ones(frames.shape[:-3], dtype=torch.bool, device=frames.device)
+    found = read(classifier, frames)
     for name, wanted in labels.items():
-        classes = torch.cat([logits[name].argmax(1) for logits in read])
-        right &= classes.view(right.shape) == wanted
+        right &= found[name] == wanted
     return right
 
 
@@ -111,19 +121,27 @@ def learn(classifier: Classifier, draw: Draw, *, steps: int, batch: int) -> Iter
     classifier.eval()
 
 
+def _floats(frames: Tensor) -> Tensor:
+    return frames if frames.is_floating_point() else frames.float() / 255
+
+
 def _softened(frames: Tensor, step: int) -> Tensor:
     """Blur frames, each by its own amount, half of them not at all; floats in [0, 1] come out."""
-    frames = frames if frames.is_floating_point() else frames.float() / 255
+    frames = _floats(frames)
     blurred = functional.avg_pool2d(frames, 5, 1, 2, count_include_pad=False)
     generator = torch.Generator().manual_seed(step)
     share = (2 * torch.rand(len(frames), 1, 1, 1, generator=generator) - 1).clamp(min=0)
     return frames.lerp(blurred, share.to(frames.device))
 
 
-def accuracy(classifier: Classifier, draw: Draw, *, frames: int) -> float:
-    """Return the share of frames, drawn by a seed of their own, that are read wholly right."""
+def accuracy(classifier: Classifier, draw: Draw, *, frames: int) -> dict[str, float]:
+    """Return the share of frames, drawn by a seed of their own, that are read rightly.
+
+    By attribute, and `all` of them at once.
+    """
     drawn, labels = draw(frames, "accuracy")
-    drawn = drawn if drawn.is_floating_point() else drawn.float() / 255
     device = next(classifier.parameters()).device
-    wanted = {name: each.to(device) for name, each in labels.items()}
-    return float(recognised(classifier, drawn.to(device), wanted).float().mean())
+    found = read(classifier, drawn.to(device))
+    right = {name: (found[name] == each.to(device)).float() for name, each in labels.items()}
+    every = torch.stack(list(right.values())).amin(0)
+    return {name: float(each.mean()) for name, each in {"all": every, **right}.items()}

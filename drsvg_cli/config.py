@@ -16,8 +16,9 @@ from drsvg_cli.errors import ConfigError
 
 Fit = Literal["crop", "pad", "stretch"]
 Likelihood = Literal["gaussian", "laplace", "adaptive"]
-Source = Literal["clips", "moving-mnist"]
+Source = Literal["clips", "moving-mnist", "kth", "sprites"]
 Walls = Literal["stochastic", "deterministic"]
+Gestures = Literal["changing", "fixed"]
 REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """The name of a Hub repo, `org/name`."""
 
@@ -96,6 +97,8 @@ class DataConfig:
     """Share of sequences across which a piece of another clip moves."""
     walls: Walls = "stochastic"
     """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
+    gestures: Gestures = "changing"
+    """Whether Sprites pass to other actions and directions at random moments, or keep theirs."""
 
     def __post_init__(self) -> None:
         """Refuse lengths and rates that no clip can have."""
@@ -134,6 +137,8 @@ class TrainingConfig:
     frame's squared error, so that every frame counts as much, easy or hard to predict."""
     beta: float = 1e-4
     """Weight of the KL terms of Eq. 4, against the mean error of a pixel."""
+    content_kl: float = 1.0
+    """Share of `beta` that the content KL counts with; 0 leaves the content without a prior."""
     kl_warmup: int = 0
     """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
     adversarial: float = 1e-3
@@ -170,6 +175,7 @@ _TRAINING_BOUNDS = (
     ("learning_rate", 0.0, 10.0),
     ("warmup", 0, 10**9),
     ("beta", 0.0, 1e6),
+    ("content_kl", 0.0, 1e6),
     ("kl_warmup", 0, 10**9),
     ("adversarial", 0.0, 1e6),
     ("drawing", 0.0, 1e6),

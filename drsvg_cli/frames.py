@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from drsvg_cli.config import Fit
 
@@ -87,6 +88,15 @@ def convert_channels(frames: Tensor, channels: int) -> Tensor:
         gray = torch.einsum("...chw,c->...hw", frames.float(), weights).unsqueeze(-3)
         return gray if frames.is_floating_point() else gray.round().to(frames.dtype)
     return frames.expand(*frames.shape[:-3], channels, *frames.shape[-2:])
+
+
+def fit_batch(frames: Tensor, size: int, *, channels: int) -> Tensor:
+    """Bring square uint8 frames `(T, B, C, S, S)` to `(T, B, channels, size, size)`."""
+    if frames.shape[-1] != size:
+        mode = "area" if frames.shape[-1] > size else "bilinear"
+        resized = functional.interpolate(frames.flatten(0, 1).float(), (size, size), mode=mode)
+        frames = resized.round().to(torch.uint8).unflatten(0, frames.shape[:2])
+    return convert_channels(frames, channels)
 
 
 def to_frames(tensor: Tensor) -> Frames:

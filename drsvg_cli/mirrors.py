@@ -1,16 +1,18 @@
 """Data sets from their public mirrors: fetched once into a cache, and checked.
 
-A file is what it should be if the SHA-256 of its content is: packed files are unpacked to compare,
-since the same content may be packed in many ways.
+A file is what it should be if the SHA-256 of its content is: files that end in .gz are unpacked to
+compare, since the same content may be packed in many ways. Of archives that others have published
+a SHA-1 of, that one is compared.
 """
 
 import gzip
 import hashlib
 import os
+import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from httpx2 import Client, HTTPError, InvalidURL
 
@@ -19,6 +21,7 @@ from drsvg_cli.errors import DataError, ResourceError
 PATIENCE = 20.0
 """Seconds to wait for a mirror's next bytes."""
 PIECE = 2**20
+SHA1_DIGITS = 40
 
 Tick = Callable[[str, int, int | None], object]
 """Called with a file's name, its bytes received so far, and its size if that is known."""
@@ -40,7 +43,8 @@ def fetch(
     """Fetch the files that `folder` lacks; return their names.
 
     Args:
-        contents: the SHA-256 of what each file holds, unpacked where its name ends in .gz.
+        contents: the SHA-256 of what each file holds, unpacked where its name ends in .gz; empty
+            where none is known.
         folder: where to put them.
         mirrors: addresses of folders, tried in turn.
         tick: told of the progress.
@@ -54,25 +58,79 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
         for name, digest in contents.items():
             if not _holds(folder / name, digest):
-                _fetch_one(name, digest, folder, mirrors, tick)
+                _fetch_one(name, folder, digest=digest, mirrors=mirrors, tick=tick)
                 fetched.append(name)
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     return fetched
 
 
+def fetch_archive(
+    name: str,
+    folder: Path,
+    *,
+    digest: str,
+    wanted: Collection[str],
+    mirrors: Sequence[str],
+    tick: Tick | None = None,
+) -> None:
+    """Fetch a zip archive and unpack the files that are wanted into `folder`, by their names alone.
+
+    Files that are there already stay. The archive is removed.
+
+    Raises:
+        DataError: no mirror gives it, it is not what it should be, or it lacks a file.
+        ResourceError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch_one(name, folder, digest=digest, mirrors=mirrors, tick=tick)
+        try:
+            _unpack(folder / name, folder, set(wanted))
+        finally:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _unpack(archive: Path, folder: Path, wanted: set[str]) -> None:
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            members = {PurePosixPath(each.filename).name: each for each in packed.infolist()}
+            if missing := sorted(wanted - members.keys()):
+                raise DataError(f"{archive.name} lacks {len(missing)} files: {missing[0]} …")
+            for name in sorted(wanted):
+                part = folder / f".{os.getpid()}.{name}"
+                try:
+                    part.write_bytes(packed.read(members[name]))  # checks the CRC
+                    part.replace(folder / name)
+                finally:
+                    part.unlink(missing_ok=True)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise DataError(f"{archive.name} is damaged: {error}; fetch it again") from None
+
+
 def _fetch_one(
-    name: str, digest: str, folder: Path, mirrors: Sequence[str], tick: Tick | None
+    name: str,
+    folder: Path,
+    *,
+    digest: str,
+    mirrors: Sequence[str],
+    tick: Tick | None,
 ) -> None:
     reasons = []
     for mirror in mirrors:
-        part = folder / f".{os.getpid()}.{name}"  # its last letters say whether it is packed
+        target = folder / name
+        # Its last letters say whether it is packed.
+        part = target.with_name(f".{os.getpid()}.{target.name}")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             _download(f"{mirror.rstrip('/')}/{name}", part, name, tick)
             if _holds(part, digest):
-                part.replace(folder / name)
+                part.replace(target)
                 return
-            reasons.append(f"{mirror} gives another file: its SHA-256 is not {digest[:12]}…")
+            kind = "SHA-1" if len(digest) == SHA1_DIGITS else "SHA-256"
+            reasons.append(f"{mirror} gives another file: its {kind} is not {digest[:12]}…")
         except (HTTPError, InvalidURL) as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             reasons.append(f"{mirror} cannot be had: {said}")
@@ -104,11 +162,11 @@ def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
 
 def _holds(path: Path, digest: str) -> bool:
     """Tell whether a file is there, whole, and holds what it should."""
-    summed = hashlib.sha256()
+    summed = hashlib.sha1() if len(digest) == SHA1_DIGITS else hashlib.sha256()
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while piece := file.read(PIECE):
                 summed.update(piece)
     except (FileNotFoundError, gzip.BadGzipFile, EOFError, zlib.error):
         return False
-    return summed.hexdigest() == digest
+    return not digest or summed.hexdigest() == digest

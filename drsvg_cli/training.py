@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.objective import discriminator_loss, model_loss
 from drsvg_cli.rollout import predict
+from drsvg_cli.sequences.offers import Sequences
 
 STATE_FILE = Path("training", "state.pt")
 LOG_FILE = Path("training", "log.jsonl")
@@ -40,13 +41,6 @@ VALIDATED_AT_ONCE = 64
 EPSILON = 1e-14
 """Adam's: the loss is a mean over pixels, and gradients of the recurrent parts near 1e-10 were
 measured. Under the usual 1e-8 such a part hardly moves."""
-
-
-class Sequences(Protocol):
-    """What a run learns from."""
-
-    def batch(self, size: int, *, seed: str) -> Tensor:
-        """Draw uint8 or float `(T, B, C, S, S)`; the same for the same seed."""
 
 
 class Validation(NamedTuple):
@@ -307,7 +301,12 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             shown=_shown(frames, context, training, learner.step),
         )
     beta = training.beta * kl_share(training, learner.step)
-    loss = terms.total(beta=beta, adversarial=training.adversarial, drawing=training.drawing)
+    loss = terms.total(
+        beta=beta,
+        adversarial=training.adversarial,
+        drawing=training.drawing,
+        content_kl=training.content_kl,
+    )
     report = {name: float(term.detach()) for name, term in terms._asdict().items()}
     _check_finite(float(loss.detach()), learner.step, report)
     learner.optimizer.zero_grad(set_to_none=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from drsvg_cli.checkpoint import save_model
 from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.sequences.sprites import COLUMNS, GARMENTS, ROWS, SIZE
 from drsvg_cli.video import Clip, write_clip
 
 TINY = {
@@ -190,3 +192,34 @@ def write_mnist():
         return folder
 
     return make
+
+
+BGRA = [2, 1, 0, 3]
+
+
+def garment_colour(place, number):
+    """Return what a sheet of the fixture `sheets` is painted with, RGBA."""
+    return 60 + 60 * number, 30 * place, 200 - 60 * number, 255
+
+
+@pytest.fixture(scope="session")
+def sheets(tmp_path_factory):
+    """Write three tiny sheets a garment, and return their folder.
+
+    A garment is a block of its own with a colour of its own. The body's first pixel holds the
+    number of the cell, and what is transparent is white.
+    """
+    folder = tmp_path_factory.mktemp("sprites")
+    for place, garment in enumerate(GARMENTS):
+        (folder / garment).mkdir()
+        for number in range(3):
+            cells = np.zeros((ROWS * COLUMNS, SIZE, SIZE, 4), np.uint8)
+            cells[..., :3] = 255
+            cells[:, 8 + 10 * place : 18 + 10 * place, 16:48] = garment_colour(place, number)
+            if garment == "body":
+                cells[:, 0, 0] = np.arange(ROWS * COLUMNS)[:, None] % 256
+                cells[:, 0, 0, 3] = 255
+            sheet = cells.reshape(ROWS, COLUMNS, SIZE, SIZE, 4).swapaxes(1, 2)
+            picture = np.ascontiguousarray(sheet.reshape(ROWS * SIZE, COLUMNS * SIZE, 4)[..., BGRA])
+            cv2.imwrite(str(folder / garment / f"{number}.png"), picture)
+    return folder

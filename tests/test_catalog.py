@@ -9,7 +9,8 @@ import torch
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.errors import ConfigError, DataError
 from drsvg_cli.sequences import moving_mnist
-from drsvg_cli.sequences.catalog import Listener, Place, benchmark, material
+from drsvg_cli.sequences.catalog import benchmark, material
+from drsvg_cli.sequences.offers import Listener, Place
 from drsvg_cli.weights import presets
 
 SILENT = Listener(note=lambda _: None, tick=lambda *_: None)

@@ -3,14 +3,18 @@
 import functools
 import gzip
 import hashlib
+import json
 import threading
+import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from drsvg_cli.errors import DataError
 from drsvg_cli.mirrors import cache_folder, fetch
-from drsvg_cli.sequences import moving_mnist
+from drsvg_cli.sequences import kth, moving_mnist
+from drsvg_cli.sequences import sheets as sheets_of_sprites
+from drsvg_cli.sequences.sprites import GARMENTS, read_sheets
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -46,7 +50,6 @@ def published(write_mnist, tmp_path, monkeypatch):
         for path in folder.iterdir()
     }
     monkeypatch.setattr(moving_mnist, "CONTENTS", contents)
-    monkeypatch.setattr("drsvg_cli.cli.fetching.CONTENTS", contents)
     return folder
 
 
@@ -125,3 +128,96 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.delenv("DRSVG_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder("mnist") == tmp_path / "xdg" / "drsvg" / "mnist"
+
+
+class TestKTH:
+    @pytest.fixture
+    def published(self, tmp_path, monkeypatch):
+        """Two actions of two persons, as the official site has them; digests are made to fit."""
+        monkeypatch.setattr(kth, "ACTIONS", ("boxing", "walking"))
+        monkeypatch.setattr(kth, "TRAINING", range(1, 2))
+        monkeypatch.setattr(kth, "TEST", range(21, 22))
+        monkeypatch.setattr(kth, "TOTAL", 16)
+        folder = tmp_path / "published"
+        folder.mkdir()
+        digests, lines = {}, []
+        for action in kth.ACTIONS:
+            path = folder / f"{action}.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("readme.txt", "not wanted")
+                for name in kth.file_names(action):
+                    archive.writestr(f"{action}/{name}", f"frames of {name}")
+                    lines.append(f"{name.removesuffix('_uncomp.avi')}\tframes\t1-9\r\n")
+            digests[action] = hashlib.sha1(path.read_bytes()).hexdigest()
+        monkeypatch.setattr(kth, "ARCHIVES", digests)
+        (folder / kth.RANGES_FILE).write_text("".join(lines))
+        return folder
+
+    def test_archives_are_unpacked_once(self, drsvg, serve, published, cache):
+        mirror, folder = serve(published), cache.with_name("kth")
+        outcome = drsvg("data", "kth", "--mirror", mirror, "--json")
+        assert outcome.code == 0, outcome
+        assert json.loads(outcome.out)["fetched"] == ["boxing.zip", "walking.zip", kth.RANGES_FILE]
+        files = {*kth.file_names("boxing"), *kth.file_names("walking")}
+        assert names(folder) == {*files, kth.RANGES_FILE} and len(files) == 16
+        name = kth.file_names("walking")[5]
+        assert (folder / name).read_text() == f"frames of {name}"
+        # A clip that is missing is fetched again with its action; the others are not asked for.
+        (folder / name).unlink()
+        (published / "boxing.zip").unlink()
+        outcome = drsvg("data", "kth", "--mirror", mirror, "--json")
+        assert json.loads(outcome.out)["fetched"] == ["walking.zip"] and (folder / name).is_file()
+        outcome = drsvg("data", "kth", "--mirror", "http://127.0.0.1:9")
+        assert outcome.code == 0 and "all files were there" in outcome.out
+
+    def test_another_archive_is_refused(self, drsvg, serve, published, cache):
+        with zipfile.ZipFile(published / "boxing.zip", "a") as archive:
+            archive.writestr("../../evil.avi", "x")
+        outcome = drsvg("data", "kth", "--mirror", serve(published))
+        assert outcome.code == 3 and "boxing.zip" in outcome.err and "SHA-1" in outcome.err
+        assert not names(cache.with_name("kth"))
+
+    @pytest.mark.parametrize("damage", ["cut", "short"])
+    def test_what_is_in_an_archive_is_checked(
+        self, drsvg, serve, published, cache, monkeypatch, damage
+    ):
+        path = published / "boxing.zip"
+        if damage == "cut":
+            data = bytearray(path.read_bytes())
+            data[data.index(b"frames of person21") + 3] ^= 1
+            path.write_bytes(data)
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("person01_boxing_d1_uncomp.avi", "x")
+        digest = hashlib.sha1(path.read_bytes()).hexdigest()
+        monkeypatch.setitem(kth.ARCHIVES, "boxing", digest)
+        outcome = drsvg("data", "kth", "--mirror", serve(published))
+        said = "is damaged" if damage == "cut" else "lacks 7 files"
+        assert outcome.code == 3 and f"boxing.zip {said}" in outcome.err
+        assert not [name for name in names(cache.with_name("kth")) if name.startswith(".")]
+
+    def test_the_list_of_frames_must_be_whole(self, drsvg, serve, published):
+        path = published / kth.RANGES_FILE
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+        outcome = drsvg("data", "kth", "--mirror", serve(published))
+        assert outcome.code == 3 and "lists 15 clips, not 16" in outcome.err
+
+
+def test_sheets_of_sprites(drsvg, serve, sheets, cache, monkeypatch):
+    contents = {
+        path.relative_to(sheets).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sheets.rglob("*.png")
+    }
+    monkeypatch.setattr("drsvg_cli.sequences.sheets.CONTENTS", contents)
+    outcome = drsvg("data", "sprites", "--mirror", serve(sheets))
+    assert outcome.code == 0 and "15 files fetched" in outcome.out
+    assert set(read_sheets(cache.with_name("sprites"))) == set(GARMENTS)
+    (cache.with_name("sprites") / "hair" / "1.png").write_bytes(b"other")
+    outcome = drsvg("data", "sprites", "--mirror", serve(sheets))
+    assert "1 files fetched" in outcome.out
+
+
+def test_the_published_sheets_are_named_by_garment_and_number():
+    assert {name.split("/")[0] for name in sheets_of_sprites.CONTENTS} == set(GARMENTS)
+    assert all(len(digest) == 64 for digest in sheets_of_sprites.CONTENTS.values())
+    assert "/3ce4048c" in sheets_of_sprites.MIRRORS[0], "a commit, not a branch"

@@ -408,3 +408,28 @@ def test_validation_compares_with_repeating_the_last_frame(tiny_model):
     expected = [psnr(frames[:, 1], frames[:, time]) for time in (2, 3)]
     assert result.copied == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
     assert 0 < result.predicted < 50
+
+
+@pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
+def test_other_sizes_are_a_setting(make_recipe, tmp_path, backbone):
+    model = {"backbone": backbone, "size": 128, "width": 2}
+    recipe = make_recipe(model=model, data={"horizon": 1}, steps=3, batch=2, validate_every=3)
+    sequences = Enlarged(3)
+    steps = list(fit(recipe, sequences, sequences.held, tmp_path / "run", device=CPU))
+    losses = [step.terms["reconstruction"] for step in steps if step.terms]
+    assert len(losses) == 3 and all(math.isfinite(loss) for loss in losses)
+    assert steps[-1].validation is not None
+    restored, _ = load_model(tmp_path / "run")
+    assert restored.config.size == 128
+
+
+class Enlarged(MovingSquare):
+    """The same at 128 x 128 pixels."""
+
+    def batch(self, size, *, seed):
+        frames = super().batch(size, seed=seed)
+        return frames.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+    @property
+    def held(self):
+        return self.batch(1, seed="held").transpose(0, 1).float() / 255

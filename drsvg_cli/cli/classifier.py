@@ -12,12 +12,15 @@ EPILOG = """Examples:
   $ drsvg classifier moving-mnist
 
   $ drsvg classifier moving-mnist --data ./mnist -o digits.safetensors
+
+  $ drsvg classifier sprites --steps 2000
 """
 
 
 def classifier(
     source: Annotated[
-        Literal["moving-mnist"], typer.Argument(help="The data set whose frames it reads.")
+        Literal["moving-mnist", "sprites"],
+        typer.Argument(help="The data set whose frames it reads."),
     ],
     data: options.Data = None,
     out: Annotated[
@@ -33,10 +36,10 @@ def classifier(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn the classifier that `drsvg evaluate` judges content with.
+    """Learn the classifier that `drsvg evaluate` judges content and pose with.
 
-    The package has one for every data set; this makes it again. It learns from training digits and
-    is measured on test digits.
+    The package has one for Moving MNIST; this makes it again, or another one. It learns from the
+    data set's training part, digits or characters, and is measured on its test part.
     """
     options.check_range("--steps", steps, 1, 10_000_000)
     options.check_range("--batch", batch, 2, 65_536)

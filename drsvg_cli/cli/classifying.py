@@ -11,10 +11,11 @@ from drsvg_cli import __version__
 from drsvg_cli.checkpoint import save_classifier
 from drsvg_cli.classifier import Classifier, accuracy, learn
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.config import DataConfig, ModelConfig, Recipe, Source
+from drsvg_cli.config import Source
 from drsvg_cli.device import choose, explained_memory
 from drsvg_cli.errors import ConfigError
-from drsvg_cli.sequences.catalog import Place, examples
+from drsvg_cli.sequences.catalog import examples
+from drsvg_cli.sequences.offers import Place
 
 TESTED = 10_000
 """Frames that its accuracy is measured on."""
@@ -44,12 +45,10 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     if request.out.exists() and not request.overwrite:
         raise ConfigError(f"{request.out} exists already; replace it with -y, or choose --out")
     device = choose(request.device)
-    model = ModelConfig(channels=1)
-    recipe = Recipe(request.source, model=model, data=DataConfig(source=request.source))
-    found = examples(request.source, recipe, Place(request.data, Path()))
+    found = examples(request.source, Place(request.data, Path()))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        classifier = Classifier(found.attributes, size=model.size, channels=model.channels)
+        classifier = Classifier(found.attributes, size=found.size, channels=found.channels)
     classifier.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with reporter.progress() as progress:
         task = progress.add_task("Learning", total=request.steps, note="")
@@ -58,11 +57,18 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     right = accuracy(classifier, found.tested, frames=TESTED)
     words = (
         f"{request.steps} steps of {request.batch} frames of {request.source}, drsvg "
-        f"{__version__}; all right in {right:.2%} of {TESTED} test frames"
+        f"{__version__}; of {TESTED} test frames "
+        + ", ".join(f"{share:.2%} right in {name}" for name, share in right.items())
     )
     save_classifier(request.out, classifier, words=words)
     size = decimal(request.out.stat().st_size)
     reporter.result(
-        {"file": str(request.out), "accuracy": right, "frames": TESTED, "steps": request.steps},
+        {
+            "file": str(request.out),
+            "accuracy": right["all"],
+            "attributes": {name: right[name] for name in found.attributes},
+            "frames": TESTED,
+            "steps": request.steps,
+        },
         one_line(f"{request.out}, {size}: {words}"),
     )

@@ -34,11 +34,18 @@ MNIST_EPILOG = """Examples:
 
   $ drsvg data mnist -o ./mnist
 """
+KTH_EPILOG = """Examples:
 
+  $ drsvg data kth
 
-@app.callback()
-def _group() -> None:
-    """Keep `drsvg data mnist` a command of a group while it is the only one."""
+  $ drsvg data kth -o ./kth
+"""
+SPRITES_EPILOG = """Examples:
+
+  $ drsvg data sprites
+
+  $ drsvg data sprites -o ./sprites
+"""
 
 
 @app.command(epilog=MNIST_EPILOG)
@@ -55,3 +62,37 @@ def mnist(
     from drsvg_cli.cli import fetching
 
     fetching.mnist(out, mirror, as_json=as_json, quiet=quiet)
+
+
+@app.command(epilog=KTH_EPILOG)
+def kth(
+    out: Folder = None,
+    mirror: Mirror = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch the six archives of KTH's clips, about 1.2 GB, unpack and check them.
+
+    Actions that are there whole are not fetched again. `drsvg train kth` finds them in the cache.
+    The clips are for research; see the data set's own page.
+    """
+    from drsvg_cli.cli import fetching
+
+    fetching.kth(out, mirror, as_json=as_json, quiet=quiet)
+
+
+@app.command(epilog=SPRITES_EPILOG)
+def sprites(
+    out: Folder = None,
+    mirror: Mirror = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fetch the sheets that Sprites are composed of, 0.5 MB, and check them.
+
+    Drawn for the Liberated Pixel Cup; CC-BY-SA 3.0 or GPL 3. What is there already is kept.
+    `drsvg train sprites` finds them in the cache.
+    """
+    from drsvg_cli.cli import fetching
+
+    fetching.sprites(out, mirror, as_json=as_json, quiet=quiet)

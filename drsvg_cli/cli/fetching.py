@@ -1,13 +1,16 @@
 """The work behind `drsvg data`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import TaskID
 
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.mirrors import cache_folder, fetch
-from drsvg_cli.sequences.moving_mnist import CONTENTS, MIRRORS
+from drsvg_cli.errors import DataError
+from drsvg_cli.mirrors import Tick, cache_folder, fetch, fetch_archive
+from drsvg_cli.sequences import kth as kth_files
+from drsvg_cli.sequences import moving_mnist, sheets
 
 
 def mnist(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet: bool) -> None:
@@ -17,18 +20,67 @@ def mnist(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, qui
         DataError: no mirror gives it.
         ResourceError: the folder cannot be written to.
     """
-    packed = {f"{name}.gz": digest for name, digest in CONTENTS.items()}
-    _fetch("mnist", packed, out, mirrors or MIRRORS, Reporter(as_json=as_json, quiet=quiet))
+    packed = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    _fetch("mnist", packed, out, mirrors or moving_mnist.MIRRORS, reporter)
+
+
+def sprites(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet: bool) -> None:
+    """Fetch the sheets of Sprites.
+
+    Raises:
+        DataError: no mirror gives them.
+        ResourceError: the folder cannot be written to.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    _fetch("sprites", sheets.CONTENTS, out, mirrors or sheets.MIRRORS, reporter)
+
+
+def kth(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet: bool) -> None:
+    """Fetch KTH's list of frames, and the archives of those actions whose clips are not all there.
+
+    Raises:
+        DataError: no mirror gives them, or they are not what they should be.
+        ResourceError: the folder cannot be written to.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    folder, sources = out or cache_folder("kth"), mirrors or kth_files.MIRRORS
+    fetched = []
+    with _progress(reporter) as tick:
+        for action, digest in kth_files.ARCHIVES.items():
+            names = kth_files.file_names(action)
+            if not all((folder / name).is_file() for name in names):
+                archive = f"{action}.zip"
+                fetch_archive(
+                    archive, folder, digest=digest, wanted=names, mirrors=sources, tick=tick
+                )
+                fetched.append(archive)
+        fetched += fetch({kth_files.RANGES_FILE: ""}, folder, mirrors=sources, tick=tick)
+    ranges = folder / kth_files.RANGES_FILE
+    listed = len(kth_files.read_ranges(ranges))
+    if listed != kth_files.TOTAL:
+        raise DataError(
+            f"{ranges} lists {listed} clips, not {kth_files.TOTAL}; remove it and fetch it again"
+        )
+    _conclude("kth", folder, [f"{action}.zip" for action in kth_files.ARCHIVES], fetched, reporter)
 
 
 def _fetch(
     name: str,
-    contents: dict[str, str],
+    contents: Mapping[str, str],
     out: Path | None,
     mirrors: Sequence[str],
     reporter: Reporter,
 ) -> None:
     folder = out or cache_folder(name)
+    with _progress(reporter) as tick:
+        fetched = fetch(contents, folder, mirrors=mirrors, tick=tick)
+    _conclude(name, folder, sorted(contents), fetched, reporter)
+
+
+@contextmanager
+def _progress(reporter: Reporter) -> Iterator[Tick]:
+    """Show a bar a file."""
     tasks: dict[str, TaskID] = {}
     with reporter.progress(in_bytes=True) as progress:
 
@@ -37,9 +89,14 @@ def _fetch(
                 tasks[file] = progress.add_task(file, note="")
             progress.update(tasks[file], completed=received, total=size)
 
-        fetched = fetch(contents, folder, mirrors=mirrors, tick=tick)
+        yield tick
+
+
+def _conclude(
+    name: str, folder: Path, files: Sequence[str], fetched: Sequence[str], reporter: Reporter
+) -> None:
     done = f"{len(fetched)} files fetched" if fetched else "all files were there"
     reporter.result(
-        {"folder": str(folder), "files": sorted(contents), "fetched": fetched},
+        {"folder": str(folder), "files": list(files), "fetched": list(fetched)},
         one_line(f"{name}: {done}, and all are what they should be, in {folder}"),
     )

@@ -27,7 +27,8 @@ from drsvg_cli.lock import claimed
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import strip
 from drsvg_cli.rollout import predict
-from drsvg_cli.sequences.catalog import Listener, Material, Place, material
+from drsvg_cli.sequences.catalog import material
+from drsvg_cli.sequences.offers import Listener, Material, Place
 from drsvg_cli.training import STATE_FILE, Step, fit, read_log
 
 CARD_SAMPLES = 10

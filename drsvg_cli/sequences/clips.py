@@ -27,7 +27,8 @@ from drsvg_cli.sequences.cutouts import paste
 from drsvg_cli.video import grid_rate, probe, read_frames
 
 SPARE = 2.0
-"""The cache is this much larger than the model's frames, which leaves room for moving crops."""
+"""The cache is this much larger than the model's frames, which leaves room for moving crops. Where
+clips are padded or stretched there are none."""
 FASTEST = 2.0
 """The cache keeps up to this many times the model's rate, for slower and faster sequences."""
 LONGEST = 3000
@@ -155,10 +156,10 @@ def _decode(path: Path, stem: Path, wanted: Fraction, *, size: int, how: Fit) ->
 
 
 def _shrink(frame: Frames, size: int, how: Fit) -> Frames:
-    """Bring a frame to its size in the cache: whole where it will be cropped."""
-    spare = round(size * SPARE)
+    """Bring a frame to its size in the cache: whole, with room to spare, where it is cropped."""
     if how != "crop":
-        return fit(frame, spare, how=how)
+        return fit(frame, size, how=how)
+    spare = round(size * SPARE)
     height, width = frame.shape[:2]
     scale = spare / min(height, width)
     return resize(

@@ -10,8 +10,10 @@ test apart, `MovingDigits` draws. There are two rules of motion, each as its aut
 """
 
 import gzip
+import hashlib
 import math
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -22,10 +24,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from drsvg_cli.config import ModelConfig, Walls
+from drsvg_cli.classifier import Draw
+from drsvg_cli.config import ModelConfig, Recipe, Walls
 from drsvg_cli.errors import DataError
+from drsvg_cli.frames import fit_batch
+from drsvg_cli.sequences.chance import Chance
+from drsvg_cli.sequences.offers import (
+    HELD_SEQUENCES,
+    Benchmark,
+    Examples,
+    Listener,
+    Material,
+    Place,
+)
 
 Part = Literal["training", "validation", "test"]
 Bytes = NDArray[np.uint8]
@@ -145,7 +157,7 @@ class MovingDigits:
 
     def labelled(self, size: int, *, seed: str) -> tuple[Tensor, Tensor]:
         """Draw sequences as `batch` does; return what they show too, indices `(B,)` of PAIRS."""
-        chance = _Chance(seed)
+        chance = Chance(seed)
         chosen = chance.integers(0, len(self.digits.labels) - 1, size, 2)
         images, labels = self.digits.images[chosen], np.sort(self.digits.labels[chosen])
         if self.walls == "stochastic":
@@ -158,26 +170,12 @@ class MovingDigits:
         else:
             frames = np.maximum(first, second)
         pairs = [PAIRS.index((int(low), int(high))) for low, high in labels]
-        return _fitted(torch.from_numpy(frames), self.model), torch.tensor(pairs)
+        drawn = torch.from_numpy(frames)[:, :, None]
+        drawn = fit_batch(drawn, self.model.size, channels=self.model.channels)
+        return drawn, torch.tensor(pairs)
 
 
-class _Chance:
-    """Random numbers of a stream that NumPy promises to keep: that of its bit generators alone."""
-
-    def __init__(self, seed: str) -> None:
-        self._bits = np.random.PCG64(list(seed.encode()))
-
-    def uniform(self, *shape: int) -> NDArray[np.float64]:
-        """Draw from [0, 1)."""
-        draws = np.asarray(self._bits.random_raw(math.prod(shape)), np.uint64) >> np.uint64(11)
-        return draws.astype(np.float64).reshape(shape) * 2.0**-53
-
-    def integers(self, least: int, most: int, *shape: int) -> NDArray[np.int64]:
-        """Draw whole numbers from `least` to `most`."""
-        return least + (self.uniform(*shape) * (most + 1 - least)).astype(np.int64)
-
-
-def _wander(size: int, length: int, chance: _Chance) -> NDArray[np.int64]:
+def _wander(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
     """Return top left corners `(T, B, 2 digits, 2 axes)` with stochastic walls."""
     far = SIZE - 32 - 1
     corner = chance.integers(0, far, size, 2, 2)
@@ -196,7 +194,7 @@ def _wander(size: int, length: int, chance: _Chance) -> NDArray[np.int64]:
     return corners
 
 
-def _reflect(size: int, length: int, chance: _Chance) -> NDArray[np.int64]:
+def _reflect(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
     """Return top left corners `(T, B, 2 digits, 2 axes)` with deterministic walls."""
     far = SIZE - 28
     corner = chance.uniform(size, 2, 2) * far
@@ -234,10 +232,69 @@ def _placed(images: Bytes, corners: NDArray[np.int64]) -> Bytes:
     return windows[sequence, digit, top, left]
 
 
-def _fitted(frames: Tensor, model: ModelConfig) -> Tensor:
-    """Turn gray uint8 `(T, B, SIZE, SIZE)` into what a model takes, `(T, B, C, S, S)`."""
-    if model.size != SIZE:
-        mode = "area" if model.size < SIZE else "bilinear"
-        resized = functional.interpolate(frames.float(), (model.size, model.size), mode=mode)
-        frames = resized.round().to(torch.uint8)
-    return frames[:, :, None].expand(-1, -1, model.channels, -1, -1)
+def conditions(recipe: Recipe) -> list[str]:
+    """Say what the frames depend on beside their size and colour."""
+    return [f"{recipe.data.walls} walls"]
+
+
+def material(recipe: Recipe, place: Place, _: Listener) -> Material:
+    """Draw from the training digits; validate on fixed sequences of those that are held back."""
+    folder, data = _folder(place), recipe.data
+    learned, kept = (
+        MovingDigits(part(folder, which), recipe.model, data.context + data.horizon, data.walls)
+        for which in ("training", "validation")
+    )
+    held = kept.batch(HELD_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    images = learned.digits.images
+    return Material(
+        learned,
+        held,
+        origin={"Moving MNIST": hashlib.sha256(images.tobytes()).hexdigest()},
+        learned_words=f"Moving MNIST ({data.walls} walls, {len(images):,} digits)",
+        held_words=f"{len(held)} sequences of {len(kept.digits.images):,} digits that were kept "
+        "apart",
+    )
+
+
+def benchmark(
+    recipe: Recipe,
+    place: Place,
+    _: Listener,
+    *,
+    context: int,
+    horizon: int | None,
+    most: int | None,
+) -> Benchmark:
+    """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
+
+    The paper shows 25 predicted frames (Fig. 3), SVG's and SRVP's tables average over 20.
+    """
+    digits = part(_folder(place), "test")
+    longest = horizon or 25
+    moving = MovingDigits(digits, recipe.model, context + longest, recipe.data.walls)
+    frames, pairs = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
+    frames, pairs = frames.transpose(0, 1)[:most], pairs[:most]
+    horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
+    words = f"{len(frames)} sequences of Moving MNIST's test digits, {recipe.data.walls} walls"
+    return Benchmark(frames, words, tuple(horizons), {"digits": pairs})
+
+
+def examples(place: Place) -> Examples:
+    """Draw frames of two digits each; what they show is the pair, in either order."""
+    folder, model = _folder(place), ModelConfig(channels=1)
+
+    def draw(which: Part) -> Draw:
+        moving = MovingDigits(part(folder, which), model, 1, "stochastic")
+
+        def frames(size: int, seed: str) -> tuple[Tensor, Mapping[str, Tensor]]:
+            drawn, pairs = moving.labelled(size, seed=seed)
+            return drawn[0], {"digits": pairs}
+
+        return frames
+
+    learned, tested = draw("training"), draw("test")
+    return Examples({"digits": len(PAIRS)}, model.size, model.channels, learned, tested)
+
+
+def _folder(place: Place) -> Path:
+    return place.folder("mnist", "Moving MNIST")

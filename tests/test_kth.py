@@ -1,0 +1,195 @@
+"""KTH: which files are found, which frames of them are used, and by whom."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
+from drsvg_cli.errors import ConfigError, DataError, TrainingError
+from drsvg_cli.sequences import kth
+from drsvg_cli.sequences.catalog import benchmark, material
+from drsvg_cli.sequences.offers import Listener, Place
+
+SILENT = Listener(note=lambda _: None, tick=lambda *_: None)
+RANGES = """person01_boxing_d1\t\tframes\t1-6, 9-14\r
+person02_walking_d1\t\tframes\t3-99\r
+person03_jogging_d2\t\tframes\t1-8, 12-5\r
+person13_handclapping_d3\t*missing*\r
+person21_running_d1\tframes\t2-7, 10-20\r
+"""
+
+
+@pytest.fixture(scope="module")
+def films(make_clip, tmp_path_factory):
+    """Five clips of 20 frames, 25 a second, under the official names."""
+    folder = tmp_path_factory.mktemp("kth")
+    names = (
+        "person01_boxing_d1",
+        "boxing/person02_walking_d1",
+        "person03_jogging_d2",
+        "person04_handwaving_d1",
+        "person21_running_d1",
+    )
+    for number, name in enumerate(names):
+        path = folder / f"{name}_uncomp.avi"
+        make_clip(path.with_suffix(".mp4"), 20, seed=number % 3, rate=25).rename(path)
+    make_clip(folder / "other.mp4").rename(folder / "holiday.avi")
+    (folder / kth.RANGES_FILE).write_text(RANGES, encoding="utf-8", newline="")
+    return folder
+
+
+@pytest.fixture
+def recipe(tiny_config):
+    data = DataConfig(
+        source="kth",
+        fit="stretch",
+        rate=25.0,
+        context=2,
+        horizon=2,
+        shortest_context=1,
+        fastest=1.0,
+    )
+    return Recipe("kth", model=tiny_config(channels=1), data=data, training=TrainingConfig(batch=2))
+
+
+@pytest.fixture
+def place(films, tmp_path):
+    return Place([films], tmp_path / "cache")
+
+
+def test_the_official_files_are_found(films):
+    clips = kth.find(films)
+    assert [(clip.person, clip.action) for clip in clips] == [
+        (1, "boxing"),
+        (2, "walking"),
+        (3, "jogging"),
+        (4, "handwaving"),
+        (21, "running"),
+    ]
+    assert kth.summary(clips) == (
+        "5 of the 599 clips, persons 1-4, 21; "
+        "boxing 1, handwaving 1, jogging 1, running 1, walking 1"
+    )
+
+
+def test_the_whole_set_has_599_files():
+    names = [name for action in kth.ACTIONS for name in kth.file_names(action)]
+    assert len(names) == len(set(names)) == kth.TOTAL
+    assert set(kth.ARCHIVES) == set(kth.ACTIONS)
+    assert kth.file_names("boxing")[-1] == "person25_boxing_d4_uncomp.avi"
+
+
+class TestRanges:
+    def test_are_read(self, films):
+        ranges = kth.read_ranges(films / kth.RANGES_FILE)
+        assert ranges["person01_boxing_d1"] == [(1, 6), (9, 14)]
+        assert ranges["person03_jogging_d2"] == [(1, 8)], "the other one runs backwards"
+        assert "person13_handclapping_d3" not in ranges
+
+    def test_are_refused_where_there_are_none(self, tmp_path):
+        (tmp_path / "list.txt").write_text("<html>not found</html>")
+        with pytest.raises(DataError, match="names no frames"):
+            kth.read_ranges(tmp_path / "list.txt")
+
+    def test_bound_what_is_learned(self, recipe, place):
+        found = material(recipe, place, SILENT).sequences
+        used = {(clip.path.stem[:8], clip.begin, clip.end) for clip in found.clips}
+        # The first frame is number 1, the last one is included, and 99 is beyond the clip's end.
+        assert used == {
+            ("person01", 0, 6),
+            ("person01", 8, 14),
+            ("person02", 2, 20),
+            ("person03", 0, 8),
+        }
+
+    def test_that_are_too_short_are_left_out(self, recipe, place):
+        longer = replace(recipe, data=replace(recipe.data, horizon=5))
+        used = {clip.path.stem[:8] for clip in material(longer, place, SILENT).sequences.clips}
+        assert used == {"person02", "person03"}
+
+    def test_may_be_missing(self, recipe, place, films):
+        notes = []
+        (films / kth.RANGES_FILE).rename(films / "aside.txt")
+        try:
+            found = material(recipe, place, Listener(notes.append, lambda *_: None))
+        finally:
+            (films / "aside.txt").rename(films / kth.RANGES_FILE)
+        assert {len(clip) for clip in found.sequences.clips} == {20}
+        assert any("no 00sequences.txt" in note for note in notes)
+
+
+class TestSplit:
+    def test_persons_are_apart(self, recipe, place):
+        notes = []
+        found = material(recipe, place, Listener(notes.append, lambda *_: None))
+        learned = {clip.path.stem[:8] for clip in found.sequences.clips}
+        assert learned == {"person01", "person02", "person03"}
+        assert "persons 1-3; boxing 1, jogging 1, walking 1" in found.learned_words
+        assert found.held_words.endswith("person(s) 4, who were kept apart")
+        assert found.held.shape == (17, 4, 1, 32, 32)
+        assert any("5 of the 599 clips" in note for note in notes)
+        batch = found.sequences.batch(4, seed="0")
+        assert batch.shape == (4, 4, 1, 32, 32) and batch.dtype == torch.uint8
+        assert not any("person21" in name for name in found.origin)
+
+    def test_the_test_has_its_own(self, recipe, place):
+        found = benchmark("kth", recipe, place, SILENT, context=2, horizon=3, most=4)
+        assert found.frames.shape == (4, 5, 1, 32, 32)
+        assert "(1 of the 599 clips, persons 21; running 1)" in found.words
+        assert found.horizons == (3,) and not found.labels and not found.published
+        assert not list(place.cache.glob("*.frames")), "nothing is left on the disk"
+
+    def test_published_numbers_are_of_one_protocol(self, recipe, place, tiny_config, make_clip):
+        large = replace(recipe, model=tiny_config(channels=1, size=64))
+        folder = place.cache.parent / "long"
+        path = folder / "person22_boxing_d1_uncomp.avi"
+        make_clip(path.with_suffix(".mp4"), 42, rate=25).rename(path)
+        long = replace(place, paths=[folder])
+        found = benchmark("kth", large, long, SILENT, context=10, horizon=None, most=None)
+        assert found.horizons == (10, 20, 30) and found.frames.shape[:2] == (3, 40)
+        assert [(other.psnr, other.ssim) for other in found.published] == [
+            (28.06, 0.8438),
+            (29.69, 0.8697),
+        ]
+        for context, horizon in ((5, None), (10, 20)):
+            other = benchmark("kth", large, long, SILENT, context=context, horizon=horizon, most=9)
+            assert not other.published
+
+    def test_frames_are_stretched(self, recipe, place):
+        """What a clip shows at its left and right edges is in the frame; a crop would lose it."""
+        found = benchmark("kth", recipe, place, SILENT, context=2, horizon=3, most=1)
+        row = found.frames[0, 0, 0, 2].float()  # a ramp from 40 to 87 across all of the clip
+        assert row[0] < 43 and row[-1] > 82 and np.all(np.diff(row) >= -2)
+
+
+class TestRefusals:
+    def test_no_files(self, recipe, place, tmp_path):
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(DataError, match=r"no file like person01.*drsvg data kth"):
+            material(recipe, replace(place, paths=[tmp_path / "empty"]), SILENT)
+
+    def test_a_single_person(self, recipe, place, make_clip, tmp_path):
+        path = tmp_path / "one" / "person07_boxing_d1_uncomp.avi"
+        make_clip(path.with_suffix(".mp4"), rate=25).rename(path)
+        with pytest.raises(TrainingError, match="only 1 of KTH's persons"):
+            material(recipe, replace(place, paths=[path.parent]), SILENT)
+        with pytest.raises(DataError, match="no clip of KTH's persons 21 to 25"):
+            benchmark(
+                "kth",
+                recipe,
+                replace(place, paths=[path.parent]),
+                SILENT,
+                context=2,
+                horizon=2,
+                most=2,
+            )
+
+    def test_too_long_a_sequence(self, recipe, place):
+        with pytest.raises(TrainingError, match=r"none of the .* clips"):
+            benchmark("kth", recipe, place, SILENT, context=2, horizon=15, most=2)
+
+    def test_clips_named_for_validation(self, recipe, place):
+        with pytest.raises(ConfigError, match="--validation"):
+            material(recipe, replace(place, held=["x"]), SILENT)
