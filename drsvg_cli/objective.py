@@ -35,9 +35,11 @@ class LossTerms(NamedTuple):
     drawn: Tensor
     """Share of the picture that a warp head draws instead of warping; zero for other heads."""
 
-    def total(self, *, beta: float, adversarial: float, drawing: float) -> Tensor:
-        """Weigh and add the terms."""
-        kl = self.content_kl + self.pose_kl
+    def total(
+        self, *, beta: float, adversarial: float, drawing: float, content_kl: float = 1.0
+    ) -> Tensor:
+        """Weigh and add the terms; `content_kl` is a share of `beta`."""
+        kl = content_kl * self.content_kl + self.pose_kl
         extras = adversarial * self.confusion + drawing * self.drawn
         return self.reconstruction + beta * kl + extras
 

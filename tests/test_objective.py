@@ -176,6 +176,8 @@ def test_the_total_weighs_the_terms():
     terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0)))
     total = float(terms.total(beta=0.1, adversarial=0.01, drawing=0.001))
     assert total == pytest.approx(1 + 0.1 * 5 + 0.04 + 0.005)
+    weights = {"beta": 0.1, "adversarial": 0.01, "drawing": 0.001}
+    assert float(terms.total(**weights, content_kl=0.0)) == pytest.approx(1 + 0.1 * 3 + 0.045)
 
 
 @torch.no_grad()
