@@ -95,6 +95,15 @@ def ssim(predicted: Tensor, truth: Tensor, *, definition: Definition = "srvp") -
     return scores.reshape(leading)
 
 
+def sharpness(frames: Tensor) -> Tensor:
+    """Return how sharp each frame `(..., C, H, W)` is: `(...)`.
+
+    It is the mean absolute difference of neighbouring pixels, down and across. Blur lowers it.
+    """
+    down, across = frames.diff(dim=-2).abs(), frames.diff(dim=-1).abs()
+    return down.mean((-3, -2, -1)) + across.mean((-3, -2, -1))
+
+
 def interval(values: Tensor, dim: int) -> Tensor:
     """Return the half-width of the 95 % confidence interval of the mean, 1.96 std / sqrt(N).
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
+from torch.nn import functional
 
 from drsvg_cli import metrics
 
@@ -143,3 +144,13 @@ def test_the_best_sample_has_the_best_average_not_the_best_frame() -> None:
     assert metrics.best_of(torch.ones(4, 2)).item() == 0
     with pytest.raises(ValueError, match="S, T"):
         metrics.best_of(torch.ones(3))
+
+
+def test_sharpness_is_the_mean_difference_of_neighbours() -> None:
+    frame = torch.zeros(1, 4, 4)
+    frame[:, :, 2:] = 0.6  # an edge: one of three differences across, none down
+    assert float(metrics.sharpness(frame)) == pytest.approx(0.2)
+    noise = torch.rand(2, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    blurred = functional.avg_pool2d(noise.flatten(0, 1), 3, 1, 1).view(noise.shape)
+    assert metrics.sharpness(noise).shape == (2, 3)
+    assert (metrics.sharpness(blurred) < 0.5 * metrics.sharpness(noise)).all()

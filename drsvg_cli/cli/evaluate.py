@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.errors import ConfigError
 
 EPILOG = """Examples:
 
@@ -14,6 +15,8 @@ EPILOG = """Examples:
   $ drsvg evaluate my-mnist --data ./mnist --sequences 50 --samples 20 -o quick
 
   $ drsvg evaluate general garden-model --data ./held-back --horizon 20
+
+  $ drsvg evaluate sprites sprites-svg-lp --swap
 """
 
 
@@ -24,7 +27,7 @@ def evaluate(
     ],
     data: options.Data = None,
     source: Annotated[
-        Literal["clips", "moving-mnist"] | None,
+        Literal["clips", "moving-mnist", "kth", "sprites"] | None,
         typer.Option(
             help="What --data holds; what the first model learned from by default.",
             show_default=False,
@@ -40,7 +43,21 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    samples: Annotated[int, typer.Option("--samples", "-s", help="Futures of a sequence.")] = 100,
+    swap: Annotated[
+        bool,
+        typer.Option(
+            "--swap", help="Measure swaps of pairs of sequences and latents, not predictions."
+        ),
+    ] = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            "-s",
+            help="Futures of a sequence, 100 by default; swaps of a pair, 1 by default.",
+            show_default=False,
+        ),
+    ] = None,
     sequences: Annotated[
         int | None,
         typer.Option(help="How many at most; the source's own by default.", show_default=False),
@@ -57,9 +74,15 @@ def evaluate(
         ),
     ] = None,
     offline: options.Offline = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path(
-        "evaluation"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the results; `evaluation`, or `swaps` with --swap, by default.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same evaluation stopped.")
@@ -72,6 +95,9 @@ def evaluate(
 
     All models predict the same sequences. Writes tables, curves (Fig. 3) and examples (Fig. 4).
     Ctrl-C writes what has been measured; --resume goes on.
+
+    With --swap, sequences are swapped in pairs instead: whether the content of one and the pose of
+    the other show, where that is known, how sharp the frames are, and what the latents tell.
     """
     for option, value, least in (
         ("--context", context, 1),
@@ -82,24 +108,27 @@ def evaluate(
         if value is not None:
             options.check_range(option, value, least, 10_000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED - 10_000)
+    if swap and resume:
+        raise ConfigError("--resume is for predictions: swaps are quickly measured again")
     from drsvg_cli.cli.sharing import find
 
     sources = [find(model, offline=offline, quiet=quiet or as_json) for model in models]
-    from drsvg_cli.cli import evaluating
+    from drsvg_cli.cli import comparing, disentangling, evaluating
 
-    evaluating.run(
-        evaluating.Request(
+    work = disentangling if swap else evaluating
+    work.run(
+        comparing.Request(
             models=dict(zip(models, sources, strict=True)),
             data=data or [],
             source=source,
             context=context,
             horizon=horizon,
-            samples=samples,
+            samples=samples or (1 if swap else 100),
             sequences=sequences,
             seed=seed,
             ssim=ssim,
             classifier=classifier,
-            out=out,
+            out=out or Path("swaps" if swap else "evaluation"),
             overwrite=overwrite,
             resume=resume,
             device=device,

@@ -1,56 +1,29 @@
 """The work behind `drsvg evaluate`: the same sequences for every model, measured piece by piece."""
 
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
-from drsvg_cli.checkpoint import load_classifier, load_model, load_state, save_state
+from drsvg_cli.checkpoint import load_state, save_state
 from drsvg_cli.cli import findings
+from drsvg_cli.cli.comparing import Request, Subject, gather, load, reader
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.cli.findings import Findings, Protocol, Subject
+from drsvg_cli.cli.findings import Findings, Protocol
 from drsvg_cli.cli.results import check_free, filled
-from drsvg_cli.config import Recipe, Source
+from drsvg_cli.cli.tables import show
 from drsvg_cli.device import choose, explained_memory
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation import CLIPS_AT_ONCE, Content, Curves, Scores, evaluate, join
-from drsvg_cli.folder import weights_path
-from drsvg_cli.hub import sha256
-from drsvg_cli.metrics import Definition
-from drsvg_cli.model.folding import fold
-from drsvg_cli.sequences.catalog import Benchmark, Listener, Place, benchmark
-from drsvg_cli.weights import classifier_path
+from drsvg_cli.sequences.offers import Benchmark
 
 PARTIAL_FILE = "partial.pt"
 SAVE_EVERY = 60.0
 """Seconds between two copies of what has been measured."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, as in the command's options."""
-
-    models: Mapping[str, Path]
-    """The source of every model."""
-    data: Sequence[str]
-    source: Source | None
-    context: int | None
-    horizon: int | None
-    samples: int
-    sequences: int | None
-    seed: int
-    ssim: Definition
-    classifier: Path | None
-    out: Path
-    overwrite: bool
-    resume: bool
-    device: str
 
 
 @dataclass
@@ -161,14 +134,10 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
 
 def _open(request: Request, reporter: Reporter) -> Session:
     """Load the models, and gather what they are measured on."""
-    device = choose(request.device)
-    subjects = _load(request, device)
-    recipe = subjects[0].recipe
-    source = request.source or recipe.data.source
-    _check_sight(subjects, source)
-    context = request.context or recipe.data.context
-    task = _gather(request, source, recipe, context, reporter)
-    content, digest = _content(request, source, task, recipe, device)
+    subjects = load(request, choose(request.device))
+    context = request.context or subjects[0].recipe.data.context
+    task = gather(request, subjects, reporter, context=context, horizon=request.horizon)
+    classifier, digest = reader(request, subjects, task)
     protocol = Protocol(
         data=task.words,
         context=context,
@@ -179,80 +148,8 @@ def _open(request: Request, reporter: Reporter) -> Session:
         digest=task.digest,
         classifier=digest,
     )
+    content = None if classifier is None else Content(classifier, task.labels)
     return Session(subjects, task, protocol, content, request.out)
-
-
-def _load(request: Request, device: torch.device) -> list[Subject]:
-    subjects: list[Subject] = []
-    for name, source in request.models.items():
-        model, recipe = load_model(source)
-        short = Path(name).name if Path(name).exists() else name
-        taken = {subject.name for subject in subjects}
-        shown = name if short in taken else short
-        digest = sha256(weights_path(source))
-        subjects.append(Subject(shown, fold(model).to(device), recipe, digest))
-    return subjects
-
-
-def _check_sight(subjects: Sequence[Subject], source: Source) -> None:
-    """Make sure that all models look at frames alike: else they have different tasks."""
-    first, *others = subjects
-    for other in others:
-        sights = (_sight(subject.recipe, source) for subject in (first, other))
-        for wanted, have in zip(*sights, strict=True):
-            if wanted != have:
-                raise ConfigError(
-                    f"{first.name} and {other.name} do not see the same frames ({wanted} and "
-                    f"{have}); evaluate them one at a time"
-                )
-
-
-def _sight(recipe: Recipe, source: Source) -> list[str]:
-    model, data = recipe.model, recipe.data
-    colour = "colour" if model.channels == 3 else "gray"
-    rule = [f"{data.rate:g} frames a second", f"fit {data.fit}"]
-    if source != "clips":
-        rule = [f"{data.walls} walls"]
-    return [f"{model.size}×{model.size} pixels", colour, *rule]
-
-
-def _gather(
-    request: Request, source: Source, recipe: Recipe, context: int, reporter: Reporter
-) -> Benchmark:
-    with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
-        task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
-            reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
-        )
-        return benchmark(
-            source,
-            recipe,
-            Place(request.data, Path(cache)),
-            listener,
-            context=context,
-            horizon=request.horizon,
-            most=request.sequences,
-        )
-
-
-def _content(
-    request: Request, source: Source, task: Benchmark, recipe: Recipe, device: torch.device
-) -> tuple[Content | None, str]:
-    """Return what the sequences show with who reads it, and the digest of the reader."""
-    path = request.classifier or classifier_path(source)
-    if not task.labels or path is None:
-        if request.classifier is not None:
-            raise ConfigError(f"nobody knows what {task.words} show; leave --classifier out")
-        return None, ""
-    classifier, model = load_classifier(path), recipe.model
-    if (classifier.size, classifier.channels) != (model.size, model.channels):
-        if request.classifier is not None:
-            raise ConfigError(
-                f"{path} reads frames of {classifier.size} pixels a side in {classifier.channels} "
-                f"channel(s), and the models draw {model.size} in {model.channels}"
-            )
-        return None, ""
-    return Content(classifier.to(device), task.labels), sha256(path)
 
 
 def _measure(session: Session, measured: Measured, reporter: Reporter) -> None:
@@ -320,9 +217,5 @@ def _write(session: Session, measured: Measured, reporter: Reporter) -> dict[str
     )
     with filled(session.out, overwrite=True) as part:  # checked at the start
         record = findings.write(found, part)
-    heads, rows = findings.table(found)
-    shown = Table(*heads, box=None)
-    for row in rows:
-        shown.add_row(*map(one_line, row))
-    reporter.table(shown)
+    show(findings.table(found), reporter)
     return record

@@ -1,6 +1,5 @@
 """What an evaluation leaves: a table, a record, curves (Fig. 3) and examples (Fig. 4)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,33 +13,22 @@ from torch import Tensor
 
 from drsvg_cli import __version__
 from drsvg_cli.charts import PALETTE, Curve, Panel, chart
+from drsvg_cli.cli.comparing import Subject
 from drsvg_cli.cli.results import write_picture, write_record
-from drsvg_cli.config import Recipe
+from drsvg_cli.cli.tables import Table, markdown, pair, percent, shown
 from drsvg_cli.drawing import MUTED, Frames
 from drsvg_cli.evaluation import Curves, Estimate, Scores, average, by_frame
 from drsvg_cli.frames import to_frames
 from drsvg_cli.metrics import Definition, best_of
-from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.pictures import TRUTH, strip
 from drsvg_cli.rollout import predict
-from drsvg_cli.sequences.catalog import Benchmark
+from drsvg_cli.sequences.offers import Benchmark
 
 RECORD_FILE = "evaluation.json"
 SHOWN = 2
 """Sequences in the picture of examples."""
 COPY = "copy of the last frame"
 CEILING = "true frames"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model that is measured."""
-
-    name: str
-    model: DRSVG
-    recipe: Recipe
-    weights: str
-    """The SHA-256 of its weights."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +83,13 @@ class Findings:
 
 def write(findings: Findings, folder: Path) -> dict[str, Any]:
     """Write all results into a folder; return the record."""
-    heads, rows = table(findings)
-    (folder / "table.md").write_text(_markdown(heads, rows), encoding="utf-8")
+    (folder / "table.md").write_text(markdown(table(findings)), encoding="utf-8")
     write_picture(folder / "curves.png", _chart(findings))
     write_picture(folder / "examples.png", _examples(findings))
     return write_record(folder, RECORD_FILE, _record(findings))
 
 
-def table(findings: Findings) -> tuple[list[str], list[list[str]]]:
+def table(findings: Findings) -> Table:
     """Lay out heads, and a row a horizon and model, with the copy and the ceiling below."""
     best = f"best of {findings.protocol.samples}"
     similarity = f"SSIM ({findings.protocol.ssim.upper()}), mean"
@@ -113,36 +100,26 @@ def table(findings: Findings) -> tuple[list[str], list[list[str]]]:
         for name, scores in findings.scores.items():
             cells = [str(horizon), name]
             for curves, digits in ((scores.psnr, 2), (scores.ssim, 4)):
-                cells.append(_shown(average(curves.mean, horizon), digits))
-                cells.append(_shown(average(curves.best(horizon)), digits))
+                cells.append(shown(average(curves.mean, horizon), digits))
+                cells.append(shown(average(curves.best(horizon)), digits))
             if scores.content is not None:
-                cells.append(_percent(average(scores.content.mean, horizon)))
+                cells.append(percent(average(scores.content.mean, horizon)))
             rows.append(cells)
         cells = [str(horizon), COPY]
         for curves, digits in ((findings.first.psnr, 2), (findings.first.ssim, 4)):
-            cells += [_shown(average(curves.copied, horizon), digits), ""]
+            cells += [shown(average(curves.copied, horizon), digits), ""]
         if findings.first.content is not None:
-            cells.append(_percent(average(findings.first.content.copied, horizon)))
+            cells.append(percent(average(findings.first.content.copied, horizon)))
         rows.append(cells)
         if findings.truth is not None:
-            ceiling = _percent(average(findings.truth, horizon))
+            ceiling = percent(average(findings.truth, horizon))
             rows.append([str(horizon), CEILING, *[""] * 4, ceiling])
-    return [*heads, "content kept"] if judged else heads, rows
-
-
-def _shown(estimate: Estimate, digits: int) -> str:
-    if math.isnan(estimate.interval):  # a single sequence
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} ± {estimate.interval:.{digits}f}"
-
-
-def _percent(estimate: Estimate) -> str:
-    return f"{_shown(Estimate(100 * estimate.value, 100 * estimate.interval), 1)} %"
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    if findings.protocol.ssim == "srvp":
+        rows += [
+            [str(horizon), other.name, "", f"{other.psnr:.2f}", "", f"{other.ssim:.4f}"]
+            for other in findings.task.published
+        ]
+    return Table([*heads, "content kept"] if judged else heads, rows)
 
 
 def _record(findings: Findings) -> dict[str, Any]:
@@ -163,7 +140,7 @@ def _record(findings: Findings) -> dict[str, Any]:
         copied = getattr(findings.first, name).copied
         copies[name] = {
             "frames": _pairs(by_frame(copied)),
-            "horizons": {str(each): {"mean": _pair(average(copied, each))} for each in horizons},
+            "horizons": {str(each): {"mean": pair(average(copied, each))} for each in horizons},
         }
     truth = findings.truth
     return {
@@ -187,21 +164,16 @@ def _summary(curves: Curves, horizons: Sequence[int]) -> dict[str, Any]:
         "frames_of_best": _pairs(by_frame(curves.best())),
         "horizons": {
             str(horizon): {
-                "mean": _pair(average(curves.mean, horizon)),
-                "best": _pair(average(curves.best(horizon))),
+                "mean": pair(average(curves.mean, horizon)),
+                "best": pair(average(curves.best(horizon))),
             }
             for horizon in horizons
         },
     }
 
 
-def _pair(estimate: Estimate) -> list[float | None]:
-    """Turn an estimate into JSON, which has no NaN for the interval of a single sequence."""
-    return [estimate.value, None if math.isnan(estimate.interval) else estimate.interval]
-
-
 def _pairs(estimates: Sequence[Estimate]) -> list[list[float | None]]:
-    return [_pair(estimate) for estimate in estimates]
+    return [pair(estimate) for estimate in estimates]
 
 
 def _chart(findings: Findings) -> Frames:
