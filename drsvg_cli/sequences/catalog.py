@@ -4,18 +4,22 @@ The one place that knows them all: training asks for `material`, an evaluation f
 classifier for `examples`. Each question goes to the source's own module.
 """
 
-from types import ModuleType
+from collections.abc import Callable
 
 from drsvg_cli.config import Recipe, Source
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.sequences import folders, kth, moving_mnist, sprites
-from drsvg_cli.sequences.offers import Benchmark, Examples, Listener, Material, Place
+from drsvg_cli.sequences.offers import Benchmark, Examples, Listener, Material, Offers, Place
 
-_SOURCES: dict[Source, ModuleType] = {
+_SOURCES: dict[Source, Offers] = {
     "clips": folders,
     "moving-mnist": moving_mnist,
     "kth": kth,
     "sprites": sprites,
+}
+_EXAMPLES: dict[Source, Callable[[Place], Examples]] = {
+    "moving-mnist": moving_mnist.examples,
+    "sprites": sprites.examples,
 }
 
 
@@ -25,8 +29,7 @@ def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
     Raises:
         DrsvgError: it is not there, is damaged, or is not enough.
     """
-    found: Material = _SOURCES[recipe.data.source].material(recipe, place, listener)
-    return found
+    return _SOURCES[recipe.data.source].material(recipe, place, listener)
 
 
 def benchmark(
@@ -53,16 +56,14 @@ def benchmark(
     Raises:
         DrsvgError: they are not there, are damaged, or none is long enough.
     """
-    found: Benchmark = _SOURCES[source].benchmark(
+    return _SOURCES[source].benchmark(
         recipe, place, listener, context=context, horizon=horizon, most=most
     )
-    return found
 
 
 def conditions(source: Source, recipe: Recipe) -> list[str]:
     """Say what the frames of a benchmark depend on beside their size and colour."""
-    found: list[str] = _SOURCES[source].conditions(recipe)
-    return found
+    return _SOURCES[source].conditions(recipe)
 
 
 def examples(source: Source, place: Place) -> Examples:
@@ -71,8 +72,6 @@ def examples(source: Source, place: Place) -> Examples:
     Raises:
         DrsvgError: they are not there or damaged, or nobody knows what they show.
     """
-    ask = getattr(_SOURCES[source], "examples", None)
-    if ask is None:
+    if source not in _EXAMPLES:
         raise ConfigError(f"nobody knows what the frames of {source} show; name another data set")
-    found: Examples = ask(place)
-    return found
+    return _EXAMPLES[source](place)

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from drsvg_cli.classifier import Draw
+from drsvg_cli.config import Recipe
 from drsvg_cli.errors import ConfigError, DataError
 from drsvg_cli.mirrors import cache_folder
 
@@ -108,6 +109,29 @@ class Benchmark(NamedTuple):
     def digest(self) -> str:
         """Sum up the sequences: equal digests mean equal frames."""
         return hashlib.sha256(self.frames.contiguous().numpy().tobytes()).hexdigest()
+
+
+class Offers(Protocol):
+    """What the module of a source has; `catalog` says what each is for."""
+
+    def material(self, recipe: Recipe, place: Place, listener: Listener, /) -> Material:
+        """Gather what a recipe learns from."""
+
+    def benchmark(
+        self,
+        recipe: Recipe,
+        place: Place,
+        listener: Listener,
+        /,
+        *,
+        context: int,
+        horizon: int | None,
+        most: int | None,
+    ) -> Benchmark:
+        """Gather the sequences that models are compared on."""
+
+    def conditions(self, recipe: Recipe, /) -> list[str]:
+        """Say what the frames depend on beside their size and colour."""
 
 
 class Examples(NamedTuple):
