@@ -97,7 +97,9 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     known = _known(request, subjects, task)
     found = _measure(request, subjects, task, known, reporter)
     with filled(request.out, overwrite=request.overwrite) as part:
-        tables = _swaps_table(found), _latents_table(found)
+        tables = [_swaps_table(found), _latents_table(found)]
+        if found.bounds:
+            tables.insert(1, _attributes_table(found))
         (part / "table.md").write_text("\n".join(map(markdown, tables)), encoding="utf-8")
         write_picture(part / "swaps.png", _picture(found))
         record = write_record(part, RECORD_FILE, _record(found))
@@ -171,22 +173,40 @@ def _own_accuracy(subject: Subject, pose: Gaussian) -> float | None:
     return discriminator_accuracy(discriminator, tested.sample(BatchNoise(0)))
 
 
-def _swaps_table(found: Findings) -> Table:
-    """Lay out what a model's swaps and reconstructions show, and the bounds."""
-    kinds: list[tuple[str, Reading | None, Tensor | None]] = []
+def _readings(found: Findings) -> dict[str, Reading | None]:
+    """Name all that was read: swaps and reconstructions of every model, and the bounds."""
+    named: dict[str, Reading | None] = {}
     for name, swaps in found.swaps.items():
-        kinds.append((f"{name}, swap", swaps.swap, swaps.sharpness))
-        rebuilt = swaps.reconstruction, swaps.reconstructed_sharpness
-        kinds.append((f"{name}, reconstruction", *rebuilt))
-    kinds += [(name, reading, None) for name, reading in found.bounds.items()]
-    attributes = [name for table in next(iter(found.bounds.values()), ()) for name in table]
-    heads = ["content kept", "pose taken", "both", *attributes] if attributes else []
+        named |= {f"{name}, swap": swaps.swap, f"{name}, reconstruction": swaps.reconstruction}
+    return {**named, **found.bounds}
+
+
+def _swaps_table(found: Findings) -> Table:
+    """Lay out whether content and pose are right, if that is known, and how sharp frames are."""
+    sharpness = [
+        each
+        for swaps in found.swaps.values()
+        for each in (swaps.sharpness, swaps.reconstructed_sharpness)
+    ]
     rows = []
-    for name, reading, sharp in kinds:
-        values = [] if reading is None else [*_whole(reading).values(), *_single(reading).values()]
-        cells = [percent(average(each.mean(1))) for each in values]
-        rows.append([name, *cells, "" if sharp is None else percent(average(sharp.mean(1)))])
+    for name, reading in _readings(found).items():
+        values = [] if reading is None else [*_whole(reading).values()]
+        values += [sharpness[len(rows)]] if len(rows) < len(sharpness) else []
+        rows.append([name, *(percent(average(each.mean(1))) for each in values)])
+    for row in rows[len(sharpness) :]:
+        row.append("")
+    heads = ["content kept", "pose taken", "both"] if found.bounds else []
     return Table(["", *heads, "sharpness"], rows)
+
+
+def _attributes_table(found: Findings) -> Table:
+    """Lay out how often each attribute is right."""
+    rows = []
+    for name, reading in _readings(found).items():
+        assert reading is not None
+        shares = [float(values.mean()) for values in _single(reading).values()]
+        rows.append([name, *map(_plain, shares)])
+    return Table(["right, in %", *_single(found.bounds[TRUTH])], rows)
 
 
 def _whole(reading: Reading) -> dict[str, Tensor]:
@@ -212,7 +232,7 @@ def _bounds(task: Benchmark, known: Known) -> dict[str, Reading]:
 def _latents_table(found: Findings) -> Table:
     """Lay out what adversaries and linear probes find in the latents."""
     attributes = [*found.task.labels, *found.task.poses]
-    heads = ["latents", "adversary", "own discriminator", *attributes]
+    heads = ["latents, in %", "adversary", "own", *attributes]
     rows, chances = [], {}
     for name, latents in found.latents.items():
         for latent, probes in latents.probes.items():
@@ -227,7 +247,7 @@ def _latents_table(found: Findings) -> Table:
 
 
 def _plain(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f} %"
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def _picture(found: Findings) -> Frames:
