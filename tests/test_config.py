@@ -51,6 +51,7 @@ DATA = {
     "cutouts": 0.5,
     "source": "moving-mnist",
     "walls": "deterministic",
+    "gestures": "fixed",
 }
 TRAINING = {
     "steps": 17,
@@ -59,6 +60,7 @@ TRAINING = {
     "warmup": 0,
     "likelihood": "laplace",
     "beta": 1e-16,
+    "content_kl": 0.5,
     "kl_warmup": 5,
     "adversarial": 0.0,
     "drawing": 0.5,

@@ -188,7 +188,7 @@ def _swaps_table(found: Findings) -> Table:
         for swaps in found.swaps.values()
         for each in (swaps.sharpness, swaps.reconstructed_sharpness)
     ]
-    rows = []
+    rows: list[list[str]] = []
     for name, reading in _readings(found).items():
         values = [] if reading is None else [*_whole(reading).values()]
         values += [sharpness[len(rows)]] if len(rows) < len(sharpness) else []
