@@ -72,7 +72,7 @@ class TestSequences:
 
 
 def cells_and_changes(draw, gestures):
-    shown = draw(300, length=40, gestures=gestures)
+    shown = draw(150, gestures=gestures)
     phase = shown.poses["phase"]
     return shown, phase, (phase[1:] != (phase[:-1] + 1) % 8)
 
@@ -92,7 +92,7 @@ def test_gestures_change_at_random_moments(draw):
         for pose in torch.stack([direction, shown.poses["action"]], -1).view(-1, 2).tolist()
     } == {(way, action) for way in range(3) for action in range(4)}
     # Pose does not tell sequences apart: its share of directions is the same in all of them.
-    assert (direction == 1).float().mean() == pytest.approx(1 / 3, abs=0.03)
+    assert (direction == 1).float().mean() == pytest.approx(1 / 3, abs=0.05)
 
 
 def test_fixed_gestures_are_the_usual_clips(draw):

@@ -38,8 +38,8 @@ def classifier(
 ) -> None:
     """Learn the classifier that `drsvg evaluate` judges content and pose with.
 
-    The package has one for Moving MNIST; this makes it again, or another one. It learns from the
-    data set's training part, digits or characters, and is measured on its test part.
+    The package has one for every such data set; this makes it again. It learns from the training
+    part, digits or characters, and is measured on the test part.
     """
     options.check_range("--steps", steps, 1, 10_000_000)
     options.check_range("--batch", batch, 2, 65_536)
