@@ -10,11 +10,13 @@ import torch
 from drsvg_cli import evaluation
 from drsvg_cli.checkpoint import load_model, save_classifier, save_model
 from drsvg_cli.classifier import Classifier
-from drsvg_cli.cli import evaluating
+from drsvg_cli.cli import evaluating, findings
+from drsvg_cli.cli.findings import Findings, Protocol
 from drsvg_cli.config import DataConfig, Recipe
-from drsvg_cli.evaluation import evaluate
+from drsvg_cli.evaluation import Curves, Scores, evaluate
 from drsvg_cli.sequences import moving_mnist
 from drsvg_cli.sequences.moving_mnist import MovingDigits, part
+from drsvg_cli.sequences.offers import Benchmark, Published
 
 QUICK = ("--horizon", 4, "--samples", 3, "--sequences", 5, "--device", "cpu")
 FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
@@ -268,3 +270,18 @@ def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):
     for one, two in zip(whole[:2], parts[:2], strict=True):
         torch.testing.assert_close(one.samples, two.samples, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.copied, two.copied)
+
+
+@pytest.mark.parametrize("ssim", ["srvp", "svg"])
+def test_published_rows_stand_below_where_they_compare(ssim):
+    curves = Curves(torch.rand(2, 3, 6), torch.rand(2, 6))
+    other = Published("others, published", 28.06, 0.8438)
+    task = Benchmark(torch.zeros(2, 9, 1, 32, 32), "words", (4, 6), published=(other,))
+    protocol = Protocol("words", 3, 6, samples=3, seed=0, ssim=ssim, digest="", classifier="")
+    found = Findings([], task, protocol, {"ours": Scores(curves, curves)}, None)
+    heads, rows = findings.table(found)
+    assert {len(row) for row in rows} == {len(heads)}
+    published = [row for row in rows if row[1] == "others, published"]
+    # The best of 100, of all frames; SVG's SSIM is another measure.
+    assert published == [["6", "others, published", "", "28.06", "", "0.8438"]] * (ssim == "srvp")
+    assert rows[-len(published) :] == published or not published

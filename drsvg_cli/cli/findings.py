@@ -153,6 +153,7 @@ def _record(findings: Findings) -> dict[str, Any]:
         "sample_seeds": findings.protocol.seeds,
         "models": models,
         "copy_last": copies,
+        "published": [other._asdict() for other in findings.task.published],
         "true_frames": {} if truth is None else {"content": {"frames": _pairs(by_frame(truth))}},
     }
 
