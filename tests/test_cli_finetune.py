@@ -18,7 +18,7 @@ from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.folder import weights_path
 from drsvg_cli.lock import claimed
-from drsvg_cli.sequences import catalog, moving_mnist
+from drsvg_cli.sequences import folders, moving_mnist
 from drsvg_cli.weights import presets
 
 STEPS = 30
@@ -218,7 +218,7 @@ class TestRefusals:
         def press(*_, **__):
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(catalog, "windows", press)
+        monkeypatch.setattr(folders, "windows", press)
         outcome = tune(clips, "-o", "run")
         assert (outcome.code, outcome.out) == (130, "")
 
@@ -337,7 +337,7 @@ class TestTrain:
     def test_moving_mnist(self, drsvg, model_folder, write_mnist, tmp_path, monkeypatch):
         """Without a clip, from the cache or a folder; and it resumes."""
         monkeypatch.setattr(moving_mnist, "HELD", 20)
-        monkeypatch.setattr(catalog, "HELD_SEQUENCES", 4)
+        monkeypatch.setattr(moving_mnist, "HELD_SEQUENCES", 4)
         monkeypatch.setenv("DRSVG_CACHE", str(tmp_path / "cache"))
         write_mnist(tmp_path / "cache" / "mnist")
         recipe = (model_folder / "preset.toml").read_text(encoding="utf-8")
