@@ -23,7 +23,7 @@ def measure(newest: Tensor, before: Tensor) -> Tensor:
     """
     pairs = zip(_gray(newest), _gray(before), strict=True)
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # or else what is found depends on how many there are, and on their race
+    cv2.setNumThreads(1)  # or else what is found depends on how many there are
     try:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             found = list(pool.map(_search, pairs))
