@@ -66,7 +66,7 @@ def test_saving_what_was_loaded_changes_no_bit(saved, tmp_path):
 
 def test_a_loaded_model_can_be_trained(saved, noisy_frames):
     model, _ = load_model(saved[0])
-    features, _ = model.train().encode(noisy_frames(3, 2, 3, 32, 32))
+    features = model.train().encode(noisy_frames(3, 2, 3, 32, 32)).features
     model.observe(features).outputs.square().sum().backward()
     assert model.predictor.lstm.weight_hh_l0.grad.abs().sum() > 0
 
