@@ -22,7 +22,7 @@ def main():
         lines = "\n".join(program.run())
         print(f"{name}\n\n{lines}\n", flush=True)
         text = filled(text, name, lines)
-    PAGE.write_text(text, encoding="utf-8")
+        PAGE.write_text(text, encoding="utf-8")
 
 
 main()
