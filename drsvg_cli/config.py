@@ -19,6 +19,7 @@ Likelihood = Literal["gaussian", "laplace", "adaptive"]
 Source = Literal["clips", "moving-mnist", "kth", "sprites"]
 Walls = Literal["stochastic", "deterministic"]
 Gestures = Literal["changing", "fixed"]
+Keep = Literal["best", "last"]
 REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 """The name of a Hub repo, `org/name`."""
 
@@ -158,6 +159,10 @@ class TrainingConfig:
     checkpoint_every: int = 500
     patience: int = 0
     """Validations without a better result before a run ends early; 0 never ends early."""
+    keep: Keep = "best"
+    """Which weights a run leaves: those that validated best, or the last ones. Where sequences are
+    drawn without end nothing can be learned by heart, and the best score is that of an early,
+    cautious model."""
 
     def __post_init__(self) -> None:
         """Refuse settings with which nothing could be learned."""

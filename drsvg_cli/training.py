@@ -1,6 +1,6 @@
 """Training: a generator of `Step` records over a run folder.
 
-A run folder is a model folder, holding the best weights so far, with a `training` folder inside:
+A run folder is a model folder, holding the weights to keep so far, with a `training` folder inside:
 the state from which the run resumes bit for bit, and a log with a line a validation. Batches,
 noise and context lengths are drawn from the seed and the step's number, so a resumed run sees
 what an uninterrupted one would have seen.
@@ -62,7 +62,7 @@ class Step(NamedTuple):
     rate: float
     """Frames a second."""
     validation: Validation | None
-    improved: bool
+    kept: bool
     """Whether the model folder now holds these weights."""
 
 
@@ -132,7 +132,8 @@ def fit(
         recipe: what to train and how.
         sequences: gives batches.
         held: fixed sequences `(N, T, C, S, S)` in [0, 1] to validate on.
-        folder: the run folder; its model is replaced whenever validation improves.
+        folder: the run folder; its model is replaced whenever validation improves, or by the last
+            weights (`training.keep`).
         device: where to compute.
         start: weights to start from; random ones if left out.
         origin: what the sequences are made from, by the name of each clip; a resumed run must have
@@ -379,13 +380,13 @@ def fast_in_half(device: torch.device) -> bool:
 def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:
     """Validate, keep the weights if they are the best so far, and write the log."""
     result = validate(learner.average, held, recipe.data.context)
-    improved = result.predicted > learner.best
-    if improved:
-        learner.best, learner.stale = result.predicted, 0
+    better = result.predicted > learner.best
+    learner.best = max(learner.best, result.predicted)
+    learner.stale = 0 if better else learner.stale + 1
+    kept = better or recipe.training.keep == "last"
+    if kept:
         with _explained_loss(folder):
             save_model(folder, recipe, learner.average.state_dict())
-    else:
-        learner.stale += 1
     line = {
         "step": step.number,
         "seconds": learner.seconds,
@@ -395,7 +396,7 @@ def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, st
     }
     with _explained_loss(folder):
         _append_to_log(folder, line)
-    return step._replace(validation=result, improved=improved)
+    return step._replace(validation=result, kept=kept)
 
 
 def _append_to_log(folder: Path, line: dict[str, Any]) -> None:

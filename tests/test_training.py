@@ -291,7 +291,7 @@ def test_a_moving_square_is_learned(make_recipe, tmp_path):
     losses = [step.terms["reconstruction"] for step in steps[1:]]
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     last = steps[-1].validation
-    assert steps[-1].improved
+    assert steps[-1].kept
     assert last.predicted > steps[0].validation.predicted + 2
     assert last.predicted > last.copied + 1  # it moves the square
 
@@ -301,11 +301,11 @@ def test_an_improvement_saves_the_averaged_weights(make_recipe, tmp_path):
     steps = run(recipe, tmp_path)
     best, flags = -math.inf, []
     for step in steps:
-        flags.append(step.improved)
-        assert step.improved == (step.validation.predicted > best)
+        flags.append(step.kept)
+        assert step.kept == (step.validation.predicted > best)
         best = max(best, step.validation.predicted)
         model, _ = load_model(tmp_path)
-        if step.improved and step.number:
+        if step.kept and step.number:
             state = state_of(tmp_path)
             for name, tensor in model.state_dict().items():
                 expected = state["average"][name]
@@ -331,7 +331,7 @@ def test_without_improvement_a_run_ends_by_patience(make_recipe, tmp_path):
     model = (tmp_path / WEIGHTS_FILE).read_bytes()
     rest = list(steps)
     assert [step.number for step in rest] == [1, 2, 3, 4]
-    assert not any(step.improved for step in rest)
+    assert not any(step.kept for step in rest)
     assert (tmp_path / WEIGHTS_FILE).read_bytes() == model
     assert state_of(tmp_path)["step"] == 4
 

@@ -220,7 +220,7 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
         for step in steps:
             if step.validation is not None:
                 note = f"{step.validation.predicted:.2f} dB (copy {step.validation.copied:.2f})"
-                mark = " · kept" if step.improved else ""
+                mark = " · kept" if step.kept else ""
                 reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
             loss = step.terms.get("reconstruction")
             shown = "" if loss is None else f"loss {loss:.5f} · {step.rate:.0f} frames/s · {note}"
