@@ -1,5 +1,6 @@
 """Which device computes, with how many threads, and what happens when its memory is used up."""
 
+import ctypes
 import math
 import os
 from collections.abc import Iterator
@@ -10,6 +11,10 @@ import cv2
 import torch
 
 from drsvg_cli.errors import ConfigError, ResourceError
+
+_MALLOC_OPTIONS = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
+"""M_MMAP_MAX: no block is the system's own. M_TRIM_THRESHOLD: what is free stays. M_TOP_PAD: memory
+is asked for 256 MB at a time. The numbers are those of malloc.h."""
 
 
 def choose(name: str) -> torch.device:
@@ -44,6 +49,19 @@ def limit_threads() -> None:
         torch.set_num_threads(cores)
     if cores < cv2.getNumThreads():
         cv2.setNumThreads(cores)
+
+
+def keep_memory() -> None:
+    """Let this process keep memory that it has freed, for what it needs next.
+
+    glibc gives large blocks back to the system at once, which fills their pages with zeros when
+    they are asked for again. A training step asks for the same gigabytes every time. Elsewhere
+    than under glibc nothing is changed.
+    """
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if adjust is not None:
+        for option, value in _MALLOC_OPTIONS:
+            adjust(option, value)
 
 
 def usable_cores(root: Path = Path("/")) -> int:

@@ -371,10 +371,14 @@ def _follow(learner: _Learner, decay: float) -> None:
 
 
 def fast_in_half(device: torch.device) -> bool:
-    """Tell whether bfloat16 is faster than float32 on this device."""
+    """Tell whether bfloat16 is faster than float32 on this device.
+
+    On a processor it takes tiles (AMX): with AVX-512's bfloat16 alone convolutions were measured at
+    half the speed of float32.
+    """
     if device.type != "cpu":
         return device.type == "cuda"
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:

@@ -1,6 +1,9 @@
-"""No more threads than the machine, or the container, gives."""
+"""No more threads than the machine, or the container, gives; memory that is kept."""
 
 import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -70,6 +73,26 @@ def test_threads_are_only_ever_fewer(monkeypatch):
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+def test_memory_that_is_kept_is_not_asked_for_again():
+    program = """
+import resource, sys, torch
+from drsvg_cli.device import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+for _ in range(20):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(8 * 2**20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    kept, freed = (
+        int(subprocess.run([sys.executable, "-c", program, how], capture_output=True).stdout)
+        for how in ("kept", "freed")
+    )
+    assert freed > 1000  # every page of 32 MB is fetched again
+    assert kept < 100
 
 
 def test_memory_that_is_used_up_is_known_from_other_mistakes():

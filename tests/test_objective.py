@@ -141,6 +141,20 @@ def test_the_terms_are_those_of_a_loop_over_time(
     assert (terms.content_kl > 0) == (len(model.latents) == 2)
 
 
+def test_the_gradients_are_those_of_a_loop_over_time(tiny_model, frames, discriminator):
+    model = tiny_model(normalization="group").train()
+    weights = [*model.encoder.parameters()]
+    (all_at_once, _), (one_by_one, _) = (
+        terms(model, frames, discriminator, likelihood="gaussian") for terms in (loss, by_hand)
+    )
+    found, expected = (
+        torch.autograd.grad(terms.reconstruction, weights) for terms in (all_at_once, one_by_one)
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+    assert max(each.abs().max() for each in expected) > 1e-3
+
+
 @torch.no_grad()
 def test_features_that_are_hidden_do_not_reach_the_predictor(tiny_model, frames, discriminator):
     model = tiny_model(normalization="group").train()

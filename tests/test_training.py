@@ -316,6 +316,19 @@ def test_an_improvement_saves_the_averaged_weights(make_recipe, tmp_path):
     assert flags[0]
 
 
+def test_a_run_may_leave_its_last_weights_whatever_they_score(make_recipe, tmp_path):
+    recipe = make_recipe(
+        validate_every=2, checkpoint_every=2, steps=6, learning_rate=0.5, keep="last"
+    )
+    validated = [step for step in run(recipe, tmp_path) if step.validation]
+    scores = [step.validation.predicted for step in validated]
+    assert scores[-1] < max(scores)
+    assert all(step.kept for step in validated)
+    model, _ = load_model(tmp_path)
+    average = state_of(tmp_path)["average"]
+    assert torch.equal(model.predictor.embed.bias, average["predictor.embed.bias"].half().float())
+
+
 def test_without_improvement_a_run_ends_by_patience(make_recipe, tmp_path):
     """A learning rate too small to change any weight: no validation beats the first."""
     recipe = make_recipe(

@@ -18,7 +18,7 @@ from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.interruptions import collected
 from drsvg_cli.cli.results import check_free, write_picture
 from drsvg_cli.config import HubConfig, Recipe, format_recipe
-from drsvg_cli.device import choose, explained_memory, limit_threads
+from drsvg_cli.device import choose, explained_memory, keep_memory, limit_threads
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.evaluation import Scores, evaluate
 from drsvg_cli.folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
@@ -65,6 +65,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     _check_folder(request)
     device = choose(request.device)
     limit_threads()
+    keep_memory()
     recipe, start = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):

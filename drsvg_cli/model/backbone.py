@@ -136,7 +136,7 @@ class DecoderLevel(nn.Module):
     def forward(self, above: Tensor, skip: Tensor) -> Tensor:
         """Decode `above` `(K B, C, s, s)` with a prepared `skip` `(B, C', 2s, 2s)`."""
         maps = self.above(self.upsample(above))
-        maps = (maps.unflatten(0, (-1, len(skip))) + skip).flatten(0, 1)
+        maps.unflatten(0, (-1, len(skip))).add_(skip)
         result: Tensor = self.rest(maps)
         return result
 

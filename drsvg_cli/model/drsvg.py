@@ -5,7 +5,7 @@ features a prediction starts from, `h[1:]` those of the frames it is about.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,25 @@ class Scene(NamedTuple):
 
     prepared: tuple[Tensor, ...]
     reference: Reference
+
+
+class _Rows(torch.autograd.Function):
+    """Some rows of maps `(B, C, H, W)`, whose gradient is laid out like the maps.
+
+    That of a slice is not, and every layer behind it would work on a layout that is not its own.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, first: int, end: int) -> Tensor:
+        ctx.shape, ctx.first, ctx.end = maps.shape, first, end
+        return maps[first:end]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        batch, *shape = ctx.shape
+        whole = gradient.new_zeros(batch, *shape[1:], shape[0]).movedim(-1, 1)
+        whole[ctx.first : ctx.end] = gradient
+        return whole, None, None
 
 
 class DRSVG(nn.Module):
@@ -177,11 +196,15 @@ class DRSVG(nn.Module):
 
     def settle(self, encoded: Encoded, time: int, frame: Tensor) -> Scene:
         """Prepare to decode what follows frame `time` of those encoded, `(B, C, S, S)`."""
-        shape = encoded.features.shape[:2]
-        skips = tuple(skip.unflatten(0, shape)[time] for skip in encoded.skips)
+        times, clips = encoded.features.shape[:2]
+        first = time % times * clips
+        skips = tuple(
+            _Rows.apply(skip, first, first + clips)  # type: ignore[no-untyped-call]
+            for skip in encoded.skips
+        )
         motion = told = None
         if encoded.motion is not None:
-            motion = encoded.motion.unflatten(0, shape)[time]
+            motion = encoded.motion[first : first + clips]
             told = motion / SPEED_GAIN
         return Scene(self.decoder.prepare(skips, told), Reference(frame, motion))
 
