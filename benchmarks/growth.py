@@ -24,10 +24,10 @@ def one(samples, horizon, context, size, width):
 
     from drsvg_cli.config import ModelConfig
     from drsvg_cli.model.drsvg import DRSVG
-    from drsvg_cli.model.folding import fold
+    from drsvg_cli.model.freezing import freeze
     from drsvg_cli.rollout import stream
 
-    model = fold(DRSVG(ModelConfig(head="warp", size=size, width=width)).eval())
+    model = freeze(DRSVG(ModelConfig(head="warp", size=size, width=width)).eval())
     clip = torch.rand(1, context, 3, size, size)
     for _ in stream(model, clip[:, :2], 1, seeds=[0]):
         pass

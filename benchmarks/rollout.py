@@ -9,7 +9,7 @@ from benchmarks.operations import counted, peaks
 from benchmarks.textbook import Textbook
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.folding import fold
+from drsvg_cli.model.freezing import freeze
 from drsvg_cli.rollout import predict
 
 SAMPLES, HORIZON, CONTEXT = 100, 25, 5
@@ -33,7 +33,7 @@ def run():
     for width in (32, 64):
         ours = model(width)
         book = Textbook(copy.deepcopy(ours)).eval()
-        fold(ours)
+        freeze(ours)
         context = torch.rand(1, CONTEXT, 1, 64, 64)
         found = predict(ours, context, HORIZON, seeds=[3]).frames[0, 0]
         assert (found - book.sample(context[0], HORIZON, 3)).abs().max() < 1e-4

@@ -29,7 +29,7 @@ FLOORS = (
     ("sequences.folders",),
     ("sequences.kth",),
     ("sequences.catalog",),
-    ("objective", "rollout", "metrics", "checkpoint", "hub", "model.folding"),
+    ("objective", "rollout", "metrics", "checkpoint", "hub", "model.freezing"),
     ("weights", "training", "evaluation", "disentanglement", "pictures"),
     ("card", "page"),
     ("cli.options", "cli.console", "cli.interruptions"),

@@ -16,7 +16,7 @@ from drsvg_cli.folder import weights_path
 from drsvg_cli.hub import sha256
 from drsvg_cli.metrics import Definition
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.folding import fold
+from drsvg_cli.model.freezing import freeze
 from drsvg_cli.sequences.catalog import benchmark, conditions
 from drsvg_cli.sequences.offers import Benchmark, Listener, Place
 from drsvg_cli.weights import classifier_path
@@ -69,7 +69,7 @@ def load(request: Request, device: torch.device) -> list[Subject]:
         taken = {subject.name for subject in subjects}
         shown = name if short in taken else short
         digest = sha256(weights_path(source))
-        subjects.append(Subject(shown, fold(model).to(device), recipe, source, digest))
+        subjects.append(Subject(shown, freeze(model.to(device)), recipe, source, digest))
     first, *others = subjects
     source_name = source_of(request, subjects)
     for other in others:

@@ -28,7 +28,7 @@ from drsvg_cli.errors import VideoError, WeightsError
 from drsvg_cli.frames import Frames, cut_out, fit, fit_all, put_back, to_frames, to_tensor
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.folding import fold
+from drsvg_cli.model.freezing import freeze
 from drsvg_cli.page import Listing, page
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Moment, stream
@@ -156,7 +156,7 @@ def open_session(settings: Settings, source: Path) -> Session:
     device = choose(settings.device)
     limit_threads()
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
-    return Session(settings, fold(model).to(device), recipe, device, seed)
+    return Session(settings, freeze(model.to(device)), recipe, device, seed)
 
 
 def _plan(session: Session, clip: Path, folder: Path) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""A frozen model predicts what it predicted before."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from drsvg_cli.model.freezing import freeze
+from drsvg_cli.rollout import predict, swap
+
+
+@pytest.fixture
+def context(noisy_frames):
+    return noisy_frames(2, 3, 3, 32, 32, seed=8)
+
+
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+@pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
+def test_freezing_changes_nothing_but_the_last_bits(tiny_model, context, backbone, head):
+    model = tiny_model(backbone=backbone, head=head)
+    frozen = freeze(copy.deepcopy(model))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
+    for rollout in (
+        lambda each: predict(each, context, 3, seeds=range(2)),
+        lambda each: swap(each, context, context.flip(1), seeds=range(2)),
+    ):
+        before, after = rollout(model).frames, rollout(frozen).frames
+        torch.testing.assert_close(after, before, atol=2e-4, rtol=0)
+    assert before.std() > 0.01
+
+
+def test_a_normalisation_by_groups_stays(tiny_model, context):
+    model = tiny_model(normalization="group")
+    before = predict(model, context, 2, seeds=[0]).frames
+    frozen = freeze(model)
+    assert any(isinstance(module, nn.GroupNorm) for module in frozen.modules())
+    torch.testing.assert_close(predict(frozen, context, 2, seeds=[0]).frames, before)
+
+
+def test_weights_laid_out_for_one_size_serve_another(tiny_model, noisy_frames):
+    """Convolutions fit any size; weights are laid out for the first maps they see."""
+    model = tiny_model()
+    frozen = freeze(copy.deepcopy(model))
+    for clips in (1, 7, 3):
+        context = noisy_frames(clips, 2, 3, 32, 32, seed=clips)
+        before, after = (predict(each, context, 2, seeds=[1]).frames for each in (model, frozen))
+        torch.testing.assert_close(after, before, atol=2e-4, rtol=0)
+
+
+def test_a_model_in_training_cannot_be_frozen(tiny_model):
+    with pytest.raises(ValueError, match=r"model\.eval"):
+        freeze(tiny_model().train())
