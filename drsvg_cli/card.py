@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drsvg_cli import __version__
+from drsvg_cli.address import parse_address
 from drsvg_cli.config import Recipe
 from drsvg_cli.evaluation import Curves, Scores
-from drsvg_cli.hub import parse_address
 from drsvg_cli.metrics import CEILING
 
 

@@ -4,11 +4,10 @@ The only part of drsvg that speaks to another machine. Cache, address and token 
 own (`HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
 """
 
-import hashlib
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -41,36 +40,12 @@ from huggingface_hub.utils.tqdm import (
 )
 
 from drsvg_cli import __version__
-from drsvg_cli.config import REPO_PATTERN
+from drsvg_cli.address import Address, Tick
 from drsvg_cli.errors import DrsvgError, ResourceError, WeightsError
-from drsvg_cli.folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE
+from drsvg_cli.folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, sha256
 
 PATIENCE = 1.25
 """Seconds to wait for the Hub's first answer; `HF_HUB_ETAG_TIMEOUT` replaces it."""
-
-Tick = Callable[[str, int, int | None], object]
-"""Called with a file's name, its bytes received so far, and its size if that is known."""
-
-
-class Address(NamedTuple):
-    """A revision of a Hub repo."""
-
-    repo: str
-    revision: str = constants.DEFAULT_REVISION
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the revision is a commit, which never changes."""
-        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
-
-    @property
-    def page(self) -> str:
-        """Where the repo can be looked at."""
-        return f"{constants.ENDPOINT}/{self.repo}"
-
-    def __str__(self) -> str:
-        default = self.revision == constants.DEFAULT_REVISION
-        return self.repo if default else f"{self.repo}@{self.revision}"
 
 
 class CachedModel(NamedTuple):
@@ -79,14 +54,6 @@ class CachedModel(NamedTuple):
     address: Address
     folder: Path
     bytes: int
-
-
-def parse_address(text: str) -> Address | None:
-    """Read `org/name` or `org/name@revision`; `None` if the text is neither."""
-    match = re.fullmatch(rf"({REPO_PATTERN})(?:@([\w.-]+(?:/[\w.-]+)*))?", text, re.ASCII)
-    if match is None or ".." in text:
-        return None
-    return Address(match[1], match[2]) if match[2] else Address(match[1])
 
 
 def cached_models() -> list[CachedModel]:
@@ -208,12 +175,6 @@ def _check_blob(path: Path, address: Address) -> None:
         )
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_login() -> None:
     """Make sure that something can be pushed.
 
@@ -242,12 +203,12 @@ def push(files: Mapping[str, bytes], repo: str, *, message: str, private: bool) 
         api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.model_info(repo).private:
             raise WeightsError(
-                f"{address.page} exists and is public, so nothing was pushed; choose another "
+                f"{_page(address)} exists and is public, so nothing was pushed; choose another "
                 "name, make it private there, or leave --private out"
             )
         parts = [CommitOperationAdd(name, data) for name, data in files.items()]
         api.create_commit(repo, parts, commit_message=message)
-    return address.page
+    return _page(address)
 
 
 def _is_passing(error: HTTPError) -> bool:
@@ -290,7 +251,7 @@ def _explanation(error: Exception, address: Address) -> DrsvgError:
             then = "" if known else f", then {log_in}"
             text = (
                 f"{address.repo} is gated: its authors give access on request; ask for it at "
-                f"{address.page}{then}"
+                f"{_page(address)}{then}"
             )
         case RepositoryNotFoundError() if known or error.response.status_code == 404:
             hidden = ", or your token may not see it" if known else ""
@@ -331,9 +292,14 @@ def _refusal(error: HfHubHTTPError, address: Address) -> str:
     if code == 401:
         return f"{constants.ENDPOINT} does not accept the token ({said}); set another HF_TOKEN"
     if code == 403:
-        return f"your token gives no right to that at {address.page}: {said}"
+        return f"your token gives no right to that at {_page(address)}: {said}"
     remedy = "try again later" if code >= 500 or code == 429 else "check HF_ENDPOINT"
     return f"{constants.ENDPOINT} answered {code} ({said}) for {address}; {remedy}"
+
+
+def _page(address: Address) -> str:
+    """Return where a repo can be looked at."""
+    return f"{constants.ENDPOINT}/{address.repo}"
 
 
 def _bar(name: str, tick: Tick | None) -> type:

@@ -1,6 +1,7 @@
 """Rollouts: futures drawn from the priors, reconstructions and swaps from the posteriors."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -90,7 +91,19 @@ def _render(
 
 
 def _enlarge(maps: Tensor, size: torch.Size) -> Tensor:
-    return functional.interpolate(maps.float(), size, mode="bicubic")
+    """Enlarge maps `(..., H, W)` bicubically: rows and columns are two matrix products."""
+    down, across = (
+        _bicubic(before, after).to(maps.device)
+        for before, after in zip(maps.shape[-2:], size, strict=True)
+    )
+    return down @ (maps.float() @ across.T)
+
+
+@cache
+def _bicubic(before: int, after: int) -> Tensor:
+    """Return the weights `(after, before)` of `interpolate` along one dimension."""
+    alone = torch.eye(before)[None, None]
+    return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0]
 
 
 def predict(

@@ -198,6 +198,7 @@ def read_clip(
     *,
     after: int = 0,
     at: float | None = None,
+    info: ClipInfo | None = None,
     rate: Fraction | None = None,
     exact_rate: bool = False,
     shrink: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
@@ -207,7 +208,8 @@ def read_clip(
     `at` is in seconds from the first frame; None reads the end of the clip. Frames are sampled by
     time stamp on the grid of `grid_rate`. Where the clip begins too late for `count` frames, fewer
     come back, but at least the one at `at`. Frames are RGB, upright, with square pixels; `shrink`
-    is applied to each as it is read, for frames too large to keep.
+    is applied to each as it is read, for frames too large to keep. `info` is what `probe` has said
+    already, if it was asked.
 
     Raises:
         VideoError: The clip cannot be read, `at` lies outside it, or it ends before `after` frames.
@@ -217,7 +219,7 @@ def read_clip(
         raise ValueError(f"count is at least 1 and after at least 0, not {count} and {after}")
     if at is not None and not 0 <= at < float("inf"):
         raise VideoError(f"a moment in a clip is 0 seconds or later, not {at:g}")
-    info = probe(path)
+    info = info or probe(path)
     step = 1 / grid_rate(info.rate, rate, exact=exact_rate)
     if at is None:
         end = _last_time_stamp(info)

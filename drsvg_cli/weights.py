@@ -1,7 +1,8 @@
 """From what a user calls a model to the folder or file that holds it.
 
 A name of a preset, a model folder, a weights file with its recipe in the header, or `org/name` and
-`org/name@revision` on the Hugging Face Hub. Imports torch only to load: naming a model is quick.
+`org/name@revision` on the Hugging Face Hub. Imports torch only to load, and the Hub's library only
+to ask the Hub: naming a model is quick.
 """
 
 import difflib
@@ -9,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drsvg_cli.address import Address, Tick, parse_address
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import WeightsError
 from drsvg_cli.folder import (
@@ -18,9 +20,9 @@ from drsvg_cli.folder import (
     WEIGHTS_FILE,
     read_recipe,
     refuse_pickle,
+    sha256,
     weights_path,
 )
-from drsvg_cli.hub import Address, Tick, fetch, parse_address, sha256
 
 if TYPE_CHECKING:
     from drsvg_cli.model.drsvg import DRSVG
@@ -105,13 +107,19 @@ def _locate(model: str, names: tuple[str, ...], *, offline: bool, tick: Tick | N
             raise WeightsError(f"{path} is neither a model folder nor a .safetensors file")
         return path
     if address := parse_address(model):
-        return fetch(address, names, offline=offline, tick=tick)
+        return _fetch(address, names, offline=offline, tick=tick)
     close = difflib.get_close_matches(model, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise WeightsError(
         f"there is no model {model!r}; give a model folder, a .safetensors file, org/name on the "
         f"Hub or one of: {', '.join(known)}.{hint}"
     )
+
+
+def _fetch(address: Address, names: tuple[str, ...], *, offline: bool, tick: Tick | None) -> Path:
+    from drsvg_cli import hub
+
+    return hub.fetch(address, names, offline=offline, tick=tick)
 
 
 def _pinned(folder: Path, *, offline: bool, tick: Tick | None) -> Path:
@@ -123,7 +131,7 @@ def _pinned(folder: Path, *, offline: bool, tick: Tick | None) -> Path:
             f"{folder.name} and use --model {folder.name}-model"
         )
     address = Address(recipe.hub.repo, recipe.hub.revision)
-    source = fetch(address, WHOLE, offline=offline, tick=tick)
+    source = _fetch(address, WHOLE, offline=offline, tick=tick)
     if sha256(source / WEIGHTS_FILE) != recipe.hub.sha256:
         raise WeightsError(
             f"the weights of {address} are not those of the preset {folder.name!r}: their SHA-256 "

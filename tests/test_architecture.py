@@ -16,6 +16,7 @@ FLOORS = (
     ("errors", "drawing", "motion", "model.noise"),
     ("config", "classifier", "device", "lock", "mirrors", "video", "charts", "model.gaussian"),
     (
+        "address",
         "folder",
         "frames",
         "model.recurrent",

@@ -22,11 +22,11 @@ import safetensors.torch
 import torch
 
 from drsvg_cli import checkpoint, config, folder, weights
+from drsvg_cli.address import Address, parse_address
 from drsvg_cli.card import Provenance, model_card
 from drsvg_cli.cli.sharing import find
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation import Curves, Scores
-from drsvg_cli.hub import Address, parse_address
 from drsvg_cli.video import probe
 
 ROOT = Path(__file__).parents[1]

@@ -12,8 +12,7 @@ from drsvg_cli.classifier import Classifier
 from drsvg_cli.cli.console import Reporter
 from drsvg_cli.config import Recipe, Source
 from drsvg_cli.errors import ConfigError
-from drsvg_cli.folder import weights_path
-from drsvg_cli.hub import sha256
+from drsvg_cli.folder import sha256, weights_path
 from drsvg_cli.metrics import Definition
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze

@@ -1,7 +1,7 @@
 """The work behind `drsvg predict`: clips in, folders of futures out."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -20,7 +20,13 @@ from drsvg_cli import __version__
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.cli import options
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.cli.results import choose_folders, filled, write_picture, write_record
+from drsvg_cli.cli.results import (
+    choose_folders,
+    filled,
+    write_picture,
+    write_record,
+    write_together,
+)
 from drsvg_cli.cli.spool import LESS, Spool
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import choose, explained_memory, limit_threads
@@ -32,7 +38,7 @@ from drsvg_cli.model.freezing import freeze
 from drsvg_cli.page import Listing, page
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import Moment, stream
-from drsvg_cli.video import Clip, find_clips, probe, read_clip, write_frames
+from drsvg_cli.video import Clip, Pictures, find_clips, probe, read_clip, write_frames
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""
@@ -189,6 +195,7 @@ def read(
         count,
         after=after,
         at=options.read_moment(settings.at, info.duration),
+        info=info,
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
         shrink=partial(fit, size=spare, how=session.fit) if heavy else None,
@@ -284,14 +291,18 @@ def to_shown(session: Session, frames: Frames) -> Frames:
 
 def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
     """Write every sample, the grid, the contact sheet and the map of disagreement."""
-    for number in range(len(futures.samples)):
-        name = f"sample_{number + 1}.{suffix}"
-        write_frames(folder / name, futures.samples[number], futures.rate)
     tile = min(max(futures.context.shape[1:3]), LARGEST_TILE)
-    write_frames(folder / f"grid.{suffix}", grid(futures, tile=tile), futures.rate)
-    write_picture(folder / "sheet.png", contact_sheet(futures, tile=min(tile, 128)))
+    clips: dict[str, Pictures] = {"grid": grid(futures, tile=tile)}
+    clips |= {f"sample_{n + 1}": futures.samples[n] for n in range(len(futures.samples))}
+    jobs: list[Callable[[], object]] = [
+        partial(write_frames, folder / f"{name}.{suffix}", frames, futures.rate)
+        for name, frames in clips.items()
+    ]
+    sheet, disagreement = folder / "sheet.png", folder / "disagreement.png"
+    jobs.append(lambda: write_picture(sheet, contact_sheet(futures, tile=min(tile, 128))))
     if len(futures.samples) > 1:
-        write_picture(folder / "disagreement.png", disagreement_map(futures, tile=tile))
+        jobs.append(lambda: write_picture(disagreement, disagreement_map(futures, tile=tile)))
+    write_together(jobs)
 
 
 class Comparison:

@@ -7,7 +7,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from drsvg_cli.frames import Frames
 from drsvg_cli.lock import claimed
 
 RECORD_SUFFIX = ".json"
+WRITERS = 2
+"""Files written at once; each has an encoder, which holds many frames."""
 LONGEST_NAME = 255
 """Bytes, on the common file systems."""
 _PART = ".part"
@@ -187,6 +190,20 @@ def _earlier(folder: Path) -> set[str]:
         if isinstance(record, dict) and {"drsvg", "sample_seeds", "files"} <= record.keys():
             names.update(name for name in record["files"] if Path(name).name == name)
     return {name for name in names if (folder / name).is_file()}
+
+
+def write_together(jobs: Sequence[Callable[[], object]]) -> None:
+    """Do jobs that write a file each, two at a time: an encoder leaves much of a second core idle.
+
+    After an error, or Ctrl-C, no further job is begun.
+    """
+    with ThreadPoolExecutor(WRITERS) as writers:
+        try:
+            for done in [writers.submit(job) for job in jobs]:
+                done.result()
+        except BaseException:
+            writers.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def write_picture(path: Path, picture: Frames) -> None:

@@ -1,6 +1,7 @@
 """The work behind `drsvg models`, and the download that any command may begin with.
 
-Imports torch only where a model is loaded: a model that cannot be had is said so at once.
+Imports torch only where a model is loaded, and the Hub's library only where the Hub is asked: a
+model that cannot be had is said so at once.
 """
 
 import re
@@ -12,7 +13,7 @@ from rich.progress import TaskID
 from rich.table import Table
 from rich.text import Text
 
-from drsvg_cli import __version__, hub
+from drsvg_cli import __version__
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
@@ -24,7 +25,6 @@ from drsvg_cli.folder import (
     trained_on,
     weights_path,
 )
-from drsvg_cli.hub import cached_models
 from drsvg_cli.weights import WHOLE, describe, presets, resolve
 
 
@@ -47,6 +47,8 @@ def find(model: str, *, offline: bool, quiet: bool) -> Path:
 
 def show_all(*, as_json: bool, quiet: bool) -> None:
     """List what is embedded and what is cached."""
+    from drsvg_cli.hub import cached_models
+
     reporter = Reporter(as_json=as_json, quiet=quiet)
     records = [_record(name, _held(name)) for name in presets()]
     for model in cached_models():
@@ -192,6 +194,8 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     for name in WHOLE:
         if not (folder / name).is_file():
             raise WeightsError(f"{folder} is not a whole model folder: it has no {name}")
+    from drsvg_cli import hub
+
     hub.check_login()
     from drsvg_cli.checkpoint import write_atomically
 

@@ -3,6 +3,7 @@
 import math
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +36,7 @@ class Spool:
                 f"the samples take {needed / 1e9:.1f} GB on disk while they are made, and "
                 f"{folder} has {free / 1e9:.1f} GB left; {LESS}"
             )
+        self._lock = threading.Lock()
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".part")  # noqa: SIM115
 
     def __enter__(self) -> "Spool":
@@ -64,14 +66,16 @@ class Spool:
         Raises:
             OSError: the disk is full.
         """
-        self._seek(sample, time)
-        self._file.write(np.ascontiguousarray(frame).data)
+        with self._lock:
+            self._seek(sample, time)
+            self._file.write(np.ascontiguousarray(frame).data)
 
     def read(self, sample: int, time: int) -> Frames:
         """Read a frame `(H, W, 3)`."""
-        self._seek(sample, time)
         frame = np.empty(self.shape[2:], np.uint8)
-        self._file.readinto(frame.data)
+        with self._lock:
+            self._seek(sample, time)
+            self._file.readinto(frame.data)
         return frame
 
     def _seek(self, sample: int, time: int) -> None:
