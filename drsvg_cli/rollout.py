@@ -83,14 +83,14 @@ def _render(
     for sample in range(shown):
         chosen = slice(sample * clips, (sample + 1) * clips)
         moved = travel and travel._replace(
-            times=_enlarge(travel.times[chosen], size), shift=_enlarge(travel.shift[chosen], size)
+            times=enlarge(travel.times[chosen], size), shift=enlarge(travel.shift[chosen], size)
         )
-        composed = model.head.compose(_enlarge(maps[chosen], size), view, ahead, moved)
+        composed = model.head.compose(enlarge(maps[chosen], size), view, ahead, moved)
         views.append((composed * 255).round().clamp(0, 255).to(torch.uint8))
     return _Rendered(frames, torch.stack(views), travel)
 
 
-def _enlarge(maps: Tensor, size: torch.Size) -> Tensor:
+def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
     """Enlarge maps `(..., H, W)` bicubically: rows and columns are two matrix products."""
     down, across = (
         _bicubic(before, after).to(maps.device)

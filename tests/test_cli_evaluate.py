@@ -13,7 +13,7 @@ from drsvg_cli.classifier import Classifier
 from drsvg_cli.cli import evaluating, findings
 from drsvg_cli.cli.findings import Findings, Protocol
 from drsvg_cli.config import DataConfig, Recipe
-from drsvg_cli.evaluation import Curves, Scores, evaluate
+from drsvg_cli.evaluation import Curves, evaluate
 from drsvg_cli.sequences import moving_mnist
 from drsvg_cli.sequences.moving_mnist import MovingDigits, part
 from drsvg_cli.sequences.offers import Benchmark, Published
@@ -96,7 +96,7 @@ class TestResults:
         model, recipe = load_model(tmp_path / "lp")
         digits = MovingDigits(part(mnist, "test"), recipe.model, 7, "stochastic")
         clips = digits.batch(6, seed="test").transpose(0, 1)[:5]
-        scores = evaluate(model, clips, context=3, seeds=[1, 2, 3])
+        scores = evaluate(model, clips, context=3, seeds=[1, 2, 3]).shown
         said = told["models"]["lp"]
         for name in ("psnr", "ssim"):
             curves = getattr(scores, name)
@@ -116,7 +116,8 @@ class TestResults:
         outcome = measure()
         assert outcome.code == 0, outcome
         table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
-        heads, _, *rows = (line.strip("| \n").split(" | ") for line in table.splitlines())
+        accuracy, steadiness = table.split("\n\n")
+        heads, _, *rows = (line.strip("| \n").split(" | ") for line in accuracy.splitlines())
         assert heads[2:4] == ["PSNR (dB), mean", "best of 3"] and "SSIM (SRVP), mean" in heads
         assert [row[:2] for row in rows] == [
             ["4", "ours"],
@@ -125,6 +126,7 @@ class TestResults:
         ]
         for row in rows:
             assert row[0] in outcome.out and row[2] in outcome.out
+        assert "| true frames | 100 % | 100 % |" in steadiness
 
     def test_pictures(self, measure, tmp_path):
         measure()
@@ -134,7 +136,7 @@ class TestResults:
         )
         green = (curves == (100, 200, 80)).all(-1)
         assert green.any(), "training stopped after 2 of 4 frames"
-        assert len(set(green.any(0).nonzero()[0].tolist())) == 4, "a line in each of two panels"
+        assert len(set(green.any(0).nonzero()[0].tolist())) == 6, "a line in each of three panels"
         assert examples.std() > 10
         assert examples.shape[0] > 2 * 7 * 64, "two sequences: the truth and three a model"
 
@@ -182,6 +184,19 @@ class TestResults:
         assert told["protocol"]["data"] == "4 sequences of 2 clips"
         assert list(told["models"]) == ["tiny"]
         assert list(told["models"]["tiny"]["psnr"]["horizons"]) == ["4"]
+
+    def test_clips_at_a_larger_size(self, drsvg, model_folder, make_clip, tmp_path):
+        make_clip(tmp_path / "clip.mp4")
+        options = ("--data", "clip.mp4", "--sequences", 2, "--size", 64, "--json")
+        outcome = drsvg("evaluate", model_folder, *options, "-s", 2)
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)
+        assert told["protocol"]["size"] == 64
+        ours = told["models"]["tiny"]
+        assert ours["enlarged"]["psnr"] != ours["psnr"]
+        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        assert table.count("tiny, enlarged") == 2
+        assert ours["apart_moving"][0] > 0
 
 
 class TestInterruptions:
@@ -253,7 +268,7 @@ def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):
     """However the work is cut up, the scores are the same; and no turn is larger than allowed."""
     model, clips = tiny_model(), noisy_frames(5, 6, 3, 32, 32)
     ticks, sizes = [], []
-    whole = evaluate(model, clips, context=2, seeds=range(7), tick=ticks.append)
+    whole = evaluate(model, clips, context=2, seeds=range(7), tick=ticks.append).shown
     assert sum(ticks) == 5 * 7
     real = evaluation.predict
 
@@ -265,21 +280,24 @@ def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):
     monkeypatch.setattr(evaluation, "predict", watched)
     monkeypatch.setattr(evaluation, "CLIPS_AT_ONCE", 2)
     monkeypatch.setattr(evaluation, "LARGEST_TURN", 60_000)
-    parts = evaluate(model, clips, context=2, seeds=range(7))
+    parts = evaluate(model, clips, context=2, seeds=range(7)).shown
     assert max(sizes) <= 60_000 and len(sizes) > 6
-    for one, two in zip(whole[:2], parts[:2], strict=True):
+    torch.testing.assert_close(whole.apart_moving, parts.apart_moving, rtol=1e-3, atol=1e-3)
+    for one, two in zip(whole[:3], parts[:3], strict=True):
         torch.testing.assert_close(one.samples, two.samples, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(one.copied, two.copied)
 
 
 @pytest.mark.parametrize("ssim", ["srvp", "svg"])
-def test_published_rows_stand_below_where_they_compare(ssim):
+def test_published_rows_stand_below_where_they_compare(ssim, make_scores):
     curves = Curves(torch.rand(2, 3, 6), torch.rand(2, 6))
     other = Published("others, published", 28.06, 0.8438)
     task = Benchmark(torch.zeros(2, 9, 1, 32, 32), "words", (4, 6), published=(other,))
-    protocol = Protocol("words", 3, 6, samples=3, seed=0, ssim=ssim, digest="", classifier="")
-    found = Findings([], task, protocol, {"ours": Scores(curves, curves)}, None)
-    heads, rows = findings.table(found)
+    protocol = Protocol(
+        "words", 3, 6, samples=3, seed=0, ssim=ssim, digest="", classifier="", size=32
+    )
+    found = Findings([], task, protocol, {"ours": make_scores(curves)}, None)
+    (heads, rows), _ = findings.tables(found)
     assert {len(row) for row in rows} == {len(heads)}
     published = [row for row in rows if row[1] == "others, published"]
     # The best of 100, of all frames; SVG's SSIM is another measure.

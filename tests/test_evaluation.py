@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
-from drsvg_cli.evaluation import Curves, Scores, average, by_frame, join
+from drsvg_cli.evaluation import STILL, Curves, average, by_frame, evaluate, join
+from drsvg_cli.metrics import psnr, sharpness
+from drsvg_cli.rollout import predict
 
 
 def test_the_best_sample_depends_on_the_horizon_and_the_mean_does_not_choose():
@@ -28,11 +31,62 @@ def test_an_interval_is_over_sequences():
     assert math.isnan(average(scores[:1]).interval)
 
 
-def test_parts_are_joined_in_order():
-    parts = [
-        Scores(*(Curves(torch.full((n, 2, 3), n), torch.full((n, 3), n)),) * 2) for n in (1, 2)
-    ]
+def test_sequences_of_which_nothing_is_known_do_not_count():
+    scores = torch.tensor([[1.0, 3.0], [math.nan, math.nan], [3.0, 5.0]])
+    assert average(scores).value == 3
+    assert math.isnan(average(scores[1:2]).value)
+
+
+def test_parts_are_joined_in_order(make_scores):
+    parts = [make_scores(Curves(torch.full((n, 2, 3), n), torch.full((n, 3), n))) for n in (1, 2)]
     whole = join(parts)
+    assert whole.noise.shape == (3, 3)
     assert whole.psnr.samples[:, 0, 0].tolist() == [1, 2, 2]
     assert whole.ssim.copied[:, 0].tolist() == [1, 2, 2]
     assert whole.content is None
+
+
+@pytest.fixture
+def scene(noisy_frames):
+    """Two clips `(2, 7, 3, 64, 64)` whose left half never changes."""
+    frames = noisy_frames(2, 7, 3, 64, 64)
+    frames[..., :32] = frames[:, :1, ..., :32]
+    return frames
+
+
+def test_larger_clips_are_measured_as_they_are_shown(tiny_model, scene):
+    model, context = tiny_model(head="warp"), 3
+    measured = evaluate(model, scene, context=context, seeds=[4, 5])
+    truth = scene[:, context:]
+    small = functional.avg_pool2d(scene[:, :context].flatten(0, 1), 2).unflatten(0, (2, context))
+    found = predict(model, small, 4, seeds=[4, 5], view=scene[:, context - 2 : context])
+    views = found.views.float() / 255
+    assert (measured.shown.psnr.samples - psnr(views, truth[:, None])).abs().max() < 1e-3
+    sharp = sharpness(views) / sharpness(truth)[:, None]
+    torch.testing.assert_close(measured.shown.sharpness.samples, sharp, atol=1e-4, rtol=1e-4)
+    plain = functional.interpolate(found.frames.flatten(0, 2), (64, 64), mode="bicubic")
+    plain = plain.clamp(0, 1).unflatten(0, (2, 2, 4))
+    expected = psnr(plain, truth[:, None])
+    torch.testing.assert_close(measured.enlarged.psnr.samples, expected, atol=1e-3, rtol=1e-4)
+    assert measured.shown.psnr.copied.equal(measured.enlarged.psnr.copied)
+
+
+def test_what_moves_and_what_stands_still_are_told_apart(tiny_model, scene):
+    model, context = tiny_model(size=64), 3
+    scores = evaluate(model, scene, context=context, seeds=[4, 5, 6]).shown
+    futures = predict(model, scene[:, :context], 4, seeds=[4, 5, 6]).frames
+    for number, (clip, samples) in enumerate(zip(scene, futures, strict=True)):
+        last, truth = clip[context - 1], clip[context:]
+        still = ((truth - last).abs() <= STILL).all(1).all(0)
+        assert still[:, :32].all() and not still[:, 32:].all()
+        before = torch.cat([last.expand(3, 1, -1, -1, -1), samples[:, :-1]], dim=1)
+        for t in range(4):
+            distances = (samples[1:, t] - samples[0, t]).abs().mean(1)
+            for found, region in ((scores.apart_moving, ~still), (scores.apart_still, still)):
+                expected = 255 * distances[:, region].mean()
+                torch.testing.assert_close(found[number, t], expected, rtol=1e-3, atol=1e-4)
+            change = 255 * (samples[:, t] - before[:, t]).abs().mean(1)[:, still].mean()
+            torch.testing.assert_close(scores.flicker[number, t], change, rtol=1e-3, atol=1e-4)
+    assert scores.noise[0, 0] < 255 * STILL
+    alone = evaluate(model, scene, context=context, seeds=[4]).shown
+    assert alone.apart_moving.isnan().all() and not alone.flicker.isnan().any()

@@ -60,7 +60,9 @@ def card(name: str, *, parent: str = "", datasets=()) -> str:
         datasets=datasets,
         picture="validation.png",
     )
-    return model_card(config.Recipe(name=name, parent=parent), Scores(curves, curves), origin)
+    return model_card(
+        config.Recipe(name=name, parent=parent), Scores(*[curves] * 3, *[curves.copied] * 4), origin
+    )
 
 
 @pytest.fixture(scope="module")
@@ -609,7 +611,7 @@ def test_a_strange_licence_stays_one_line() -> None:
     recipe = config.Recipe(name="x", license="mit\npipeline_tag: other")
     curves = Curves(torch.rand(2, 3, 4), torch.rand(2, 4))
     origin = Provenance("clips", "clips", steps=1, hours=1, samples=1)
-    text = model_card(recipe, Scores(curves, curves), origin)
+    text = model_card(recipe, Scores(*[curves] * 3, *[curves.copied] * 4), origin)
     assert 'license: "mit\\npipeline_tag: other"\n' in text
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ class Request:
     horizon: int | None
     samples: int
     sequences: int | None
+    size: int | None
     seed: int
     ssim: Definition
     classifier: Path | None
@@ -100,20 +101,29 @@ def gather(
     *,
     context: int,
     horizon: int | None,
+    size: int | None = None,
 ) -> Benchmark:
     """Read or draw the sequences that all models are measured on.
 
     Raises:
-        DrsvgError: they are not there, or none is long enough.
+        DrsvgError: they are not there, none is long enough, or they have no such size.
     """
+    source, recipe = source_of(request, subjects), subjects[0].recipe
+    if size is not None and size != recipe.model.size:
+        if source != "clips" or size < recipe.model.size:
+            raise ConfigError(
+                f"frames of {source} are measured at the models' {recipe.model.size} pixels; leave "
+                "--size out, or give clips and a larger size"
+            )
+        recipe = replace(recipe, model=replace(recipe.model, size=size))
     with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
         listener = Listener(
             reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
         )
         return benchmark(
-            source_of(request, subjects),
-            subjects[0].recipe,
+            source,
+            recipe,
             Place(request.data, Path(cache)),
             listener,
             context=context,

@@ -16,6 +16,8 @@ EPILOG = """Examples:
 
   $ drsvg evaluate general garden-model --data ./held-back --horizon 20
 
+  $ drsvg evaluate general --data ./held-back --size 256 --samples 10
+
   $ drsvg evaluate sprites sprites-svg-lp --swap
 """
 
@@ -61,6 +63,14 @@ def evaluate(
     sequences: Annotated[
         int | None,
         typer.Option(help="How many at most; the source's own by default.", show_default=False),
+    ] = None,
+    size: Annotated[
+        Literal["64", "128", "256"] | None,
+        typer.Option(
+            help="Measure clips at so many pixels, as `drsvg predict --size` shows futures; at the "
+            "models' own size by default.",
+            show_default=False,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Sample k depends on SEED + k alone.")] = 0,
     ssim: Annotated[
@@ -108,6 +118,8 @@ def evaluate(
         if value is not None:
             options.check_range(option, value, least, 10_000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED - 10_000)
+    if swap and size:
+        raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
     from drsvg_cli.cli.sharing import find
@@ -125,6 +137,7 @@ def evaluate(
             horizon=horizon,
             samples=samples or (1 if swap else 100),
             sequences=sequences,
+            size=int(size) if size else None,
             seed=seed,
             ssim=ssim,
             classifier=classifier,

@@ -13,7 +13,7 @@ from drsvg_cli.checkpoint import load_state, save_state
 from drsvg_cli.cli import findings
 from drsvg_cli.cli.comparing import Request, Subject, gather, load, reader
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.cli.findings import Findings, Protocol
+from drsvg_cli.cli.findings import Findings, Protocol, enlarged
 from drsvg_cli.cli.results import check_free, filled
 from drsvg_cli.cli.tables import show
 from drsvg_cli.device import choose, explained_memory
@@ -43,9 +43,9 @@ class Measured:
         """Return tensors and numbers alone."""
         scores = {
             name: {
-                metric: tuple(curves)
-                for metric, curves in each._asdict().items()
-                if curves is not None
+                metric: tuple(values) if isinstance(values, Curves) else values
+                for metric, values in each._asdict().items()
+                if values is not None
             }
             for name, each in self.joined().items()
         }
@@ -54,10 +54,13 @@ class Measured:
     @classmethod
     def restored(cls, state: dict[str, Any]) -> "Measured":
         """Undo `state`."""
-        scores = {
-            name: [Scores(**{metric: Curves(*pair) for metric, pair in table.items()})]
-            for name, table in state["scores"].items()
-        }
+        scores = {}
+        for name, table in state["scores"].items():
+            values: dict[str, Any] = {
+                metric: Curves(*each) if isinstance(each, tuple) else each
+                for metric, each in table.items()
+            }
+            scores[name] = [Scores(**values)]
         return cls(scores, state["truth"], state["sequences"])
 
 
@@ -112,10 +115,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     elif not (request.out / PARTIAL_FILE).is_file():
         raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
     session = _open(request, reporter)
-    subjects = session.subjects
-    measured = (
-        session.restore() if request.resume else Measured({each.name: [] for each in subjects})
-    )
+    measured = session.restore() if request.resume else Measured({})
     try:
         _measure(session, measured, reporter)
     except KeyboardInterrupt:
@@ -136,7 +136,9 @@ def _open(request: Request, reporter: Reporter) -> Session:
     """Load the models, and gather what they are measured on."""
     subjects = load(request, choose(request.device))
     context = request.context or subjects[0].recipe.data.context
-    task = gather(request, subjects, reporter, context=context, horizon=request.horizon)
+    task = gather(
+        request, subjects, reporter, context=context, horizon=request.horizon, size=request.size
+    )
     classifier, digest = reader(request, subjects, task)
     protocol = Protocol(
         data=task.words,
@@ -147,6 +149,7 @@ def _open(request: Request, reporter: Reporter) -> Session:
         ssim=request.ssim,
         digest=task.digest,
         classifier=digest,
+        size=task.frames.shape[-1],
     )
     content = None if classifier is None else Content(classifier, task.labels)
     return Session(subjects, task, protocol, content, request.out)
@@ -178,8 +181,9 @@ def _measure_some(session: Session, measured: Measured, tick: Callable[[int], ob
     chosen = slice(measured.sequences, measured.sequences + CLIPS_AT_ONCE)
     frames, protocol = session.task.frames[chosen], session.protocol
     content = None if session.content is None else session.content.of(chosen)
-    scores = {
-        subject.name: evaluate(
+    scores = {}
+    for subject in session.subjects:
+        measured_now = evaluate(
             subject.model,
             frames,
             context=protocol.context,
@@ -188,8 +192,9 @@ def _measure_some(session: Session, measured: Measured, tick: Callable[[int], ob
             content=content,
             tick=tick,
         )
-        for subject in session.subjects
-    }
+        scores[subject.name] = measured_now.shown
+        if measured_now.enlarged is not None:
+            scores[enlarged(subject.name)] = measured_now.enlarged
     for name, each in scores.items():
         if not bool(torch.isfinite(each.psnr.samples).all()):
             raise WeightsError(f"{name} predicts no numbers; its weights are broken")
@@ -198,7 +203,7 @@ def _measure_some(session: Session, measured: Measured, tick: Callable[[int], ob
         truth = frames[:, protocol.context :].to(device).float() / 255
         measured.truth.append(content.read(truth).cpu())
     for name, each in scores.items():
-        measured.scores[name].append(each)
+        measured.scores.setdefault(name, []).append(each)
     measured.sequences += len(frames)
 
 
@@ -217,5 +222,6 @@ def _write(session: Session, measured: Measured, reporter: Reporter) -> dict[str
     )
     with filled(session.out, overwrite=True) as part:  # checked at the start
         record = findings.write(found, part)
-    show(findings.table(found), reporter)
+    for table in findings.tables(found):
+        show(table, reporter)
     return record

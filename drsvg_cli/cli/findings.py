@@ -1,5 +1,6 @@
 """What an evaluation leaves: a table, a record, curves (Fig. 3) and examples (Fig. 4)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,17 +18,18 @@ from drsvg_cli.cli.comparing import Subject
 from drsvg_cli.cli.results import write_picture, write_record
 from drsvg_cli.cli.tables import Table, markdown, pair, percent, shown
 from drsvg_cli.drawing import MUTED, Frames
-from drsvg_cli.evaluation import Curves, Estimate, Scores, average, by_frame
+from drsvg_cli.evaluation import Curves, Estimate, Scores, average, by_frame, draw
 from drsvg_cli.frames import to_frames
 from drsvg_cli.metrics import Definition, best_of
 from drsvg_cli.pictures import TRUTH, strip
-from drsvg_cli.rollout import predict
 from drsvg_cli.sequences.offers import Benchmark
 
 RECORD_FILE = "evaluation.json"
 SHOWN = 2
 """Sequences in the picture of examples."""
 COPY = "copy of the last frame"
+SINGLE = ("apart_moving", "apart_still", "flicker")
+"""What is measured of samples together, in the order of the second table."""
 CEILING = "true frames"
 
 
@@ -46,6 +48,8 @@ class Protocol:
     """The SHA-256 of the sequences."""
     classifier: str
     """The SHA-256 of the classifier, if there is one."""
+    size: int
+    """Height and width at which frames are measured, in pixels."""
 
     @property
     def seeds(self) -> list[int]:
@@ -77,19 +81,30 @@ class Findings:
 
     @property
     def metrics(self) -> list[str]:
-        """Name what was measured."""
-        return [name for name, curves in self.first._asdict().items() if curves is not None]
+        """Name what was measured of every sample."""
+        return [name for name, curves in self.first._asdict().items() if isinstance(curves, Curves)]
 
 
 def write(findings: Findings, folder: Path) -> dict[str, Any]:
     """Write all results into a folder; return the record."""
-    (folder / "table.md").write_text(markdown(table(findings)), encoding="utf-8")
+    text = "\n".join(map(markdown, tables(findings)))
+    (folder / "table.md").write_text(text, encoding="utf-8")
     write_picture(folder / "curves.png", _chart(findings))
     write_picture(folder / "examples.png", _examples(findings))
     return write_record(folder, RECORD_FILE, _record(findings))
 
 
-def table(findings: Findings) -> Table:
+def enlarged(name: str) -> str:
+    """Name the model's own frames, enlarged to the size that is measured."""
+    return f"{name}, enlarged"
+
+
+def tables(findings: Findings) -> list[Table]:
+    """Lay out how good frames are, and how sharp and steady."""
+    return [_accuracy(findings), _steadiness(findings)]
+
+
+def _accuracy(findings: Findings) -> Table:
     """Lay out heads, and a row a horizon and model, with the copy and the ceiling below."""
     best = f"best of {findings.protocol.samples}"
     similarity = f"SSIM ({findings.protocol.ssim.upper()}), mean"
@@ -122,19 +137,48 @@ def table(findings: Findings) -> Table:
     return Table([*heads, "content kept"] if judged else heads, rows)
 
 
+def _steadiness(findings: Findings) -> Table:
+    """Lay out sharpness, and what differs between samples and from frame to frame."""
+    horizon = findings.protocol.horizon
+    heads = ["", "sharpness, frame 1", f"frame {horizon}", "samples apart, moving", "still"]
+    rows = []
+    for name, scores in findings.scores.items():
+        sharp = scores.sharpness.mean
+        single = [average(getattr(scores, each)) for each in SINGLE]
+        rows.append([name, *_sharpness(sharp), *(_levels(each) for each in single)])
+    copied = _sharpness(findings.first.sharpness.copied)
+    rows.append([COPY, *copied, "", "", _levels(Estimate(0.0, math.nan))])
+    noise = _levels(average(findings.first.noise))
+    rows.append([CEILING, *[_plain_percent(1.0)] * 2, "", "", noise])
+    return Table([*heads, "flicker, still"], rows)
+
+
+def _sharpness(curve: Tensor) -> list[str]:
+    """Write the share of the first and of the last frame."""
+    frames = by_frame(curve)
+    return [_plain_percent(frames[0].value), _plain_percent(frames[-1].value)]
+
+
+def _plain_percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _levels(estimate: Estimate) -> str:
+    """Write a difference in levels of 255; nothing where there is none to measure."""
+    return "" if math.isnan(estimate.value) else f"{estimate.value:.2f}"
+
+
 def _record(findings: Findings) -> dict[str, Any]:
     horizons = findings.task.horizons
-    models = {
-        subject.name: {
+    models = {}
+    for subject in findings.subjects:
+        models[subject.name] = {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
-            **{
-                name: _summary(getattr(findings.scores[subject.name], name), horizons)
-                for name in findings.metrics
-            },
+            **_all(findings, subject.name),
         }
-        for subject in findings.subjects
-    }
+        if enlarged(subject.name) in findings.scores:
+            models[subject.name]["enlarged"] = _all(findings, enlarged(subject.name))
     copies = {}
     for name in findings.metrics:
         copied = getattr(findings.first, name).copied
@@ -154,8 +198,20 @@ def _record(findings: Findings) -> dict[str, Any]:
         "models": models,
         "copy_last": copies,
         "published": [other._asdict() for other in findings.task.published],
-        "true_frames": {} if truth is None else {"content": {"frames": _pairs(by_frame(truth))}},
+        "true_frames": {"flicker": _known_pair(average(findings.first.noise))}
+        | ({} if truth is None else {"content": {"frames": _pairs(by_frame(truth))}}),
     }
+
+
+def _all(findings: Findings, name: str) -> dict[str, Any]:
+    """Give all that was measured under a name."""
+    scores, horizons = findings.scores[name], findings.task.horizons
+    curves = {each: _summary(getattr(scores, each), horizons) for each in findings.metrics}
+    return curves | {each: _known_pair(average(getattr(scores, each))) for each in SINGLE}
+
+
+def _known_pair(estimate: Estimate) -> list[float | None] | None:
+    return None if math.isnan(estimate.value) else pair(estimate)
 
 
 def _summary(curves: Curves, horizons: Sequence[int]) -> dict[str, Any]:
@@ -182,6 +238,7 @@ def _chart(findings: Findings) -> Frames:
     titles = {
         "psnr": ("PSNR (dB)", 1.0),
         "ssim": (f"SSIM ({findings.protocol.ssim.upper()})", 1.0),
+        "sharpness": ("sharpness (%)", 100.0),
         "content": ("content kept (%)", 100.0),
     }
     panels = []
@@ -224,11 +281,13 @@ def _examples(findings: Findings) -> Frames:
             best = int(best_of(findings.scores[subject.name].ssim.samples[number]))
             chosen = {"best SSIM": protocol.seeds[best]}
             chosen |= {f"sample {k}": seed for k, seed in enumerate(protocol.seeds[:2], start=1)}
-            context = observed[None].to(next(subject.model.parameters()).device)
+            given = frames[None].to(next(subject.model.parameters()).device)
             seeds = list(chosen.values())
-            drawn = predict(subject.model, context, protocol.horizon, seeds=seeds).frames[0].cpu()
-            for label, sample in zip(chosen, drawn, strict=True):
+            drawn = draw(subject.model, given, context=protocol.context, seeds=seeds)
+            seen = drawn.frames if drawn.views is None else drawn.views.float() / 255
+            for label, sample in zip(chosen, seen[0].cpu(), strict=True):
                 rows.append((f"{subject.name}, {label}", to_frames(torch.cat([observed, sample]))))
         rate = Fraction(findings.subjects[0].recipe.data.rate).limit_denominator(1001)
-        pages.append(strip(rows, tile=64, rate=rate, columns=18, observed=protocol.context))
+        tile = max(64, min(128, protocol.size))
+        pages.append(strip(rows, tile=tile, rate=rate, columns=18, observed=protocol.context))
     return np.concatenate(pages)

@@ -66,6 +66,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     device = choose(request.device)
     limit_threads()
     keep_memory()
+    torch.set_flush_denormal(True)  # gradients this small change nothing, and take most time
     recipe, start = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
@@ -93,7 +94,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         learned.held,
         context=recipe.data.context,
         seeds=range(1, CARD_SAMPLES + 1),
-    )
+    ).shown
     history = read_log(request.out)
     origin = Provenance(
         data=learned.learned_words,
