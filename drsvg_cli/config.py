@@ -148,6 +148,9 @@ class TrainingConfig:
     """Cost of drawing a whole frame instead of warping it (`head = "warp"`), against the same."""
     blind: float = 0.0
     """Share of the predicted frames whose features the frame predictor is not given."""
+    swapped: float = 0.0
+    """Share of steps that start from any one frame of the clip, in whatever pose, as a swap does.
+    Not for `head = "warp"`, which counts the time from the frame it starts from."""
     decoded: int = 0
     """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
     average: float = 0.999
@@ -185,6 +188,7 @@ _TRAINING_BOUNDS = (
     ("adversarial", 0.0, 1e6),
     ("drawing", 0.0, 1e6),
     ("blind", 0.0, 1.0),
+    ("swapped", 0.0, 1.0),
     ("decoded", 0, 1000),
     ("average", 0.0, 1.0),
     ("clip", 0.0, 1e9),

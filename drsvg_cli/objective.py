@@ -54,6 +54,7 @@ def model_loss(
     discriminator: PoseDiscriminator,
     likelihood: Likelihood = "gaussian",
     shown: Tensor | None = None,
+    origin: int | None = None,
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -67,14 +68,23 @@ def model_loss(
         noise: gives standard normals.
         discriminator: judges the pose latents; its weights get no gradient.
         likelihood: of a pixel, see `reconstruction_error`.
-        shown: `(T, B, 1)`, 1 or 0: which features the predictor gets; all of them if left out.
+        shown: `(T, B, 1)`, 1 or 0: which features the predictor gets; all of them if left out. In
+            place of the others it gets zeros.
+        origin: the frame that skip maps, reference and the predictor's features are taken from, in
+            place of the last observed one.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
     encoded = model.encode(frames)
-    observed = model.observe(encoded.features, noise, shown=shown)
-    scene = model.settle(encoded, context - 1, frames[context - 1])
+    given, last = encoded.features, context - 1
+    if origin is not None:
+        given = torch.cat([given[:last], given[origin : origin + 1], given[context:]])
+    if shown is not None:
+        given = given * shown.to(given.dtype)
+    observed = model.observe(encoded.features, noise, given=given)
+    start = last if origin is None else origin
+    scene = model.settle(encoded, start, frames[start])
     outputs = observed.outputs[context - 1 :][decoded]
     ahead = decoded + 1.0
     maps = model.decoder(outputs, scene.prepared, ahead)

@@ -66,6 +66,8 @@ TRAINING = {
     "drawing": 0.5,
     "blind": 0.75,
     "decoded": 2,
+    "swapped": 0.25,
+    "keep": "last",
     "average": 0.0,
     "clip": 1e6,
     "seed": 4,

@@ -55,7 +55,7 @@ def loss(model, frames, discriminator, *, decoded=ALL, context=CONTEXT, **settin
     )
 
 
-def by_hand(model, frames, discriminator, likelihood, shown=None):
+def by_hand(model, frames, discriminator, likelihood, shown=None, origin=CONTEXT - 1):
     """Return the terms of Eq. 4 and 6, written as the paper writes them (group norm only)."""
     pairs = zip(frames, frames[[0, *range(T - 1)]], strict=True)
     encoded = [model.encode(frame[None], before[None]) for frame, before in pairs]
@@ -81,9 +81,10 @@ def by_hand(model, frames, discriminator, likelihood, shown=None):
         drawn.append(samples)
         kls.append(sum(divergence) / T)
     errors, masks, state, travel = [], [], None, None
-    scene = model.settle(encoded[CONTEXT - 1], 0, frames[CONTEXT - 1])
+    scene = model.settle(encoded[origin], 0, frames[origin])
     for t in range(1, T):
-        given = h[t - 1] if shown is None else h[t - 1] * shown[t - 1]
+        given = h[origin] if t == CONTEXT else h[t - 1]
+        given = given if shown is None else given * shown[t - 1]
         inputs = torch.cat([given, *(z[t] for z in drawn)], -1)
         hidden, state = model.predictor(inputs[None], state)
         if t < CONTEXT:
@@ -168,6 +169,20 @@ def test_features_that_are_hidden_do_not_reach_the_predictor(tiny_model, frames,
     # Posteriors and priors go on seeing every frame.
     torch.testing.assert_close(pose, torch.stack(expected_pose), atol=1e-5, rtol=1e-4)
     assert torch.equal(hidden.pose_kl, everything.pose_kl)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("origin", [0, 4])
+def test_a_step_may_start_from_any_frame(tiny_model, frames, discriminator, origin):
+    """As a swap does: whose pose says what is done next, and not what changes."""
+    model = tiny_model(normalization="group").train()
+    usual, _ = loss(model, frames, discriminator)
+    terms, pose = loss(model, frames, discriminator, origin=origin)
+    expected, expected_pose = by_hand(model, frames, discriminator, "gaussian", origin=origin)
+    torch.testing.assert_close(terms.reconstruction, expected.reconstruction)
+    assert not torch.allclose(terms.reconstruction, usual.reconstruction, rtol=1e-4)
+    torch.testing.assert_close(pose, torch.stack(expected_pose), atol=1e-5, rtol=1e-4)
+    assert torch.equal(terms.pose_kl, usual.pose_kl)
 
 
 def test_an_adaptive_error_weighs_easy_and_hard_frames_alike():

@@ -149,12 +149,12 @@ class DRSVG(nn.Module):
         return Encoded(features.unflatten(0, frames.shape[:2]), skips, motion)
 
     def observe(
-        self, features: Tensor, noise: Noise | None = None, *, shown: Tensor | None = None
+        self, features: Tensor, noise: Noise | None = None, *, given: Tensor | None = None
     ) -> Observed:
         """Read features `(T, B, D)`: latents from the posteriors, every step at once (Eq. 7).
 
-        Without `noise` each latent is its posterior's mean. `shown` `(T, B, 1)`, 1 or 0, says
-        which features the predictor gets; in place of the others it gets zeros.
+        Without `noise` each latent is its posterior's mean. The predictor gets the features `given`
+        in place of those that were read, if there are any.
         """
         seen = [latent.observe(features) for latent in self.latents]
         drawn = tuple(
@@ -162,7 +162,7 @@ class DRSVG(nn.Module):
         )
         outputs, predictor = features[:0, :, : self.config.feature_dim], None
         if len(features) > 1:
-            given = features if shown is None else features * shown.to(features.dtype)
+            given = features if given is None else given
             outputs, predictor = self.advance(given[:-1], [z[1:] for z in drawn])
         return Observed(
             posteriors=tuple(each.posterior for each in seen),
