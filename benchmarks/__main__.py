@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from benchmarks import growth, rollout, startup, training
+from benchmarks import breakdown, growth, rollout, startup, training
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-PROGRAMS = {each.__name__.partition(".")[2]: each for each in (rollout, training, startup, growth)}
+PROGRAMS = {
+    each.__name__.partition(".")[2]: each
+    for each in (rollout, training, breakdown, startup, growth)
+}
 
 
 def filled(text, name, lines):

@@ -5,9 +5,11 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from benchmarks.measure import table
 
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "growth.png"
 SERIES = {
     "samples": [{"samples": each} for each in (1, 10, 100, 1000)],
     "horizon": [{"horizon": each} for each in (10, 50, 100, 500)],
@@ -45,13 +47,30 @@ def measured(settings):
     return json.loads(result.stdout)
 
 
+def draw(taken):
+    """Draw the seconds of every series against what grows; a dotted line grows as it does."""
+    from matplotlib import pyplot  # of no use to the processes that are measured
+
+    figure, axes = pyplot.subplots(1, len(taken), figsize=(15, 3), layout="constrained")
+    for place, (name, points) in zip(axes, taken.items(), strict=True):
+        x, y = zip(*points.items(), strict=True)
+        place.loglog(x, y, "o-")
+        place.loglog(x, [y[0] * each / x[0] for each in x], ":", color="gray")
+        place.set(xlabel=name, xticks=x, xticklabels=x)
+        place.minorticks_off()
+        place.grid(alpha=0.3)
+    axes[0].set_ylabel("seconds")
+    figure.savefig(PICTURE, dpi=80, metadata={"Software": None})
+
+
 def run():
-    rows = []
+    rows, taken = [], {}
     for name, changes in SERIES.items():
         first = None
         for change in changes:
             seconds, memory = measured(USUAL | change)
             first = first or seconds
+            taken.setdefault(name, {})[change[name]] = seconds
             rows.append(
                 [
                     name,
@@ -61,6 +80,7 @@ def run():
                     f"{memory:.0f} MB",
                 ]
             )
+    draw(taken)
     return table(["what grows", "to", "time", "of the first row", "more memory"], rows)
 
 

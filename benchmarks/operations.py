@@ -1,5 +1,7 @@
-"""How many multiplications a model does, counted while it runs."""
+"""How many multiplications a model does, counted while it runs, and how long its parts take."""
 
+import time
+from collections import Counter
 from contextlib import contextmanager
 
 import torch
@@ -8,27 +10,52 @@ from torch import nn
 
 @contextmanager
 def counted(model):
-    """Yield a list of one number: the multiplications of all layers called meanwhile."""
-    total = [0]
+    """Yield a counter: the multiplications of every layer that is called meanwhile, by its name."""
+    total = Counter()
 
     def convolution(layer, given, result):
         maps = given[0] if isinstance(layer, nn.ConvTranspose2d) else result
-        total[0] += maps[:, 0].numel() * layer.weight.numel()
+        return maps[:, 0].numel() * layer.weight.numel()
 
     def linear(layer, given, result):
-        total[0] += result[..., 0].numel() * layer.weight.numel()
+        return result[..., 0].numel() * layer.weight.numel()
 
     def lstm(layer, given, _):
         weights = sum(each.numel() for name, each in layer.named_parameters() if "weight" in name)
-        total[0] += given[0][..., 0].numel() * weights
+        return given[0][..., 0].numel() * weights
 
     kinds = {nn.Conv2d: convolution, nn.ConvTranspose2d: convolution, nn.Linear: linear}
     kinds |= {nn.LSTM: lstm, nn.LSTMCell: lstm}
-    hooks = [
-        module.register_forward_hook(kinds[type(module)])
-        for module in model.modules()
-        if type(module) in kinds
-    ]
+    hooks = []
+    for name, module in model.named_modules():
+        if type(module) in kinds:
+
+            def add(layer, given, result, name=name):
+                total[name] += kinds[type(layer)](layer, given, result)
+
+            hooks.append(module.register_forward_hook(add))
+    try:
+        yield total
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def timed(model, parts):
+    """Yield a counter: the seconds that the named parts of a model take meanwhile, on the CPU."""
+    total, begun = Counter(), {}
+    hooks = []
+    for name in parts:
+        part = model.get_submodule(name)
+
+        def begin(*_, name=name):
+            begun[name] = time.perf_counter()
+
+        def end(*_, name=name):
+            total[name] += time.perf_counter() - begun[name]
+
+        hooks += [part.register_forward_pre_hook(begin), part.register_forward_hook(end)]
     try:
         yield total
     finally:

@@ -1,7 +1,15 @@
-"""A training step: drsvg's own loop against the textbook's step."""
+"""A training step: drsvg's own loop against the textbook's step.
 
-import itertools
+Each runs in a process of its own, one after the other, because `drsvg train` changes how a process
+keeps its memory.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -10,10 +18,12 @@ from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
 from benchmarks.textbook import TextbookTraining
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
+from drsvg_cli.device import keep_memory
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.training import fast_in_half, fit
 
 CONTEXT, HORIZON, BATCH = 5, 10, 16
+TURNS, STEPS = 3, 8
 
 
 class Same:
@@ -27,41 +37,79 @@ class Same:
         return self.frames
 
 
+def recipe(width):
+    return Recipe(
+        "benchmark",
+        model=ModelConfig(channels=1, width=width),
+        data=DataConfig(context=CONTEXT, shortest_context=CONTEXT, horizon=HORIZON),
+        training=TrainingConfig(batch=BATCH, validate_every=10**6, checkpoint_every=10**6),
+    )
+
+
+def ours(width):
+    """Return drsvg's step."""
+    keep_memory()
+    torch.set_flush_denormal(True)
+    same = Same()
+    folder = tempfile.TemporaryDirectory()
+    held = same.frames.transpose(0, 1)[:1].float() / 255
+    run = Path(folder.name, "run")
+    steps = fit(recipe(width), same, held, run, device=torch.device("cpu"))
+
+    def step(folder=folder):  # which lives as long as the step
+        next(steps)
+
+    return step
+
+
+def textbook(width):
+    """Return the textbook's step."""
+    wanted = recipe(width)
+    book = TextbookTraining(DRSVG(wanted.model), wanted.model, wanted.training)
+    frames = Same().frames.float() / 255
+    sizes = wanted.model.content_dim, wanted.model.pose_dim
+    noise = [torch.randn(len(frames), BATCH, size) for size in sizes]
+    return lambda: book.step(frames, CONTEXT, noise)
+
+
+def multiplications(width):
+    """Count those of a step: a pass forwards, and two as dear ones backwards."""
+    wanted = recipe(width)
+    book = TextbookTraining(DRSVG(wanted.model), wanted.model, wanted.training)
+    noise = [torch.randn(CONTEXT + HORIZON, BATCH, size) for size in (64, 8)]
+    with counted(book.model) as operations, torch.no_grad():
+        book.model.loss(Same().frames.float() / 255, CONTEXT, noise)
+    return 3 * operations.total()
+
+
+def seconds(side, width):
+    """Measure a step in this process: the median of some."""
+    step, taken = SIDES[side](width), []
+    for number in range(3 + STEPS):
+        begin = time.perf_counter()
+        step()
+        if number >= 3:  # the first ones are another thing
+            taken.append(time.perf_counter() - begin)
+    return statistics.median(taken)
+
+
+SIDES = {"ours": ours, "textbook": textbook}
+
+
+def measured(side, width):
+    command = [sys.executable, "-m", "benchmarks.training", side, str(width)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
 def run():
     half = fast_in_half(torch.device("cpu"))
     rows = []
     for width in (32, 64):
-        recipe = Recipe(
-            "benchmark",
-            model=ModelConfig(channels=1, width=width),
-            data=DataConfig(context=CONTEXT, shortest_context=CONTEXT, horizon=HORIZON),
-            training=TrainingConfig(batch=BATCH, validate_every=10**6, checkpoint_every=10**6),
-        )
-        same = Same()
-        frames = same.frames.float() / 255
-        model = DRSVG(recipe.model)
-        book = TextbookTraining(model, recipe.model, recipe.training)
-        sizes = [latent.dim for latent in model.latents]
-        noise = [torch.randn(len(frames), BATCH, size) for size in sizes]
-        with counted(book.model) as operations:
-            book.model.loss(frames, CONTEXT, noise)
-        with tempfile.TemporaryDirectory() as folder:
-            held = frames.transpose(0, 1)[:1]
-            steps = fit(recipe, same, held, Path(folder, "run"), device=torch.device("cpu"))
-            for _ in itertools.islice(steps, 3):
-                pass
-            (multiply, products), (convolve, most) = peaks(
-                torch.bfloat16 if half else torch.float32
-            )
-            fast, slow, product, convolution = alternate(
-                lambda steps=steps: next(steps),
-                lambda book=book, frames=frames, noise=noise: book.step(frames, CONTEXT, noise),
-                multiply,
-                convolve,
-                times=5,
-            )
-            steps.close()
-        speed = 3 * operations[0] / fast
+        turns = [[measured(side, width) for side in SIDES] for _ in range(TURNS)]
+        fast, slow = (statistics.median(each) for each in zip(*turns, strict=True))
+        (multiply, products), (convolve, most) = peaks(torch.bfloat16 if half else torch.float32)
+        product, convolution = alternate(multiply, convolve)
+        speed = multiplications(width) / fast
         rows.append(
             [
                 width,
@@ -79,4 +127,7 @@ def run():
 
 
 if __name__ == "__main__":
-    print("\n".join(run()))
+    if len(sys.argv) > 1:
+        print(json.dumps(seconds(sys.argv[1], int(sys.argv[2]))))
+    else:
+        print("\n".join(run()))
