@@ -149,8 +149,8 @@ class TrainingConfig:
     blind: float = 0.0
     """Share of the predicted frames whose features the frame predictor is not given."""
     swapped: float = 0.0
-    """Share of steps that start from any one frame of the clip, in whatever pose, as a swap does.
-    Not for `head = "warp"`, which counts the time from the frame it starts from."""
+    """Share of steps whose frame predictor is given features of any frames of the clip, in whatever
+    pose, as a swap starts with. Not for `head = "warp"`, which counts the time between frames."""
     decoded: int = 0
     """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
     average: float = 0.999

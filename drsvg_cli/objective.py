@@ -3,6 +3,7 @@
 All terms are means over frames and sequences, so their weights do not depend on a batch's shape.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ def model_loss(
     discriminator: PoseDiscriminator,
     likelihood: Likelihood = "gaussian",
     shown: Tensor | None = None,
-    origin: int | None = None,
+    origins: Sequence[int] | None = None,
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -70,20 +71,18 @@ def model_loss(
         likelihood: of a pixel, see `reconstruction_error`.
         shown: `(T, B, 1)`, 1 or 0: which features the predictor gets; all of them if left out. In
             place of the others it gets zeros.
-        origin: the frame that skip maps, reference and the predictor's features are taken from, in
-            place of the last observed one.
+        origins: for every frame the one whose features, skip maps and reference are taken in place
+            of its own; its own if left out. Latents are of the frames as they are.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
     encoded = model.encode(frames)
-    given, last = encoded.features, context - 1
-    if origin is not None:
-        given = torch.cat([given[:last], given[origin : origin + 1], given[context:]])
+    origins = range(len(frames)) if origins is None else origins
+    given, start = encoded.features[list(origins)], origins[context - 1]
     if shown is not None:
         given = given * shown.to(given.dtype)
     observed = model.observe(encoded.features, noise, given=given)
-    start = last if origin is None else origin
     scene = model.settle(encoded, start, frames[start])
     outputs = observed.outputs[context - 1 :][decoded]
     ahead = decoded + 1.0

@@ -281,9 +281,9 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
     training, data = recipe.training, recipe.data
     frames = batch.float() / 255 if batch.dtype == torch.uint8 else batch
     chance = random.Random(f"{training.seed}/{learner.step}/context")
-    context, origin = chance.randint(data.shortest_context, data.context), None
+    context, origins = chance.randint(data.shortest_context, data.context), None
     if training.swapped and chance.random() < training.swapped:
-        context, origin = 1, chance.randrange(len(frames))
+        context, origins = 1, chance.choices(range(len(frames)), k=len(frames))
     predicted = range(len(frames) - context)
     decoded = sorted(
         chance.sample(predicted, min(training.decoded or len(predicted), len(predicted)))
@@ -302,7 +302,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             discriminator=learner.discriminator,
             likelihood=training.likelihood,
             shown=_shown(frames, context, training, learner.step),
-            origin=origin,
+            origins=origins,
         )
     beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(
