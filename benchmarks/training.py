@@ -49,7 +49,6 @@ def recipe(width):
 def ours(width):
     """Return drsvg's step."""
     keep_memory()
-    torch.set_flush_denormal(True)
     same = Same()
     folder = tempfile.TemporaryDirectory()
     held = same.frames.transpose(0, 1)[:1].float() / 255

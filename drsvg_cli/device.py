@@ -64,6 +64,19 @@ def keep_memory() -> None:
             adjust(option, value)
 
 
+@contextmanager
+def tiny_as_zero() -> Iterator[None]:
+    """Compute with numbers below 1e-38 as zeros: processors take very long for them.
+
+    Gradients are that small in places, and change nothing there.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may use, by its affinity and its control groups.
 

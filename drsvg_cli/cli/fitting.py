@@ -18,7 +18,13 @@ from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.interruptions import collected
 from drsvg_cli.cli.results import check_free, write_picture
 from drsvg_cli.config import HubConfig, Recipe, format_recipe
-from drsvg_cli.device import choose, explained_memory, keep_memory, limit_threads
+from drsvg_cli.device import (
+    choose,
+    explained_memory,
+    keep_memory,
+    limit_threads,
+    tiny_as_zero,
+)
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.evaluation import Scores, evaluate
 from drsvg_cli.folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
@@ -66,7 +72,6 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     device = choose(request.device)
     limit_threads()
     keep_memory()
-    torch.set_flush_denormal(True)  # gradients this small change nothing, and take most time
     recipe, start = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
@@ -87,7 +92,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             resume=request.resume,
             origin=learned.origin,
         )
-        _watch(steps, recipe, reporter)
+        with tiny_as_zero():
+            _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
     scores = evaluate(
         model.to(device),
