@@ -57,12 +57,12 @@ def of_rollout():
 
 def of_training():
     """Return the rows of a table: each kind of operation's share of the time."""
-    step = training.ours(WIDTH)
-    for _ in range(3):
-        step()
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        for _ in range(5):
+    with training.ours(WIDTH) as step:
+        for _ in range(3):
             step()
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            for _ in range(5):
+                step()
     spent = Counter()
     for event in profiler.key_averages():
         kinds = (kind for kind, words in KINDS.items() if any(word in event.key for word in words))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
 from benchmarks.textbook import TextbookTraining
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
-from drsvg_cli.device import keep_memory
+from drsvg_cli.device import keep_memory, tiny_as_zero
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.training import fast_in_half, fit
 
@@ -46,29 +47,27 @@ def recipe(width):
     )
 
 
+@contextmanager
 def ours(width):
-    """Return drsvg's step."""
+    """Give drsvg's step, with what `drsvg train` sets up before."""
     keep_memory()
-    same = Same()
-    folder = tempfile.TemporaryDirectory()
-    held = same.frames.transpose(0, 1)[:1].float() / 255
-    run = Path(folder.name, "run")
-    steps = fit(recipe(width), same, held, run, device=torch.device("cpu"))
-
-    def step(folder=folder):  # which lives as long as the step
-        next(steps)
-
-    return step
+    with tiny_as_zero(), tempfile.TemporaryDirectory() as folder:
+        same = Same()
+        held = same.frames.transpose(0, 1)[:1].float() / 255
+        steps = fit(recipe(width), same, held, Path(folder, "run"), device=torch.device("cpu"))
+        yield lambda: next(steps)
+        steps.close()
 
 
+@contextmanager
 def textbook(width):
-    """Return the textbook's step."""
+    """Give the textbook's step."""
     wanted = recipe(width)
     book = TextbookTraining(DRSVG(wanted.model), wanted.model, wanted.training)
     frames = Same().frames.float() / 255
     sizes = wanted.model.content_dim, wanted.model.pose_dim
     noise = [torch.randn(len(frames), BATCH, size) for size in sizes]
-    return lambda: book.step(frames, CONTEXT, noise)
+    yield lambda: book.step(frames, CONTEXT, noise)
 
 
 def multiplications(width):
@@ -83,12 +82,13 @@ def multiplications(width):
 
 def seconds(side, width):
     """Measure a step in this process: the median of some."""
-    step, taken = SIDES[side](width), []
-    for number in range(3 + STEPS):
-        begin = time.perf_counter()
-        step()
-        if number >= 3:  # the first ones are another thing
-            taken.append(time.perf_counter() - begin)
+    taken = []
+    with SIDES[side](width) as step:
+        for number in range(3 + STEPS):
+            begin = time.perf_counter()
+            step()
+            if number >= 3:  # the first ones are another thing
+                taken.append(time.perf_counter() - begin)
     return statistics.median(taken)
 
 

@@ -1,4 +1,7 @@
-"""Addresses of models on the Hugging Face Hub, read and written without asking it anything."""
+"""Addresses of models on the Hugging Face Hub, read without asking it anything.
+
+What is told of a download is here as well, for those who pass it on without the Hub's library.
+"""
 
 import re
 from collections.abc import Callable

@@ -33,6 +33,12 @@ class Provenance:
     """A picture of predictions, beside the card."""
 
 
+_KEPT = {
+    "best": "those with the best mean PSNR on these same sequences during training",
+    "last": "the last ones: sequences are drawn without end, and none was chosen by",
+}
+
+
 def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
     """Write the card: what the model is, what it was trained on, what was measured, its limits."""
     model, data, training = recipe.model, recipe.data, recipe.training
@@ -64,7 +70,7 @@ On {origin.held};
 {origin.samples} samples a sequence; mean over sequences. "Best" is the best sample of a sequence by
 its average over time; "copy" repeats the last observed frame. PSNR of a frame is cut at
 {CEILING:.0f} dB; SSIM is as SRVP defines it.
-The weights kept are those with the best mean PSNR on these same sequences during training.
+The weights kept are {_KEPT[training.keep]}.
 
 {score_table(scores)}
 

@@ -68,7 +68,8 @@ def keep_memory() -> None:
 def tiny_as_zero() -> Iterator[None]:
     """Compute with numbers below 1e-38 as zeros: processors take very long for them.
 
-    Gradients are that small in places, and change nothing there.
+    Gradients are that small in places, and change nothing there. PyTorch's threads take this over
+    when they are started, so enter it before anything is computed.
     """
     torch.set_flush_denormal(True)
     try:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from drsvg_cli.classifier import Classifier, recognised
 from drsvg_cli.metrics import CEILING, Definition, best_of, interval, psnr, sharpness, ssim
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.rollout import Rollout, enlarge, predict
+from drsvg_cli.rollout import ACCELERATED_BATCH, Rollout, enlarge, predict
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25
@@ -133,8 +133,10 @@ def evaluate(
         frames = clips[chosen].to(device)
         frames = frames if frames.is_floating_point() else frames.float() / 255
         known = content and content.of(chosen)
-        meters = [_Meter(frames, context, definition, known) for _ in range(2)]
-        turn = max(1, LARGEST_TURN // frames[:, context:].numel())
+        larger = frames.shape[-1] != model.config.size
+        meters = [_Meter(frames, context, definition, known) for _ in range(1 + larger)]
+        least = 1 if device.type == "cpu" else ACCELERATED_BATCH // CLIPS_AT_ONCE
+        turn = max(least, LARGEST_TURN // frames[:, context:].numel())
         for first in range(0, len(seeds), turn):
             some = seeds[first : first + turn]
             rollout = draw(model, frames, context=context, seeds=some)
@@ -146,7 +148,7 @@ def evaluate(
             if tick is not None:
                 tick(len(some) * len(frames))
         shown.append(meters[0].scores())
-        if rollout.views is not None:
+        if larger:
             enlarged.append(meters[1].scores())
     return Measurement(join(shown), join(enlarged) if enlarged else None)
 

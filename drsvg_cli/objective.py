@@ -78,8 +78,9 @@ def model_loss(
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
     encoded = model.encode(frames)
-    origins = range(len(frames)) if origins is None else origins
-    given, start = encoded.features[list(origins)], origins[context - 1]
+    given, start = encoded.features, context - 1
+    if origins is not None:
+        given, start = given[list(origins)], origins[start]
     if shown is not None:
         given = given * shown.to(given.dtype)
     observed = model.observe(encoded.features, noise, given=given)

@@ -93,17 +93,17 @@ def _render(
 def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
     """Enlarge maps `(..., H, W)` bicubically: rows and columns are two matrix products."""
     down, across = (
-        _bicubic(before, after).to(maps.device)
+        _bicubic(before, after, maps.device)
         for before, after in zip(maps.shape[-2:], size, strict=True)
     )
     return down @ (maps.float() @ across.T)
 
 
 @cache
-def _bicubic(before: int, after: int) -> Tensor:
+def _bicubic(before: int, after: int, device: torch.device) -> Tensor:
     """Return the weights `(after, before)` of `interpolate` along one dimension."""
     alone = torch.eye(before)[None, None]
-    return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0]
+    return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0].to(device)
 
 
 def predict(

@@ -74,6 +74,11 @@ class _Learner:
 
     def __init__(self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None):
         config, training = recipe.model, recipe.training
+        if training.swapped and config.head == "warp":
+            raise TrainingError(
+                'training.swapped is for model.head = "pixels"; a warp counts the time from the '
+                "frame it starts from"
+            )
         blueprint(config)  # refuses what would take the machine's memory
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(training.seed)
@@ -385,7 +390,7 @@ def fast_in_half(device: torch.device) -> bool:
 
 
 def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:
-    """Validate, keep the weights if they are the best so far, and write the log."""
+    """Validate, keep the weights if they are the best so far or the last ones are to be kept."""
     result = validate(learner.average, held, recipe.data.context)
     better = result.predicted > learner.best
     learner.best = max(learner.best, result.predicted)

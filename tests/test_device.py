@@ -88,7 +88,7 @@ for _ in range(20):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     kept, freed = (
-        int(subprocess.run([sys.executable, "-c", program, how], capture_output=True).stdout)
+        int(subprocess.check_output([sys.executable, "-c", program, how]))
         for how in ("kept", "freed")
     )
     assert freed > 1000  # every page of 32 MB is fetched again

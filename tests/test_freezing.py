@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from drsvg_cli.model import freezing
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.rollout import predict, swap
 
@@ -17,7 +18,12 @@ def context(noisy_frames):
 
 @pytest.mark.parametrize("head", ["pixels", "warp"])
 @pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
-def test_freezing_changes_nothing_but_the_last_bits(tiny_model, context, backbone, head):
+@pytest.mark.parametrize("packs", [True, False])
+def test_freezing_changes_nothing_but_the_last_bits(
+    tiny_model, context, backbone, head, packs, monkeypatch
+):
+    if not packs:  # as where PyTorch has no such kernels
+        monkeypatch.setattr(freezing, "_packs", lambda: False)
     model = tiny_model(backbone=backbone, head=head)
     frozen = freeze(copy.deepcopy(model))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
@@ -28,6 +34,8 @@ def test_freezing_changes_nothing_but_the_last_bits(tiny_model, context, backbon
         before, after = rollout(model).frames, rollout(frozen).frames
         torch.testing.assert_close(after, before, atol=2e-4, rtol=0)
     assert before.std() > 0.01
+    once = predict(frozen, context, 3, seeds=range(2)).frames
+    assert torch.equal(predict(freeze(frozen), context, 3, seeds=range(2)).frames, once)
 
 
 def test_a_normalisation_by_groups_stays(tiny_model, context):

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from drsvg_cli.cli import prediction, results
-from drsvg_cli.cli.results import check_free, choose_folders, filled, result_name
+from drsvg_cli.cli.results import (
+    check_free,
+    choose_folders,
+    filled,
+    result_name,
+    write_together,
+)
 from drsvg_cli.cli.spool import Spool
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.lock import claimed
@@ -180,10 +186,10 @@ class TestPredict:
     def test_a_run_that_was_overtaken(self, draw, tmp_path, monkeypatch):
         real = prediction.write_futures
 
-        def slowly(*arguments):
+        def slowly(*arguments, **options):
             monkeypatch.setattr(prediction, "write_futures", real)
             assert draw("--seed", "1").code == 0
-            real(*arguments)
+            real(*arguments, **options)
 
         monkeypatch.setattr(prediction, "write_futures", slowly)
         outcome = draw("--seed", "2")
@@ -202,6 +208,32 @@ def test_a_spool_gives_back_what_was_written(tmp_path):
         for sample in range(2):
             assert np.array_equal(np.stack(list(spool[sample])), frames[sample])
         assert not list(tmp_path.iterdir())
+
+
+def test_files_are_written_together_and_an_error_ends_the_others(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 60, 32, 32, 3), np.uint8)
+    with Spool(tmp_path, frames.shape[:-1]) as spool:
+        for sample, clip in enumerate(frames):
+            for moment, frame in enumerate(clip):
+                spool.write(sample, moment, frame)
+        read = {}
+        jobs = [lambda n=n: read.update({n: np.stack(list(spool[n]))}) for n in range(len(frames))]
+        write_together(jobs, abandon=spool.abandon)
+        assert all(np.array_equal(read[n], frames[n]) for n in range(len(frames)))
+
+        begun = []
+
+        def endless():
+            begun.append(1)
+            while True:
+                spool.read(0, 0)
+
+        def failing():
+            raise ResourceError("the disk is full")
+
+        with pytest.raises(ResourceError, match="the disk is full"):
+            write_together([endless, failing, *[endless] * 50], abandon=spool.abandon)
+        assert len(begun) < 5
 
 
 def test_a_disk_without_room_is_noticed_before_any_work(tmp_path):

@@ -120,7 +120,7 @@ def test_stopping_and_resuming_changes_no_bit(make_recipe, tmp_path, stop, norma
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint(make_recipe, tmp_path):
-    recipe = make_recipe(decoded=1)
+    recipe = make_recipe(decoded=1, swapped=0.5)
     list(run(recipe, tmp_path / "whole"))
     killed = run(recipe, tmp_path / "killed")
     for _ in range(4):  # steps 0 to 3; the checkpoint is that of step 2
@@ -314,6 +314,24 @@ def test_an_improvement_saves_the_averaged_weights(make_recipe, tmp_path):
                 assert torch.equal(tensor, expected), name
             assert not equal(state["average"], state["model"])
     assert flags[0]
+
+
+def test_a_step_is_swapped_from_one_observed_frame(make_recipe, tmp_path, monkeypatch):
+    seen = []
+    real = training.model_loss
+
+    def watched(*arguments, **options):
+        seen.append((options["context"], options["origins"]))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(training, "model_loss", watched)
+    list(run(make_recipe(swapped=0.5, steps=16, validate_every=16), tmp_path / "half"))
+    swapped = [origins for context, origins in seen if origins is not None and context == 1]
+    usual = [context for context, origins in seen if origins is None]
+    assert len(swapped) + len(usual) == 16 and swapped and usual
+    assert len({tuple(origins) for origins in swapped}) > 1
+    with pytest.raises(TrainingError, match="swapped"):
+        next(run(make_recipe(model={"head": "warp"}, swapped=0.5), tmp_path / "warp"))
 
 
 def test_a_run_may_leave_its_last_weights_whatever_they_score(make_recipe, tmp_path):

@@ -101,7 +101,7 @@ class Session:
         return Measured.restored(state)
 
 
-@explained_memory("choose fewer --sequences or a shorter --horizon")
+@explained_memory("choose fewer --sequences, a shorter --horizon or a smaller --size")
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Measure all models, and leave a folder of results.
 

@@ -28,8 +28,8 @@ RECORD_FILE = "evaluation.json"
 SHOWN = 2
 """Sequences in the picture of examples."""
 COPY = "copy of the last frame"
-SINGLE = ("apart_moving", "apart_still", "flicker")
-"""What is measured of samples together, in the order of the second table."""
+STEADINESS = ("apart_moving", "apart_still", "flicker")
+"""Fields of `Scores` that are a number a sequence and frame, in the order of the second table."""
 CEILING = "true frames"
 
 
@@ -65,7 +65,7 @@ class Findings:
     task: Benchmark
     protocol: Protocol
     scores: Mapping[str, Scores]
-    """By the names of the subjects."""
+    """By the names of the subjects, and those of their own frames, enlarged."""
     truth: Tensor | None
     """1 where the classifier reads the true frames rightly, `(N, T)`."""
 
@@ -144,7 +144,7 @@ def _steadiness(findings: Findings) -> Table:
     rows = []
     for name, scores in findings.scores.items():
         sharp = scores.sharpness.mean
-        single = [average(getattr(scores, each)) for each in SINGLE]
+        single = [average(getattr(scores, each)) for each in STEADINESS]
         rows.append([name, *_sharpness(sharp), *(_levels(each) for each in single)])
     copied = _sharpness(findings.first.sharpness.copied)
     rows.append([COPY, *copied, "", "", _levels(Estimate(0.0, math.nan))])
@@ -207,7 +207,7 @@ def _all(findings: Findings, name: str) -> dict[str, Any]:
     """Give all that was measured under a name."""
     scores, horizons = findings.scores[name], findings.task.horizons
     curves = {each: _summary(getattr(scores, each), horizons) for each in findings.metrics}
-    return curves | {each: _known_pair(average(getattr(scores, each))) for each in SINGLE}
+    return curves | {each: _known_pair(average(getattr(scores, each))) for each in STEADINESS}
 
 
 def _known_pair(estimate: Estimate) -> list[float | None] | None:

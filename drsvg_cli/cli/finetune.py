@@ -62,6 +62,7 @@ def finetune(
         "validate_every": max(1, min(100, steps // 5)),
         "checkpoint_every": max(1, min(100, steps // 5)),
         "patience": patience,
+        "keep": "best",  # clips are few enough to be learned by heart
     }
     fitting.run(
         fitting.Request(

@@ -60,6 +60,7 @@ class Request:
 
 
 @explained_memory("choose a smaller --batch")
+@tiny_as_zero()
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Gather what is to be learned, train on it, and leave a model folder.
 
@@ -92,8 +93,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             resume=request.resume,
             origin=learned.origin,
         )
-        with tiny_as_zero():
-            _watch(steps, recipe, reporter)
+        _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
     scores = evaluate(
         model.to(device),
@@ -114,7 +114,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
     picture = _picture(model, learned.held, recipe)
     write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
-    _conclude(request, history, scores, reporter)
+    _conclude(request, recipe, history, scores, reporter)
 
 
 def _public_name(model: str) -> str:
@@ -265,10 +265,15 @@ def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
 
 
 def _conclude(
-    request: Request, history: list[dict[str, Any]], scores: Scores, reporter: Reporter
+    request: Request,
+    recipe: Recipe,
+    history: list[dict[str, Any]],
+    scores: Scores,
+    reporter: Reporter,
 ) -> None:
-    before = history[0]["predicted"]
-    after = max(line["predicted"] for line in history)
+    before, last = history[0]["predicted"], history[-1]["predicted"]
+    best = max(line["predicted"] for line in history)
+    after = last if recipe.training.keep == "last" else best
     copied = history[0]["copied"]
     table = Table("validation PSNR (dB)", "before", "after", "copy of the last frame", box=None)
     table.add_row("mean sample", f"{before:.2f}", f"{after:.2f}", f"{copied:.2f}")

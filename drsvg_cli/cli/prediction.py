@@ -269,7 +269,7 @@ def _predict_one(
         futures = Futures(
             shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
         )
-        write_futures(part, futures, settings.format)
+        write_futures(part, futures, settings.format, abandon=samples.abandon)
         summary = None if scores is None else scores.summary()
         record = _record(session, path, folder, clip, observed, summary)
         (part / "index.html").write_text(_page(futures, record), encoding="utf-8")
@@ -289,7 +289,9 @@ def to_shown(session: Session, frames: Frames) -> Frames:
     return to_frames(to_tensor(frames, channels=session.recipe.model.channels))
 
 
-def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
+def write_futures(
+    folder: Path, futures: Futures, suffix: str, *, abandon: Callable[[], object]
+) -> None:
     """Write every sample, the grid, the contact sheet and the map of disagreement."""
     tile = min(max(futures.context.shape[1:3]), LARGEST_TILE)
     clips: dict[str, Pictures] = {"grid": grid(futures, tile=tile)}
@@ -302,7 +304,7 @@ def write_futures(folder: Path, futures: Futures, suffix: str) -> None:
     jobs.append(lambda: write_picture(sheet, contact_sheet(futures, tile=min(tile, 128))))
     if len(futures.samples) > 1:
         jobs.append(lambda: write_picture(disagreement, disagreement_map(futures, tile=tile)))
-    write_together(jobs)
+    write_together(jobs, abandon=abandon)
 
 
 class Comparison:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -192,16 +192,18 @@ def _earlier(folder: Path) -> set[str]:
     return {name for name in names if (folder / name).is_file()}
 
 
-def write_together(jobs: Sequence[Callable[[], object]]) -> None:
+def write_together(jobs: Sequence[Callable[[], object]], *, abandon: Callable[[], object]) -> None:
     """Do jobs that write a file each, two at a time: an encoder leaves much of a second core idle.
 
-    After an error, or Ctrl-C, no further job is begun.
+    After an error, or Ctrl-C, no further job is begun, and `abandon` is called, which should make
+    those that run fail soon.
     """
     with ThreadPoolExecutor(WRITERS) as writers:
         try:
-            for done in [writers.submit(job) for job in jobs]:
+            for done in as_completed([writers.submit(job) for job in jobs]):
                 done.result()
         except BaseException:
+            abandon()
             writers.shutdown(wait=False, cancel_futures=True)
             raise
 

@@ -37,6 +37,7 @@ class Spool:
                 f"{folder} has {free / 1e9:.1f} GB left; {LESS}"
             )
         self._lock = threading.Lock()
+        self._abandoned = False
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".part")  # noqa: SIM115
 
     def __enter__(self) -> "Spool":
@@ -71,12 +72,22 @@ class Spool:
             self._file.write(np.ascontiguousarray(frame).data)
 
     def read(self, sample: int, time: int) -> Frames:
-        """Read a frame `(H, W, 3)`."""
+        """Read a frame `(H, W, 3)`.
+
+        Raises:
+            InterruptedError: the frames have been abandoned.
+        """
         frame = np.empty(self.shape[2:], np.uint8)
         with self._lock:
+            if self._abandoned:
+                raise InterruptedError
             self._seek(sample, time)
             self._file.readinto(frame.data)
         return frame
+
+    def abandon(self) -> None:
+        """Let every further reading fail: nobody wants the clips any more."""
+        self._abandoned = True
 
     def _seek(self, sample: int, time: int) -> None:
         self._file.seek((sample * self.shape[1] + time) * math.prod(self.shape[2:]))
