@@ -51,7 +51,9 @@ def draw(taken):
     """Draw the seconds of every series against what grows; a dotted line grows as it does."""
     from matplotlib import pyplot  # of no use to the processes that are measured
 
-    figure, axes = pyplot.subplots(1, len(taken), figsize=(15, 3), layout="constrained")
+    figure, axes = pyplot.subplots(
+        1, len(taken), figsize=(15, 3), sharey=True, layout="constrained"
+    )
     for place, (name, points) in zip(axes, taken.items(), strict=True):
         x, y = zip(*points.items(), strict=True)
         place.loglog(x, y, "o-")
