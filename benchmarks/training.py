@@ -20,7 +20,10 @@ from benchmarks.operations import counted, peaks
 from benchmarks.textbook import TextbookTraining
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.device import keep_memory, tiny_as_zero
+from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.objective import model_loss
 from drsvg_cli.training import fast_in_half, fit
 
 CONTEXT, HORIZON, BATCH = 5, 10, 16
@@ -73,10 +76,16 @@ def textbook(width):
 def multiplications(width):
     """Count those of a step: a pass forwards, and two as dear ones backwards."""
     wanted = recipe(width)
-    book = TextbookTraining(DRSVG(wanted.model), wanted.model, wanted.training)
-    noise = [torch.randn(CONTEXT + HORIZON, BATCH, size) for size in (64, 8)]
-    with counted(book.model) as operations, torch.no_grad():
-        book.model.loss(Same().frames.float() / 255, CONTEXT, noise)
+    model = DRSVG(wanted.model)
+    with counted(model) as operations, torch.no_grad():
+        model_loss(
+            model,
+            Same().frames.float() / 255,
+            context=CONTEXT,
+            decoded=torch.arange(HORIZON),
+            noise=BatchNoise(0),
+            discriminator=PoseDiscriminator(wanted.model.pose_dim, hidden=128),
+        )
     return 3 * operations.total()
 
 
