@@ -63,11 +63,10 @@ def load(request: Request, device: torch.device) -> list[Subject]:
         DrsvgError: one is missing or damaged, or they do not.
     """
     subjects: list[Subject] = []
-    for name, source in request.models.items():
+    shorts = [Path(name).resolve().name if Path(name).exists() else name for name in request.models]
+    for short, (name, source) in zip(shorts, request.models.items(), strict=True):
         model, recipe = load_model(source)
-        short = Path(name).name if Path(name).exists() else name
-        taken = {subject.name for subject in subjects}
-        shown = name if short in taken else short
+        shown = short if shorts.count(short) == 1 else name
         digest = sha256(weights_path(source))
         subjects.append(Subject(shown, freeze(model.to(device)), recipe, source, digest))
     first, *others = subjects

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from rich.progress import TaskID
 
+from drsvg_cli.address import Tick
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.errors import DataError
-from drsvg_cli.mirrors import Tick, cache_folder, fetch, fetch_archive
+from drsvg_cli.mirrors import cache_folder, fetch, fetch_archive
 from drsvg_cli.sequences import kth as kth_files
 from drsvg_cli.sequences import moving_mnist, sheets
 
@@ -62,7 +63,8 @@ def kth(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet
         raise DataError(
             f"{ranges} lists {listed} clips, not {kth_files.TOTAL}; remove it and fetch it again"
         )
-    _conclude("kth", folder, [f"{action}.zip" for action in kth_files.ARCHIVES], fetched, reporter)
+    clips = [name for action in kth_files.ARCHIVES for name in kth_files.file_names(action)]
+    _conclude("kth", folder, [kth_files.RANGES_FILE, *clips], fetched, reporter)
 
 
 def _fetch(

@@ -22,7 +22,7 @@ from drsvg_cli.evaluation import Curves, Estimate, Scores, average, by_frame, dr
 from drsvg_cli.frames import to_frames
 from drsvg_cli.metrics import Definition, best_of
 from drsvg_cli.pictures import TRUTH, strip
-from drsvg_cli.sequences.offers import Benchmark
+from drsvg_cli.sequences.offers import PUBLISHED_SAMPLES, Benchmark
 
 RECORD_FILE = "evaluation.json"
 SHOWN = 2
@@ -30,7 +30,7 @@ SHOWN = 2
 COPY = "copy of the last frame"
 STEADINESS = ("apart_moving", "apart_still", "flicker")
 """Fields of `Scores` that are a number a sequence and frame, in the order of the second table."""
-CEILING = "true frames"
+TRUE_FRAMES = "true frames"
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def _accuracy(findings: Findings) -> Table:
         rows.append(cells)
         if findings.truth is not None:
             ceiling = percent(average(findings.truth, horizon))
-            rows.append([str(horizon), CEILING, *[""] * 4, ceiling])
-    if findings.protocol.ssim == "srvp":
+            rows.append([str(horizon), TRUE_FRAMES, *[""] * 4, ceiling])
+    if (findings.protocol.ssim, findings.protocol.samples) == ("srvp", PUBLISHED_SAMPLES):
         rows += [
             [str(horizon), other.name, "", f"{other.psnr:.2f}", "", f"{other.ssim:.4f}"]
             for other in findings.task.published
@@ -149,7 +149,7 @@ def _steadiness(findings: Findings) -> Table:
     copied = _sharpness(findings.first.sharpness.copied)
     rows.append([COPY, *copied, "", "", _levels(Estimate(0.0, math.nan))])
     noise = _levels(average(findings.first.noise))
-    rows.append([CEILING, *[_plain_percent(1.0)] * 2, "", "", noise])
+    rows.append([TRUE_FRAMES, *[_plain_percent(1.0)] * 2, "", "", noise])
     return Table([*heads, "flicker, still"], rows)
 
 
@@ -250,7 +250,7 @@ def _chart(findings: Findings) -> Frames:
         ]
         lines.append(_curve(COPY, MUTED, getattr(findings.first, metric).copied * factor))
         if metric == "content" and findings.truth is not None:
-            lines.append(_curve(CEILING, TRUTH, findings.truth * factor))
+            lines.append(_curve(TRUE_FRAMES, TRUTH, findings.truth * factor))
         panels.append(Panel(title, lines))
     trained = {subject.recipe.data.horizon for subject in findings.subjects}
     stops = sorted(horizon for horizon in trained if horizon < findings.protocol.horizon)
@@ -280,7 +280,8 @@ def _examples(findings: Findings) -> Frames:
         for subject in findings.subjects:
             best = int(best_of(findings.scores[subject.name].ssim.samples[number]))
             chosen = {"best SSIM": protocol.seeds[best]}
-            chosen |= {f"sample {k}": seed for k, seed in enumerate(protocol.seeds[:2], start=1)}
+            others = [number for number in range(protocol.samples) if number != best][:2]
+            chosen |= {f"sample {number + 1}": protocol.seeds[number] for number in others}
             given = frames[None].to(next(subject.model.parameters()).device)
             seeds = list(chosen.values())
             drawn = draw(subject.model, given, context=protocol.context, seeds=seeds)

@@ -285,17 +285,24 @@ def _tint(sequence: Frames, chance: random.Random, strength: float) -> Frames:
     return np.stack([cv2.LUT(np.ascontiguousarray(frame), table) for frame in sequence])
 
 
+def spread(clips: Sequence[CachedClip], most: int) -> list[CachedClip]:
+    """Choose up to `most` clips at even distances, the first and the last among them."""
+    places = np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int)
+    return [clips[place] for place in places]
+
+
 def windows(
     clips: Sequence[CachedClip], *, model: ModelConfig, data: DataConfig, most: int
 ) -> Tensor:
     """Cut up to `most` fixed sequences, the same number from every clip: float `(N, T, C, S, S)`.
 
-    They are fitted as a prediction would fit them, at the model's own rate.
+    Of more clips than that some are chosen, spread over all. Sequences are fitted as a prediction
+    would fit them, at the model's own rate.
     """
     each = max(1, most // len(clips))
     length = data.context + data.horizon
     cut = []
-    for clip in clips[:most]:
+    for clip in spread(clips, most):
         frames, stride = clip.frames(), clip.stride(data)
         last = len(frames) - 1 - (length - 1) * stride
         for start in np.unique(np.linspace(0, last, min(each, last + 1)).round().astype(int)):

@@ -112,7 +112,8 @@ def benchmark(
     if not paths:
         raise ConfigError("there are no clips to predict; name them with --data")
     wanted = lengthened(recipe, context=context, horizon=horizon or recipe.data.horizon)
-    each = max(1, (most or HELD_SEQUENCES) // len(paths))
+    most = most or HELD_SEQUENCES
+    each = max(1, most // len(paths))
     cut = []
     for clip in usable(paths, place.cache, wanted, listener):
         cut.append(quantised(windows([clip], model=recipe.model, data=wanted.data, most=each)))
@@ -129,7 +130,7 @@ def conditions(recipe: Recipe) -> list[str]:
 
 def lengthened(recipe: Recipe, *, context: int, horizon: int) -> Recipe:
     """Return a recipe that wants sequences of another length."""
-    data = replace(recipe.data, context=context, horizon=horizon, shortest_context=min(context, 1))
+    data = replace(recipe.data, context=context, horizon=horizon, shortest_context=1)
     return replace(recipe, data=data)
 
 

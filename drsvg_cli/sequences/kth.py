@@ -6,6 +6,7 @@ between them the scene is empty. Persons 1 to 20 are for training, 21 to 25 for 
 SVG's code.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import DataError, TrainingError
 from drsvg_cli.sequences import folders
-from drsvg_cli.sequences.clips import CachedClip, ClipSequences, windows
+from drsvg_cli.sequences.clips import CachedClip, ClipSequences, spread, windows
 from drsvg_cli.sequences.folders import conditions
 from drsvg_cli.sequences.offers import (
     HELD_SEQUENCES,
@@ -51,6 +51,8 @@ ARCHIVES = {
 """The SHA-1 of each official archive, as the library vipy records it; KTH itself publishes none."""
 MISSING = "person13_handclapping_d3"
 """The only clip of which there is none."""
+RATE = 25
+"""Frames a second of every clip."""
 TEST_SEQUENCES = 100
 HORIZON = 30
 PUBLISHED = (
@@ -199,8 +201,7 @@ def benchmark(
     clips, ranges = _open(place, TEST, listener)
     wanted = folders.lengthened(recipe, context=context, horizon=longest)
     cut = list(_cut(clips, ranges, wanted, place, listener))
-    # Not the first ones: they would be of the first persons alone.
-    chosen = [cut[i] for i in np.unique(np.linspace(0, len(cut) - 1, most).round().astype(int))]
+    chosen = spread(cut, most)
     fixed = [
         windows([part], model=recipe.model, data=wanted.data, most=most // len(chosen))
         for part in chosen
@@ -210,7 +211,8 @@ def benchmark(
             part.cache.unlink()
     frames = folders.quantised(torch.cat(fixed))
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
-    comparable = (context, longest, recipe.model.size) == (10, HORIZON, 64)
+    seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.rate
+    comparable = (context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
     return Benchmark(
         frames,
         f"{len(frames)} sequences of KTH's persons 21 to 25 ({summary(clips)})",
@@ -247,13 +249,16 @@ def _cut(
 ) -> Iterator[CachedClip]:
     """Decode clips and give their ranges of frames, those that are long enough.
 
-    An end beyond the last frame is the last frame. A clip that is not listed is one range.
+    Where every second frame is kept, a range is half as long. An end beyond the last frame is the
+    last frame. A clip that is not listed is one range.
     """
     keys = {clip.path: clip.key for clip in clips}
     found = False
     for cached in folders.usable([*keys], place.cache, recipe, listener):
         for first, last in ranges.get(keys[cached.path], [(1, len(cached))]):
-            part = replace(cached, begin=first - 1, end=min(last, len(cached)))
+            thinned = float(cached.rate) / RATE
+            begin, end = int((first - 1) * thinned), math.ceil(last * thinned)
+            part = replace(cached, begin=begin, end=min(end, len(cached)))
             if part.windows(recipe.data):
                 found = True
                 yield part

@@ -81,8 +81,12 @@ class Material(NamedTuple):
     held_words: str
 
 
+PUBLISHED_SAMPLES = 100
+"""How many samples published numbers are the best of."""
+
+
 class Published(NamedTuple):
-    """What others have published for a benchmark: the best of 100 samples, each metric its own."""
+    """What others have published for a benchmark: the best sample, each metric its own."""
 
     name: str
     psnr: float
