@@ -39,6 +39,17 @@ def choose(name: str) -> torch.device:
     return device
 
 
+def prepare(name: str) -> torch.device:
+    """Return the device called `name`, as `choose`, with no more threads than there are cores.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    device = choose(name)
+    limit_threads()
+    return device
+
+
 def limit_threads() -> None:
     """Use no more threads than this process may use cores: a container is given a share of them.
 

@@ -50,7 +50,14 @@ def machine(tmp_path):
             },
             CORES,
         ),
-        ("7:memory:/a", {"sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "1"}, CORES),
+        (
+            "7:memory:/a",
+            {
+                "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us": "1",
+                "sys/fs/cgroup/cpu/a/cpu.cfs_period_us": "100000",
+            },
+            CORES,
+        ),
     ],
 )
 def test_a_share_of_a_machine_is_respected(machine, group, files, expected):

@@ -12,7 +12,7 @@ from drsvg_cli.checkpoint import save_classifier
 from drsvg_cli.classifier import Classifier, accuracy, learn
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.config import Source
-from drsvg_cli.device import choose, explained_memory
+from drsvg_cli.device import explained_memory, prepare
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.sequences.catalog import examples
 from drsvg_cli.sequences.offers import Place
@@ -44,7 +44,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     reporter = Reporter(as_json=as_json, quiet=quiet)
     if request.out.exists() and not request.overwrite:
         raise ConfigError(f"{request.out} exists already; replace it with -y, or choose --out")
-    device = choose(request.device)
+    device = prepare(request.device)
     found = examples(request.source, Place(request.data, Path()))
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)

@@ -19,10 +19,9 @@ from drsvg_cli.cli.interruptions import collected
 from drsvg_cli.cli.results import check_free, write_picture
 from drsvg_cli.config import HubConfig, Recipe, format_recipe
 from drsvg_cli.device import (
-    choose,
     explained_memory,
     keep_memory,
-    limit_threads,
+    prepare,
     tiny_as_zero,
 )
 from drsvg_cli.errors import ResourceError, TrainingError
@@ -70,8 +69,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
     _check_folder(request)
-    device = choose(request.device)
-    limit_threads()
+    device = prepare(request.device)
     keep_memory()
     recipe, start = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold

@@ -29,7 +29,7 @@ from drsvg_cli.cli.results import (
 )
 from drsvg_cli.cli.spool import LESS, Spool
 from drsvg_cli.config import Fit, Recipe
-from drsvg_cli.device import choose, explained_memory, limit_threads
+from drsvg_cli.device import explained_memory, prepare
 from drsvg_cli.errors import VideoError, WeightsError
 from drsvg_cli.frames import Frames, cut_out, fit, fit_all, put_back, to_frames, to_tensor
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
@@ -159,8 +159,7 @@ def run(
 def open_session(settings: Settings, source: Path) -> Session:
     """Load the model and settle what the options left open."""
     model, recipe = load_model(source)
-    device = choose(settings.device)
-    limit_threads()
+    device = prepare(settings.device)
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
     return Session(settings, freeze(model.to(device)), recipe, device, seed)
 
