@@ -14,9 +14,10 @@ from drsvg_cli.model.noise import SeededNoise
 from drsvg_cli.model.rendering import Reference, Travel
 
 BATCH = 8
-"""Sequences rolled out at once on the CPU. The number is fixed, and a batch that is not full is
-filled up, because sums in another order differ in their last bits: so a sample is the same to the
-bit however many are drawn."""
+"""Sequences, samples times clips, rolled out at once on the CPU, if a sample of every clip is not
+more. The number depends on the clips and the model alone, and a batch that is not full is filled
+up, because sums in another order differ in their last bits: so a sample is the same to the bit
+however many are drawn."""
 ACCELERATED_BATCH = 64
 """The same on an accelerator, which small batches would leave idle."""
 LARGEST_MAPS = 2**25
@@ -203,7 +204,7 @@ def stream(
 
 
 def _read(model: DRSVG, context: Tensor) -> tuple[Tensor, Scene]:
-    """Encode a context `(N, T, C, S, S)`: features `(T, N, D)`, and what decoding needs of it."""
+    """Encode a context `(N, T, C, S, S)`: features `(T, N, F)`, and what decoding needs of it."""
     frames = context.transpose(0, 1)
     before = torch.cat([frames[:1], frames[:-1]])
     parts = []
@@ -283,6 +284,8 @@ def swap(
         raise ValueError("swap needs model.eval(): a clip must not depend on its companions")
     if content.shape != pose.shape:
         raise ValueError(f"content {tuple(content.shape)} and pose {tuple(pose.shape)} differ")
+    if content.shape[1] < 2:
+        raise ValueError("a swap needs two frames: it begins after the first one")
     clips, samples = len(content), len(seeds)
     noise = SeededNoise(seeds, copies=clips)
     encoded = model.encode(content.transpose(0, 1))
@@ -295,32 +298,30 @@ def swap(
         posterior = latent.observe(giver).posterior.tile(samples)
         steps = [posterior.at(t).sample(noise, temperature=temperature) for t in range(len(giver))]
         drawn.append(torch.stack(steps))
-    newest, state = features[0].repeat(samples, 1), None
+    newest, state, travel = features[0].repeat(samples, 1), None, None
     seen = None if view is None else model.refer(view)
-    rendered: list[_Rendered] = []
     before = content[:, 0].expand(samples, *content[:, 0].shape)
+    made, shown = [], []
     for time in range(1, len(features)):
-        if rendered:
-            frames, _, travel = rendered[-1]
+        outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
+        frames, views, travel = _render(
+            model,
+            outputs[0].unflatten(0, (samples, clips)),
+            scene,
+            step=time,
+            since=travel,
+            view=seen,
+            shown=samples,
+        )
+        made.append(frames)
+        if views is not None:
+            shown.append(views)
+        if time + 1 < len(features):
             newest = model.encode(frames, before, travel and travel.speed).features.flatten(0, 1)
             before = frames
-        outputs, state = model.advance(newest[None], [z[time : time + 1] for z in drawn], state)
-        rendered.append(
-            _render(
-                model,
-                outputs[0].unflatten(0, (samples, clips)),
-                scene,
-                step=time,
-                since=rendered[-1].travel if rendered else None,
-                view=seen,
-                shown=samples,
-            )
-        )
-    return _stacked(rendered)
+    return Rollout(_clips_first(made), _clips_first(shown) if shown else None)
 
 
-def _stacked(rendered: list[_Rendered]) -> Rollout:
+def _clips_first(steps: list[Tensor]) -> Tensor:
     """Turn a list over time of `(S, N, ...)` into `(N, S, T, ...)`."""
-    frames, views, _ = zip(*rendered, strict=True)
-    shown = None if views[0] is None else torch.stack(views, dim=2).transpose(0, 1)
-    return Rollout(torch.stack(frames, dim=2).transpose(0, 1), shown)
+    return torch.stack(steps, dim=2).transpose(0, 1)

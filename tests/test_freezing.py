@@ -27,6 +27,8 @@ def test_freezing_changes_nothing_but_the_last_bits(
     model = tiny_model(backbone=backbone, head=head)
     frozen = freeze(copy.deepcopy(model))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
+    packed = any(isinstance(module, freezing._Packed) for module in frozen.modules())
+    assert packed == (packs and torch.backends.mkldnn.is_available())
     for rollout in (
         lambda each: predict(each, context, 3, seeds=range(2)),
         lambda each: swap(each, context, context.flip(1), seeds=range(2)),

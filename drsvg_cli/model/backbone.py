@@ -7,7 +7,6 @@ every frame and every sample decoded from it.
 """
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +16,6 @@ from drsvg_cli.config import ModelConfig
 
 CODE_SIZE = 4
 """Height and width of the deepest maps, in pixels."""
-
-
-class Encoded(NamedTuple):
-    """What an encoder makes of frames."""
-
-    features: Tensor
-    """`(B, D)`."""
-    skips: tuple[Tensor, ...]
-    """From the finest to the coarsest level."""
 
 
 def level_channels(config: ModelConfig) -> list[int]:
@@ -93,14 +83,14 @@ class Encoder(nn.Module):
         sizes = [inputs] + [outputs] * _vgg_depth(level)
         return nn.Sequential(*(_convolution(a, b, config) for a, b in pairwise(sizes)))
 
-    def forward(self, frames: Tensor) -> Encoded:
-        """Encode `(B, M, S, S)`."""
+    def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Encode `(B, M, S, S)`: features `(B, D)`, skip maps from the finest level on."""
         maps, skips = frames, []
         for level in self.levels:
             maps = level(maps)
             skips.append(maps)
             maps = self.pool(maps)
-        return Encoded(self.code(maps).flatten(1), tuple(skips))
+        return self.code(maps).flatten(1), tuple(skips)
 
 
 class DecoderLevel(nn.Module):

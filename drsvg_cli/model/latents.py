@@ -51,7 +51,7 @@ class PoseLatent(nn.Module):
         self.dim = dim
 
     def observe(self, features: Tensor) -> Observation:
-        """Infer from features `(T, B, D)`."""
+        """Infer from features `(T, B, F)`."""
         posterior, _ = self.posterior(features)
         if self.prior is None:
             return Observation(posterior, standard(posterior.mean), LatentState(None, None))
@@ -62,7 +62,7 @@ class PoseLatent(nn.Module):
         return Observation(posterior, join(first, prior), LatentState(state, None))
 
     def imagine(self, newest: Tensor, state: LatentState) -> tuple[Gaussian, LatentState]:
-        """Expect the next frame after the newest one, whose features are `(B, D)`."""
+        """Expect the next frame after the newest one, whose features are `(B, F)`."""
         if self.prior is None:
             return standard(newest.new_zeros(len(newest), self.dim)), state
         prior, recurrent = self.prior(newest[None], state.recurrent)
@@ -82,7 +82,7 @@ class ContentLatent(nn.Module):
         self.dim = dim
 
     def observe(self, features: Tensor) -> Observation:
-        """Infer from features `(T, B, D)`."""
+        """Infer from features `(T, B, F)`."""
         state = None
         if len(features) > 1:
             earlier, state = self.posterior(features[:-1])
@@ -94,7 +94,7 @@ class ContentLatent(nn.Module):
         return Observation(posterior, prior, LatentState(state, held))
 
     def imagine(self, newest: Tensor, state: LatentState) -> tuple[Gaussian, LatentState]:
-        """Expect the next frame after the newest one, whose features are `(B, D)`."""
+        """Expect the next frame after the newest one, whose features are `(B, F)`."""
         if state.held is not None:
             return state.held, state
         posterior, recurrent = self.posterior(newest[None], state.recurrent)
