@@ -1,7 +1,7 @@
 """Recipes: frozen dataclasses and the `preset.toml` they are read from and written to.
 
-A recipe is strict: an unknown key, a missing table or a value of the wrong type is a
-`ConfigError` that names the nearest known key.
+A recipe is strict: an unknown key, a missing name or a value of the wrong type is a `ConfigError`.
+Of an unknown key it names the nearest known one.
 """
 
 import difflib
@@ -49,6 +49,8 @@ class ModelConfig:
     """Content prior of a predicted frame: from the newest frame, or from the last observed one."""
     predictor_hidden: int = 256
     predictor_layers: int = 2
+    predictor_shortcut: bool = False
+    """Whether a linear layer leads past the predictor's LSTM, from the features to its output."""
     latent_hidden: int = 256
     discriminator_hidden: int = 128
 
@@ -142,6 +144,11 @@ class TrainingConfig:
     """Share of `beta` that the content KL counts with; 0 leaves the content without a prior."""
     kl_warmup: int = 0
     """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
+    autoencoded: int = 0
+    """Steps at the start that decode the features of the frames themselves, so that encoder and
+    decoder know frames before there is something to predict."""
+    matching: float = 0.0
+    """Weight of the distance of predicted features from those of the frames themselves."""
     adversarial: float = 1e-3
     """Weight of Eq. 6 against the mean error of a pixel."""
     drawing: float = 0.0
@@ -185,6 +192,8 @@ _TRAINING_BOUNDS = (
     ("beta", 0.0, 1e6),
     ("content_kl", 0.0, 1e6),
     ("kl_warmup", 0, 10**9),
+    ("autoencoded", 0, 10**9),
+    ("matching", 0.0, 1e6),
     ("adversarial", 0.0, 1e6),
     ("drawing", 0.0, 1e6),
     ("blind", 0.0, 1.0),
@@ -250,6 +259,14 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     hub: HubConfig = field(default_factory=HubConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what only together makes no sense."""
+        if self.training.swapped and self.model.head == "warp":
+            raise ConfigError(
+                'training.swapped is for model.head = "pixels"; a warp counts the time from the '
+                "frame it starts from"
+            )
 
 
 def parse_recipe(text: str, *, origin: str) -> Recipe:

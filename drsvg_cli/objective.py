@@ -35,13 +35,21 @@ class LossTerms(NamedTuple):
     """Eq. 6: how sure the discriminator is, in nats."""
     drawn: Tensor
     """Share of the picture that a warp head draws instead of warping; zero for other heads."""
+    mismatch: Tensor
+    """Mean squared distance of predicted features from those of the frames themselves."""
 
     def total(
-        self, *, beta: float, adversarial: float, drawing: float, content_kl: float = 1.0
+        self,
+        *,
+        beta: float,
+        adversarial: float,
+        drawing: float,
+        content_kl: float = 1.0,
+        matching: float = 0.0,
     ) -> Tensor:
         """Weigh and add the terms; `content_kl` is a share of `beta`."""
         kl = content_kl * self.content_kl + self.pose_kl
-        extras = adversarial * self.confusion + drawing * self.drawn
+        extras = adversarial * self.confusion + drawing * self.drawn + matching * self.mismatch
         return self.reconstruction + beta * kl + extras
 
 
@@ -56,6 +64,7 @@ def model_loss(
     likelihood: Likelihood = "gaussian",
     shown: Tensor | None = None,
     origins: Sequence[int] | None = None,
+    autoencoded: bool = False,
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -65,7 +74,8 @@ def model_loss(
         context: how many frames are observed; the rest is predicted, its skip maps and its
             reference taken from the last observed frame. Only predicted frames are decoded, where
             Eq. 4 sums over all; the KL terms are of all frames.
-        decoded: indices, from 0 for the first predicted frame, of the frames to decode.
+        decoded: int64 `(K,)`, rising: indices of the frames to decode, from 0 for the first
+            predicted one.
         noise: gives standard normals.
         discriminator: judges the pose latents; its weights get no gradient.
         likelihood: of a pixel, see `reconstruction_error`.
@@ -73,6 +83,7 @@ def model_loss(
             place of the others it gets zeros.
         origins: for every frame the one whose features, skip maps and reference are taken in place
             of its own; its own if left out. Latents are of the frames as they are.
+        autoencoded: decode every frame from its own features and not from what was predicted.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
@@ -85,7 +96,8 @@ def model_loss(
         given = given * shown.to(given.dtype)
     observed = model.observe(encoded.features, noise, given=given)
     scene = model.settle(encoded, start, frames[start])
-    outputs = observed.outputs[context - 1 :][decoded]
+    own = encoded.features[1:, :, : model.config.feature_dim]
+    outputs = (own if autoencoded else observed.outputs)[context - 1 :][decoded]
     ahead = decoded + 1.0
     maps = model.decoder(outputs, scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)
@@ -103,6 +115,7 @@ def model_loss(
         pose_kl,
         confusion(discriminator, pose),
         model.head.drawn(maps, ahead),
+        (observed.outputs - own.detach()).square().mean(),
     )
     return terms, pose.detach()
 

@@ -1,9 +1,9 @@
 """Training: a generator of `Step` records over a run folder.
 
 A run folder is a model folder, holding the weights to keep so far, with a `training` folder inside:
-the state from which the run resumes bit for bit, and a log with a line a validation. Batches,
-noise and context lengths are drawn from the seed and the step's number, so a resumed run sees
-what an uninterrupted one would have seen.
+the state from which the run resumes, on a CPU bit for bit, and a log with a line a validation.
+Batches, noise and context lengths are drawn from the seed and the step's number, so a resumed run
+sees what an uninterrupted one would have seen.
 """
 
 import json
@@ -60,7 +60,7 @@ class Step(NamedTuple):
     terms: dict[str, float]
     """The terms of the loss, before their weights; empty for number 0."""
     rate: float
-    """Frames a second."""
+    """Frames a second of computing: without waiting for a batch, validating or saving."""
     validation: Validation | None
     kept: bool
     """Whether the model folder now holds these weights."""
@@ -74,11 +74,6 @@ class _Learner:
 
     def __init__(self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None):
         config, training = recipe.model, recipe.training
-        if training.swapped and config.head == "warp":
-            raise TrainingError(
-                'training.swapped is for model.head = "pixels"; a warp counts the time from the '
-                "frame it starts from"
-            )
         blueprint(config)  # refuses what would take the machine's memory
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(training.seed)
@@ -146,6 +141,7 @@ def fit(
         resume: continue from the folder's state.
 
     Raises:
+        ConfigError: the model is larger than this machine could ever hold.
         TrainingError: the loss is not finite, the state does not belong to the recipe, or the
             folder already holds a model and `resume` is not set.
         WeightsError: there is no state to resume from.
@@ -169,8 +165,11 @@ def fit(
         if learner.best == -math.inf:
             yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
         for frames in batches:
+            if training.patience and learner.stale >= training.patience:
+                _save(learner, recipe, folder, origin)
+                return
             began = time.perf_counter()
-            terms = _learn(learner, recipe, frames.to(device, non_blocking=True))
+            terms = _learn(learner, recipe, frames.to(device))
             elapsed = time.perf_counter() - began
             learner.seconds += elapsed
             rate = frames.shape[0] * frames.shape[1] / elapsed
@@ -180,9 +179,6 @@ def fit(
             if step.number % training.checkpoint_every == 0 or step.number == training.steps:
                 _save(learner, recipe, folder, origin)
             yield step
-            if training.patience and learner.stale >= training.patience:
-                _save(learner, recipe, folder, origin)
-                return
     except GeneratorExit:
         _save(learner, recipe, folder, origin)
         raise
@@ -208,11 +204,8 @@ def _checked_state(folder: Path, recipe: Recipe, origin: dict[str, str]) -> dict
     return state
 
 
-def _differences(before: object, now: dict[str, str]) -> Iterable[str]:
+def _differences(before: dict[str, str], now: dict[str, str]) -> Iterable[str]:
     """Name each clip that is not what it was."""
-    if not isinstance(before, dict):
-        yield "the state does not say which"
-        return
     yield from (f"{name} is missing" for name in before if name not in now)
     yield from (f"{name} is new" for name in now if name not in before)
     for name in before:
@@ -306,8 +299,9 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             noise=BatchNoise(training.seed * 1_000_003 + learner.step),
             discriminator=learner.discriminator,
             likelihood=training.likelihood,
-            shown=_shown(frames, context, training, learner.step),
+            shown=_shown(frames, context, training.blind, chance),
             origins=origins,
+            autoencoded=learner.step < training.autoencoded,
         )
     beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(
@@ -315,6 +309,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
         adversarial=training.adversarial,
         drawing=training.drawing,
         content_kl=training.content_kl,
+        matching=training.matching,
     )
     report = {name: float(term.detach()) for name, term in terms._asdict().items()}
     _check_finite(float(loss.detach()), learner.step, report)
@@ -329,18 +324,18 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
     return report
 
 
-def _shown(frames: Tensor, context: int, training: TrainingConfig, step: int) -> Tensor | None:
+def _shown(frames: Tensor, context: int, blind: float, chance: random.Random) -> Tensor | None:
     """Draw whose features the predictor gets, `(T, B, 1)`: all observed frames', others at times.
 
     Where it does not see the frame before, it must rely on its latents and on its memory, as in a
     rollout, whose frames it drew itself.
     """
-    if not training.blind:
+    if not blind:
         return None
-    generator = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
-    chance = torch.rand(*frames.shape[:2], 1, generator=generator)
-    chance[:context] = 1
-    return (chance >= training.blind).to(frames)
+    generator = torch.Generator().manual_seed(chance.getrandbits(63))
+    drawn = torch.rand(*frames.shape[:2], 1, generator=generator)
+    drawn[:context] = 1
+    return (drawn >= blind).to(frames)
 
 
 def _check_finite(value: float, step: int, report: dict[str, float]) -> None:
@@ -384,8 +379,10 @@ def fast_in_half(device: torch.device) -> bool:
     On a processor it takes tiles (AMX): with AVX-512's bfloat16 alone convolutions were measured at
     half the speed of float32.
     """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
-        return device.type == "cuda"
+        return False
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 

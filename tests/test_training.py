@@ -11,7 +11,8 @@ from drsvg_cli.checkpoint import load_model, load_state, save_state
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError, WeightsError
 from drsvg_cli.folder import WEIGHTS_FILE
-from drsvg_cli.metrics import psnr
+from drsvg_cli.metrics import CEILING, psnr
+from drsvg_cli.rollout import predict
 from drsvg_cli.training import (
     LOG_FILE,
     STATE_FILE,
@@ -330,8 +331,8 @@ def test_a_step_is_swapped_from_one_observed_frame(make_recipe, tmp_path, monkey
     usual = [context for context, origins in seen if origins is None]
     assert len(swapped) + len(usual) == 16 and swapped and usual
     assert len({tuple(origins) for origins in swapped}) > 1
-    with pytest.raises(TrainingError, match="swapped"):
-        next(run(make_recipe(model={"head": "warp"}, swapped=0.5), tmp_path / "warp"))
+    with pytest.raises(ConfigError, match="swapped"):
+        make_recipe(model={"head": "warp"}, swapped=0.5)
 
 
 def test_a_run_may_leave_its_last_weights_whatever_they_score(make_recipe, tmp_path):
@@ -364,6 +365,8 @@ def test_without_improvement_a_run_ends_by_patience(make_recipe, tmp_path):
     assert [step.number for step in rest] == [1, 2, 3, 4]
     assert not any(step.kept for step in rest)
     assert (tmp_path / WEIGHTS_FILE).read_bytes() == model
+    assert state_of(tmp_path)["step"] == 4
+    assert list(run(recipe, tmp_path, resume=True)) == []
     assert state_of(tmp_path)["step"] == 4
 
 
@@ -438,7 +441,9 @@ def test_validation_compares_with_repeating_the_last_frame(tiny_model):
     result = validate(tiny_model(), frames, 2)
     expected = [psnr(frames[:, 1], frames[:, time]) for time in (2, 3)]
     assert result.copied == pytest.approx(float(torch.stack(expected).mean()), rel=1e-5)
-    assert 0 < result.predicted < 50
+    futures = predict(tiny_model(), frames[:, :2], 2, seeds=range(4)).frames
+    scores = psnr(futures, frames[:, None, 2:]).clamp(max=CEILING)
+    assert result.predicted == pytest.approx(float(scores.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize("backbone", ["dcgan", "vgg"])

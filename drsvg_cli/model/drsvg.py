@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
     """What the encoder makes of T frames of B clips."""
 
     features: Tensor
-    """`(T, B, D)`."""
+    """`(T, B, F)`: `feature_dim` numbers, and those of `MEASURED` where motion is measured."""
     skips: tuple[Tensor, ...]
     """`(T B, ...)`, from the finest to the coarsest level."""
     motion: Tensor | None
@@ -120,6 +120,7 @@ class DRSVG(nn.Module):
             hidden=config.predictor_hidden,
             layers=config.predictor_layers,
         )
+        self.shortcut = nn.Linear(size, config.feature_dim) if config.predictor_shortcut else None
         self.decoder = Decoder(config, self.head.maps, moving=moving)
         if moving:
             self.decoder.silence()
@@ -128,7 +129,7 @@ class DRSVG(nn.Module):
     def encode(
         self, frames: Tensor, before: Tensor | None = None, motion: Tensor | None = None
     ) -> Encoded:
-        """Encode frames `(T, B, C, S, S)` at once; features `(T, B, D)`, skips `(T B, ...)`.
+        """Encode frames `(T, B, C, S, S)` at once; features `(T, B, F)`, skips `(T B, ...)`.
 
         `before` holds the frame before each, for a model that measures motion. Without it the
         frames follow each other in time, and before the first one nothing moved. Such a model
@@ -151,10 +152,10 @@ class DRSVG(nn.Module):
     def observe(
         self, features: Tensor, noise: Noise | None = None, *, given: Tensor | None = None
     ) -> Observed:
-        """Read features `(T, B, D)`: latents from the posteriors, every step at once (Eq. 7).
+        """Read features `(T, B, F)`: latents from the posteriors, every step at once (Eq. 7).
 
-        Without `noise` each latent is its posterior's mean. The predictor gets the features `given`
-        in place of those that were read, if there are any.
+        Without `noise` each latent is its posterior's mean. The predictor gets the features
+        `given`, of the same shape, in place of those that were read, if there are any.
         """
         seen = [latent.observe(features) for latent in self.latents]
         drawn = tuple(
@@ -178,7 +179,7 @@ class DRSVG(nn.Module):
         """Predict the frame after the newest one, latents from the priors (Eq. 9).
 
         Args:
-            newest: features of the newest frame, `(B, D)`.
+            newest: features of the newest frame, `(B, F)`.
             state: what has been consumed before it.
             noise: gives standard normals.
             temperature: scales the priors' deviations.
@@ -219,7 +220,12 @@ class DRSVG(nn.Module):
     def advance(
         self, features: Tensor, drawn: Sequence[Tensor], state: LSTMState | None = None
     ) -> tuple[Tensor, LSTMState]:
-        """Run the frame predictor over features `(T, B, D)` with the latents of the next frames."""
+        """Run the frame predictor over features `(T, B, F)`; return outputs `(T, B, D)`, its state.
+
+        `drawn` holds the latents of the frames after each, a tensor `(T, B, Z)` a latent.
+        """
         inputs = torch.cat([features, *(z.to(features.dtype) for z in drawn)], dim=-1)
         outputs, after = self.predictor(inputs, state)
+        if self.shortcut is not None:
+            outputs = outputs + self.shortcut(features)
         return torch.tanh(outputs), after
