@@ -35,7 +35,7 @@ class Provenance:
 
 _KEPT = {
     "best": "those with the best mean PSNR on these same sequences during training",
-    "last": "the last ones: sequences are drawn without end, and none was chosen by",
+    "last": "the last ones: no score chose them",
 }
 
 

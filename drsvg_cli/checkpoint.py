@@ -1,8 +1,8 @@
 """Weights files: a model folder for the world, and training state for one run.
 
 A model folder holds `preset.toml` (the recipe), `model.safetensors` and `README.md` (the model
-card). The weights are stored in half precision, which no prediction shows; the recipe is in the
-file's header as well, so the file alone is a whole model. Training state keeps every bit.
+card). The weights are stored in half precision; the recipe is in the file's header as well, so
+the file alone is a whole model. Training state keeps every bit.
 """
 
 import io

@@ -2,7 +2,7 @@
 
 A swap shows A moving as B (Section 4.3). It is right where every garment, or whatever else content
 is, is that of A, and the pose is that of B, frame by frame. Latents are probed directly as well: by
-a linear classifier, and by an adversary (Eq. 5) that is trained afresh until it does no better.
+a linear classifier, and by an adversary (Eq. 5) that is trained afresh for `ADVERSARY_STEPS` steps.
 """
 
 from collections.abc import Callable, Mapping, Sequence

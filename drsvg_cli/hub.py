@@ -1,7 +1,7 @@
 """The Hugging Face Hub: models down into its cache and up from a folder, and what went wrong.
 
-The only part of drsvg that speaks to another machine. Cache, address and token are the ecosystem's
-own (`HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+Beside `mirrors` the only part that speaks to another machine. Cache, address and token are the
+ecosystem's own (`HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
 """
 
 import logging

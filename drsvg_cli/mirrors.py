@@ -10,21 +10,19 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from httpx2 import Client, HTTPError, InvalidURL
 
+from drsvg_cli.address import Tick
 from drsvg_cli.errors import DataError, ResourceError
 
 PATIENCE = 20.0
 """Seconds to wait for a mirror's next bytes."""
 PIECE = 2**20
 SHA1_DIGITS = 40
-
-Tick = Callable[[str, int, int | None], object]
-"""Called with a file's name, its bytes received so far, and its size if that is known."""
 
 
 def cache_folder(name: str) -> Path:

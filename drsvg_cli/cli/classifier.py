@@ -22,7 +22,12 @@ def classifier(
         Literal["moving-mnist", "sprites"],
         typer.Argument(help="The data set whose frames it reads."),
     ],
-    data: options.Data = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data", help="The data set's folder; its cache by default.", show_default=False
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -9,7 +9,7 @@ from drsvg_cli.cli import options
 
 app = typer.Typer(
     name="data",
-    help="Fetch the data sets of the paper's experiments.",
+    help="Fetch the data sets that drsvg knows by name.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="markdown",

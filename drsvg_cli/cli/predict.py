@@ -43,7 +43,7 @@ def predict(
     """Draw several futures of each clip.
 
     Writes a folder a clip: every sample, all of them side by side (grid), a contact sheet, a map
-    of where they disagree, and prediction.json.
+    of where they disagree, all of it as a page (index.html), and prediction.json.
     """
     options.check_range("--horizon", horizon, 1)
     options.check_range("--samples", samples, 1)

@@ -22,8 +22,13 @@ def swap(
     pose: Annotated[Path, typer.Argument(metavar="B", help="Clip that gives the pose.")],
     model: options.Model = "general",
     offline: options.Offline = False,
-    horizon: options.Horizon = 10,
-    samples: options.Samples = 1,
+    horizon: Annotated[
+        int,
+        typer.Option("--horizon", "-n", help="Frames to generate after the first frame of A."),
+    ] = 10,
+    samples: Annotated[
+        int, typer.Option("--samples", "-s", help="How often to draw the latents.")
+    ] = 1,
     both: Annotated[bool, typer.Option("--both", help="Also give B the pose of A.")] = False,
     seed: options.Seed = None,
     temperature: options.Temperature = 1.0,
@@ -33,7 +38,12 @@ def swap(
     device: options.Device = "auto",
     format: options.Format = "mp4",
     size: options.Size = 256,
-    out: options.Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for the results; A_B_drsvg by default.", show_default=False
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

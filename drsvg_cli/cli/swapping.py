@@ -78,8 +78,8 @@ def run(
         rate, tile = clips[0].rate, session.side
         write_frames(part / f"grid.{settings.format}", comparison(rows, tile=tile, rate=rate), rate)
         write_picture(part / "sheet.png", strip(rows, tile=min(tile, 128), rate=rate))
-        clips_used = {"content": str(content), "pose": str(pose), "folder": str(folder)}
-        record = write_record(part, "swap.json", provenance(session) | clips_used)
+        given = {"content": str(content), "pose": str(pose), "both": both, "folder": str(folder)}
+        record = write_record(part, "swap.json", provenance(session) | given)
     told = (
         f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of "
         f"{len(first.frames)} frames · model {settings.model} · seed {session.seed}"
