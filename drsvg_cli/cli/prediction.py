@@ -268,10 +268,9 @@ def _predict_one(
         futures = Futures(
             shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
         )
-        write_futures(part, futures, settings.format, abandon=samples.abandon)
         summary = None if scores is None else scores.summary()
         record = _record(session, path, folder, clip, observed, summary)
-        (part / "index.html").write_text(_page(futures, record), encoding="utf-8")
+        write_futures(part, futures, record, abandon=samples.abandon)
         return write_record(part, "prediction.json", record)
 
 
@@ -289,9 +288,10 @@ def to_shown(session: Session, frames: Frames) -> Frames:
 
 
 def write_futures(
-    folder: Path, futures: Futures, suffix: str, *, abandon: Callable[[], object]
+    folder: Path, futures: Futures, record: dict[str, Any], *, abandon: Callable[[], object]
 ) -> None:
-    """Write every sample, the grid, the contact sheet and the map of disagreement."""
+    """Write every sample, the grid, the contact sheet, the map of disagreement and the page."""
+    suffix = record["settings"]["format"]
     tile = min(max(futures.context.shape[1:3]), LARGEST_TILE)
     clips: dict[str, Pictures] = {"grid": grid(futures, tile=tile)}
     clips |= {f"sample_{n + 1}": futures.samples[n] for n in range(len(futures.samples))}
@@ -301,6 +301,8 @@ def write_futures(
     ]
     sheet, disagreement = folder / "sheet.png", folder / "disagreement.png"
     jobs.append(lambda: write_picture(sheet, contact_sheet(futures, tile=min(tile, 128))))
+    html = folder / "index.html"
+    jobs.append(lambda: html.write_text(_page(futures, record), encoding="utf-8"))
     if len(futures.samples) > 1:
         jobs.append(lambda: write_picture(disagreement, disagreement_map(futures, tile=tile)))
     write_together(jobs, abandon=abandon)
