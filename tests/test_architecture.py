@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ PACKAGE = ROOT / "drsvg_cli"
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
     ("errors", "drawing", "motion", "model.noise"),
-    ("config", "classifier", "device", "lock", "mirrors", "video", "charts", "model.gaussian"),
+    ("config", "classifier", "device", "lock", "video", "charts", "model.gaussian"),
     (
         "address",
         "folder",
@@ -25,7 +25,8 @@ FLOORS = (
         "model.rendering",
         "sequences.sheets",
     ),
-    ("model.latents", "sequences.chance", "sequences.cutouts", "sequences.offers"),
+    ("mirrors", "model.latents", "sequences.chance", "sequences.cutouts"),
+    ("sequences.offers",),
     ("model.drsvg", "sequences.clips", "sequences.moving_mnist", "sequences.sprites"),
     ("sequences.folders",),
     ("sequences.kth",),
@@ -166,6 +167,31 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stderr.strip() == "", "drsvg --help imports these"
     assert "Usage" in done.stdout
     assert done.returncode == 0
+
+
+def test_a_prediction_with_a_model_that_is_here_does_not_load_the_hub_s_library(
+    model_folder: Path, make_clip: Callable[[Path], object], tmp_path: Path
+) -> None:
+    make_clip(tmp_path / "clip.mp4")
+    script = (
+        "import sys\n"
+        "sys.argv[0] = 'drsvg'\n"
+        "from drsvg_cli.cli.app import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "sys.exit(' '.join({'huggingface_hub', 'httpx2'} & set(sys.modules)) or 0)\n"
+    )
+    arguments = ["predict", "clip.mp4", "-n", "1", "-s", "1", "--model", str(model_folder)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
 
 
 def test_the_package_runs_as_a_module() -> None:

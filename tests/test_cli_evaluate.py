@@ -1,6 +1,7 @@
 """`drsvg evaluate`: the same sequences for every model, whole, in part, and resumed."""
 
 import json
+import shutil
 import signal
 
 import cv2
@@ -198,6 +199,16 @@ class TestResults:
         assert table.count("tiny, enlarged") == 2
         assert ours["apart_moving"][0] > 0
 
+    def test_each_of_two_models_of_one_name_is_in_the_results(
+        self, drsvg, model_folder, make_clip, tmp_path
+    ):
+        make_clip(tmp_path / "clip.mp4")
+        other = shutil.copytree(model_folder, tmp_path / "other" / model_folder.name)
+        options = ("--data", "clip.mp4", "--sequences", 2, "--json")
+        outcome = drsvg("evaluate", model_folder, other, *options, "-s", 2)
+        assert outcome.code == 0, outcome
+        assert list(json.loads(outcome.out)["models"]) == [str(model_folder), str(other)]
+
 
 class TestInterruptions:
     def test_what_is_measured_is_kept_and_gone_on_with(self, measure, interrupt, tmp_path):
@@ -215,6 +226,18 @@ class TestInterruptions:
         assert names(folder) == FILES
         rest = record(folder)
         assert rest == whole
+
+    def test_clips_at_a_larger_size_go_on_too(
+        self, drsvg, interrupt, model_folder, make_clip, tmp_path
+    ):
+        make_clip(tmp_path / "clip.mp4")
+        options = ("--data", "clip.mp4", "--sequences", 4, "--size", 64, "-s", 2)
+        assert drsvg("evaluate", model_folder, *options, "-o", "whole").code == 0
+        interrupt(1)
+        assert drsvg("evaluate", model_folder, *options, "-o", "parts").code == 130
+        interrupt(None)
+        assert drsvg("evaluate", model_folder, *options, "-o", "parts", "--resume").code == 0
+        assert record(tmp_path / "parts") == record(tmp_path / "whole")
 
     def test_before_anything_is_measured(self, measure, interrupt, tmp_path):
         interrupt(0)
@@ -252,6 +275,7 @@ class TestRefusals:
             (("ours", "--classifier", "ours/model.safetensors"), 3, "no classifier"),
             (("ours", "--data", "nowhere"), 3, "nowhere: no such folder"),
             (("ours", "--source", "clips"), 1, "no video file"),
+            (("ours", "--size", 64), 2, "moving-mnist are measured at the models' 32 pixels"),
         ):
             outcome = (
                 drsvg("evaluate", *arguments[:1], "--data", mnist, *QUICK, *arguments[1:])

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from drsvg_cli.device import is_used_up, limit_threads, usable_cores
+from drsvg_cli.device import is_used_up, limit_threads, tiny_as_zero, usable_cores
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -100,6 +100,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     )
     assert freed > 1000  # every page of 32 MB is fetched again
     assert kept < 100
+
+
+def test_tiny_numbers_are_zeros_meanwhile():
+    tiny = torch.full((4,), 1e-30)
+    with tiny_as_zero():
+        assert not (tiny * 1e-10).any()
+    assert (tiny * 1e-10).all()
 
 
 def test_memory_that_is_used_up_is_known_from_other_mistakes():
