@@ -10,6 +10,7 @@ import json
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -160,7 +161,7 @@ def fit(
         # At once, so that a run can be resumed from its first moment and a full disk shows early.
         _save(learner, recipe, folder, origin)
     training = recipe.training
-    batches = _prefetched(sequences, training, learner.step)
+    batches = _prefetched(sequences, training, learner.step, device)
     try:
         if learner.best == -math.inf:
             yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
@@ -169,7 +170,7 @@ def fit(
                 _save(learner, recipe, folder, origin)
                 return
             began = time.perf_counter()
-            terms = _learn(learner, recipe, frames.to(device))
+            terms = _learn(learner, recipe, frames)
             elapsed = time.perf_counter() - began
             learner.seconds += elapsed
             rate = frames.shape[0] * frames.shape[1] / elapsed
@@ -244,20 +245,24 @@ def _explained_loss(folder: Path) -> Iterator[None]:
 
 
 def _prefetched(
-    sequences: Sequences, training: TrainingConfig, done: int
+    sequences: Sequences, training: TrainingConfig, done: int, device: torch.device
 ) -> Generator[Tensor, None, None]:
     """Prepare batches for the steps after `done` in the background, two ahead."""
+
+    def prepared(step: int) -> Tensor:
+        batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
+        # From such memory a card copies while it computes.
+        return batch.pin_memory() if device.type == "cuda" else batch
+
     with ThreadPoolExecutor(1) as worker:
-        ahead = [
-            worker.submit(sequences.batch, training.batch, seed=f"{training.seed}/{step}")
-            for step in range(done, min(done + 2, training.steps))
-        ]
+        ahead = deque(
+            worker.submit(prepared, step) for step in range(done, min(done + 2, training.steps))
+        )
         for step in range(done, training.steps):
-            batch = ahead.pop(0).result()
+            batch = ahead.popleft().result()
             if step + 2 < training.steps:
-                seed = f"{training.seed}/{step + 2}"
-                ahead.append(worker.submit(sequences.batch, training.batch, seed=seed))
-            yield batch
+                ahead.append(worker.submit(prepared, step + 2))
+            yield batch.to(device, non_blocking=True)
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:
@@ -311,12 +316,13 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
         content_kl=training.content_kl,
         matching=training.matching,
     )
-    report = {name: float(term.detach()) for name, term in terms._asdict().items()}
-    _check_finite(float(loss.detach()), learner.step, report)
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(learner.model.parameters(), training.clip)
-    _check_finite(float(norm), learner.step, report)
+    # All at once: an accelerator is waited for a single time.
+    *values, total, length = torch.stack([*terms, loss, norm]).detach().tolist()
+    report = dict(zip(terms._fields, values, strict=True))
+    _check_finite(total + length, learner.step, report)
     learner.optimizer.step()
     report["discriminator"] = _oppose(learner, pose)
     learner.step += 1
@@ -352,11 +358,12 @@ def _oppose(learner: _Learner, pose: Tensor) -> float:
     if pose.shape[1] < 2:
         return 0.0
     loss = discriminator_loss(learner.discriminator, pose)
-    _check_finite(float(loss.detach()), learner.step, {"discriminator": float(loss.detach())})
     learner.opponent.zero_grad(set_to_none=True)
     loss.backward()
+    value = float(loss.detach())
+    _check_finite(value, learner.step, {"discriminator": value})
     learner.opponent.step()
-    return float(loss.detach())
+    return value
 
 
 @torch.no_grad()

@@ -233,7 +233,9 @@ def test_a_discriminator_that_is_not_finite_stops_the_run(make_recipe, tmp_path,
     steps = run(recipe, tmp_path)
     for _ in range(3):
         next(steps)
-    monkeypatch.setattr(training, "discriminator_loss", lambda module, pose: pose.sum() * math.nan)
+    monkeypatch.setattr(
+        training, "discriminator_loss", lambda module, pose: module(pose, pose).sum() * math.nan
+    )
     with pytest.raises(TrainingError, match=r"not finite at step 2 \(discriminator nan"):
         next(steps)
     state = state_of(tmp_path)
