@@ -144,9 +144,9 @@ class TrainingConfig:
     """Share of `beta` that the content KL counts with; 0 leaves the content without a prior."""
     kl_warmup: int = 0
     """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
-    autoencoded: int = 0
+    autoencoded_steps: int = 0
     """Steps at the start that decode the features of the frames themselves, so that encoder and
-    decoder know frames before there is something to predict."""
+    decoder know frames first. The predictor learns from `matching` alone meanwhile."""
     matching: float = 0.0
     """Weight of the distance of predicted features from those of the frames themselves."""
     adversarial: float = 1e-3
@@ -192,7 +192,7 @@ _TRAINING_BOUNDS = (
     ("beta", 0.0, 1e6),
     ("content_kl", 0.0, 1e6),
     ("kl_warmup", 0, 10**9),
-    ("autoencoded", 0, 10**9),
+    ("autoencoded_steps", 0, 10**9),
     ("matching", 0.0, 1e6),
     ("adversarial", 0.0, 1e6),
     ("drawing", 0.0, 1e6),

@@ -161,7 +161,7 @@ def fit(
         # At once, so that a run can be resumed from its first moment and a full disk shows early.
         _save(learner, recipe, folder, origin)
     training = recipe.training
-    batches = _prefetched(sequences, training, learner.step, device)
+    batches = _prefetched(sequences, training, learner.step)
     try:
         if learner.best == -math.inf:
             yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
@@ -170,7 +170,7 @@ def fit(
                 _save(learner, recipe, folder, origin)
                 return
             began = time.perf_counter()
-            terms = _learn(learner, recipe, frames)
+            terms = _learn(learner, recipe, frames.to(device))
             elapsed = time.perf_counter() - began
             learner.seconds += elapsed
             rate = frames.shape[0] * frames.shape[1] / elapsed
@@ -245,14 +245,12 @@ def _explained_loss(folder: Path) -> Iterator[None]:
 
 
 def _prefetched(
-    sequences: Sequences, training: TrainingConfig, done: int, device: torch.device
+    sequences: Sequences, training: TrainingConfig, done: int
 ) -> Generator[Tensor, None, None]:
     """Prepare batches for the steps after `done` in the background, two ahead."""
 
     def prepared(step: int) -> Tensor:
-        batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
-        # From such memory a card copies while it computes.
-        return batch.pin_memory() if device.type == "cuda" else batch
+        return sequences.batch(training.batch, seed=f"{training.seed}/{step}")
 
     with ThreadPoolExecutor(1) as worker:
         ahead = deque(
@@ -262,7 +260,7 @@ def _prefetched(
             batch = ahead.popleft().result()
             if step + 2 < training.steps:
                 ahead.append(worker.submit(prepared, step + 2))
-            yield batch.to(device, non_blocking=True)
+            yield batch
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:
@@ -306,7 +304,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             likelihood=training.likelihood,
             shown=_shown(frames, context, training.blind, chance),
             origins=origins,
-            autoencoded=learner.step < training.autoencoded,
+            autoencoded=learner.step < training.autoencoded_steps,
         )
     beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(
@@ -319,7 +317,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     norm = nn.utils.clip_grad_norm_(learner.model.parameters(), training.clip)
-    # All at once: an accelerator is waited for a single time.
+    # Read together: an accelerator would be waited for with each.
     *values, total, length = torch.stack([*terms, loss, norm]).detach().tolist()
     report = dict(zip(terms._fields, values, strict=True))
     _check_finite(total + length, learner.step, report)
@@ -387,7 +385,8 @@ def fast_in_half(device: torch.device) -> bool:
     half the speed of float32.
     """
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))

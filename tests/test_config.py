@@ -67,7 +67,7 @@ TRAINING = {
     "drawing": 0.5,
     "blind": 0.75,
     "decoded": 2,
-    "autoencoded": 10,
+    "autoencoded_steps": 10,
     "matching": 0.75,
     "keep": "last",
     "average": 0.0,

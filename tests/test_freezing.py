@@ -18,13 +18,14 @@ def context(noisy_frames):
 
 @pytest.mark.parametrize("head", ["pixels", "warp"])
 @pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
+@pytest.mark.parametrize("shortcut", [True, False])
 @pytest.mark.parametrize("packs", [True, False])
 def test_freezing_changes_nothing_but_the_last_bits(
-    tiny_model, context, backbone, head, packs, monkeypatch
+    tiny_model, context, backbone, head, packs, shortcut, monkeypatch
 ):
     if not packs:  # as where PyTorch has no such kernels
         monkeypatch.setattr(freezing, "_packs", lambda: False)
-    model = tiny_model(backbone=backbone, head=head)
+    model = tiny_model(backbone=backbone, head=head, predictor_shortcut=shortcut)
     frozen = freeze(copy.deepcopy(model))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
     packed = any(isinstance(module, freezing._Packed) for module in frozen.modules())

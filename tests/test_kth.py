@@ -104,6 +104,18 @@ class TestRanges:
             ("person03", 0, 8),
         }
 
+    def test_are_of_the_clip_where_only_some_of_its_frames_are_kept(self, recipe, place):
+        slow = replace(recipe, data=replace(recipe.data, rate=5.0, context=1, horizon=1))
+        found = material(slow, place, SILENT).sequences
+        used = {(clip.path.stem[:8], clip.begin, clip.end) for clip in found.clips}
+        # Every second frame, from the first one on: none from before a range or after it.
+        assert used == {
+            ("person01", 0, 3),
+            ("person01", 4, 7),
+            ("person02", 1, 10),
+            ("person03", 0, 4),
+        }
+
     def test_that_are_too_short_are_left_out(self, recipe, place):
         longer = replace(recipe, data=replace(recipe.data, horizon=5))
         used = {clip.path.stem[:8] for clip in material(longer, place, SILENT).sequences.clips}
@@ -156,6 +168,12 @@ class TestSplit:
         for context, horizon in ((5, None), (10, 20)):
             other = benchmark("kth", large, long, SILENT, context=context, horizon=horizon, most=9)
             assert not other.published
+        colour = replace(large, model=tiny_config(channels=3, size=64))
+        cropped = replace(large, data=replace(large.data, fit="crop"))
+        slower = replace(large, data=replace(large.data, rate=24.0))
+        for other in (recipe, colour, cropped, slower):
+            seen = benchmark("kth", other, long, SILENT, context=10, horizon=None, most=9)
+            assert not seen.published
 
     def test_frames_are_stretched(self, recipe, place):
         """What a clip shows at its left and right edges is in the frame; a crop would lose it."""

@@ -319,22 +319,54 @@ def test_an_improvement_saves_the_averaged_weights(make_recipe, tmp_path):
     assert flags[0]
 
 
-def test_a_step_is_swapped_from_one_observed_frame(make_recipe, tmp_path, monkeypatch):
-    seen = []
-    real = training.model_loss
+@pytest.fixture
+def losses(monkeypatch):
+    """Return what `model_loss` was asked for, step by step."""
+    asked, real = [], training.model_loss
 
     def watched(*arguments, **options):
-        seen.append((options["context"], options["origins"]))
+        asked.append(options)
         return real(*arguments, **options)
 
     monkeypatch.setattr(training, "model_loss", watched)
+    return asked
+
+
+def test_a_step_is_swapped_from_one_observed_frame(make_recipe, tmp_path, losses):
     list(run(make_recipe(swapped=0.5, steps=16, validate_every=16), tmp_path / "half"))
+    seen = [(options["context"], options["origins"]) for options in losses]
     swapped = [origins for context, origins in seen if origins is not None and context == 1]
     usual = [context for context, origins in seen if origins is None]
     assert len(swapped) + len(usual) == 16 and swapped and usual
     assert len({tuple(origins) for origins in swapped}) > 1
     with pytest.raises(ConfigError, match="swapped"):
         make_recipe(model={"head": "warp"}, swapped=0.5)
+
+
+def test_the_first_steps_learn_frames(make_recipe, tmp_path, losses):
+    list(run(make_recipe(autoencoded_steps=2, steps=4), tmp_path))
+    assert [options["autoencoded"] for options in losses] == [True, True, False, False]
+
+
+def test_features_are_matched(make_recipe, tmp_path):
+    """With no step but autoencoded ones nothing else draws predictions towards the frames."""
+    misses = {}
+    for weight in (0.0, 1.0):
+        recipe = make_recipe(autoencoded_steps=30, steps=30, matching=weight, learning_rate=0.01)
+        *_, last = run(recipe, tmp_path / str(weight))
+        misses[weight] = last.terms["mismatch"]
+    assert misses[1.0] < 0.85 * misses[0.0]
+
+
+def test_features_of_observed_frames_are_never_hidden(make_recipe, tmp_path, losses):
+    list(run(make_recipe(blind=0.6, steps=8, data={"horizon": 6}), tmp_path))
+    later = []
+    for options in losses:
+        context, shown = options["context"], options["shown"]
+        assert shown[:context].all()
+        later.append(shown[context:-1].flatten())
+    assert 0.2 < float(torch.cat(later).mean()) < 0.6
+    assert len({tuple(options["shown"].flatten().tolist()) for options in losses}) == 8
 
 
 def test_a_run_may_leave_its_last_weights_whatever_they_score(make_recipe, tmp_path):

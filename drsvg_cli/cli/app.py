@@ -55,9 +55,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Read when the library is imported: it would ask the Hub for a list to describe us to it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    # So too: how long a thread of PyTorch's spins before it sleeps. As long as usual, it takes its
-    # core from the thread it waits for where other programs run as well; a tenth costs nothing.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    # So too: how long PyTorch's threads spin before they sleep. For 15 times this, as usual, they
+    # would take a core from the thread that they wait for where other programs run as well.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode

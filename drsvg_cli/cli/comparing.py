@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from drsvg_cli.checkpoint import load_classifier, load_model
 from drsvg_cli.classifier import Classifier
 from drsvg_cli.cli.console import Reporter
 from drsvg_cli.config import Recipe, Source
-from drsvg_cli.device import keep_memory, prepare
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.folder import sha256, weights_path
 from drsvg_cli.metrics import Definition
@@ -55,16 +56,12 @@ class Subject:
     """The SHA-256 of its weights."""
 
 
-def load(request: Request) -> list[Subject]:
+def load(request: Request, device: torch.device) -> list[Subject]:
     """Load all models, and make sure that they look at frames alike: else their tasks differ.
-
-    The process keeps its memory from here on: every batch wants as much.
 
     Raises:
         DrsvgError: one is missing or damaged, or they do not.
     """
-    device = prepare(request.device)
-    keep_memory()
     subjects: list[Subject] = []
     shorts = [Path(name).resolve().name if Path(name).exists() else name for name in request.models]
     for short, (name, source) in zip(shorts, request.models.items(), strict=True):

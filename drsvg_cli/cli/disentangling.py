@@ -16,7 +16,7 @@ from drsvg_cli.cli.comparing import Request, Subject, gather, load, reader
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.results import check_free, filled, write_picture, write_record
 from drsvg_cli.cli.tables import Table, markdown, pair, percent, show
-from drsvg_cli.device import explained_memory
+from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.disentanglement import (
     Known,
     Probe,
@@ -88,7 +88,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
     check_free(request.out, overwrite=request.overwrite)
-    subjects = load(request)
+    keep_memory()  # every batch wants as much
+    subjects = load(request, prepare(request.device))
     data = subjects[0].recipe.data
     context, horizon = request.context or data.context, request.horizon or data.horizon
     task = gather(request, subjects, reporter, context=context, horizon=horizon)

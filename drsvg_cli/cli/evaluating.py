@@ -16,7 +16,7 @@ from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.findings import Findings, Protocol, enlarged
 from drsvg_cli.cli.results import check_free, filled
 from drsvg_cli.cli.tables import show
-from drsvg_cli.device import explained_memory
+from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation import CLIPS_AT_ONCE, Content, Curves, Scores, evaluate, join
 from drsvg_cli.sequences.offers import Benchmark
@@ -134,7 +134,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
 
 def _open(request: Request, reporter: Reporter) -> Session:
     """Load the models, and gather what they are measured on."""
-    subjects = load(request)
+    keep_memory()  # every batch wants as much
+    subjects = load(request, prepare(request.device))
     context = request.context or subjects[0].recipe.data.context
     task = gather(
         request, subjects, reporter, context=context, horizon=request.horizon, size=request.size

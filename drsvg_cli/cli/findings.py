@@ -280,8 +280,8 @@ def _examples(findings: Findings) -> Frames:
         for subject in findings.subjects:
             best = int(best_of(findings.scores[subject.name].ssim.samples[number]))
             chosen = {"best SSIM": protocol.seeds[best]}
-            others = [number for number in range(protocol.samples) if number != best][:2]
-            chosen |= {f"sample {number + 1}": protocol.seeds[number] for number in others}
+            others = [sample for sample in range(protocol.samples) if sample != best][:2]
+            chosen |= {f"sample {sample + 1}": protocol.seeds[sample] for sample in others}
             given = frames[None].to(next(subject.model.parameters()).device)
             seeds = list(chosen.values())
             drawn = draw(subject.model, given, context=protocol.context, seeds=seeds)

@@ -58,7 +58,7 @@ def finetune(
         "learning_rate": learning_rate,
         "warmup": min(50, steps // 10),
         "kl_warmup": 0,
-        "autoencoded": 0,
+        "autoencoded_steps": 0,
         "seed": seed,
         "validate_every": max(1, min(100, steps // 5)),
         "checkpoint_every": max(1, min(100, steps // 5)),

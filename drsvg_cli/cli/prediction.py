@@ -270,7 +270,7 @@ def _predict_one(
         )
         summary = None if scores is None else scores.summary()
         record = _record(session, path, folder, clip, observed, summary)
-        write_futures(part, futures, record, abandon=samples.abandon)
+        write_futures(part, futures, settings.format, record, abandon=samples.abandon)
         return write_record(part, "prediction.json", record)
 
 
@@ -288,10 +288,14 @@ def to_shown(session: Session, frames: Frames) -> Frames:
 
 
 def write_futures(
-    folder: Path, futures: Futures, record: dict[str, Any], *, abandon: Callable[[], object]
+    folder: Path,
+    futures: Futures,
+    suffix: str,
+    record: dict[str, Any],
+    *,
+    abandon: Callable[[], object],
 ) -> None:
     """Write every sample, the grid, the contact sheet, the map of disagreement and the page."""
-    suffix = record["settings"]["format"]
     tile = min(max(futures.context.shape[1:3]), LARGEST_TILE)
     clips: dict[str, Pictures] = {"grid": grid(futures, tile=tile)}
     clips |= {f"sample_{n + 1}": futures.samples[n] for n in range(len(futures.samples))}

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ FASTEST = 2.0
 """The cache keeps up to this many times the model's rate, for slower and faster sequences."""
 LONGEST = 3000
 """Frames cached of one clip, from its beginning."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -285,10 +287,10 @@ def _tint(sequence: Frames, chance: random.Random, strength: float) -> Frames:
     return np.stack([cv2.LUT(np.ascontiguousarray(frame), table) for frame in sequence])
 
 
-def spread(clips: Sequence[CachedClip], most: int) -> list[CachedClip]:
-    """Choose up to `most` clips at even distances, the first and the last among them."""
-    places = np.linspace(0, len(clips) - 1, min(most, len(clips))).round().astype(int)
-    return [clips[place] for place in places]
+def spread(items: Sequence[Item], most: int) -> list[Item]:
+    """Choose up to `most` items at even distances, from the first one on."""
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in places]
 
 
 def windows(

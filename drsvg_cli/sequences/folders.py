@@ -10,7 +10,15 @@ from torch import Tensor
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import ConfigError, TrainingError
-from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
+from drsvg_cli.sequences.clips import (
+    CachedClip,
+    ClipSequences,
+    Rejected,
+    scan,
+    split,
+    spread,
+    windows,
+)
 from drsvg_cli.sequences.offers import HELD_SEQUENCES, Benchmark, Listener, Material, Place
 from drsvg_cli.video import find_clips
 
@@ -119,8 +127,10 @@ def benchmark(
         cut.append(quantised(windows([clip], model=recipe.model, data=wanted.data, most=each)))
         with suppress(OSError):  # the raw frames of many clips fill a disk
             clip.cache.unlink()
-    frames = torch.cat(cut)[:most]
-    return Benchmark(frames, f"{len(frames)} sequences of {len(cut)} clips", (wanted.data.horizon,))
+    chosen = spread(cut, most)
+    frames = torch.cat(chosen)
+    words = f"{len(frames)} sequences of {len(chosen)} clips"
+    return Benchmark(frames, words, (wanted.data.horizon,))
 
 
 def conditions(recipe: Recipe) -> list[str]:

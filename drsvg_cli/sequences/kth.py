@@ -30,6 +30,7 @@ from drsvg_cli.sequences.offers import (
     Place,
     Published,
 )
+from drsvg_cli.video import probe
 
 __all__ = ["benchmark", "conditions", "material"]
 
@@ -255,9 +256,9 @@ def _cut(
     keys = {clip.path: clip.key for clip in clips}
     found = False
     for cached in folders.usable([*keys], place.cache, recipe, listener):
+        thinned = cached.rate / probe(cached.path).rate
         for first, last in ranges.get(keys[cached.path], [(1, len(cached))]):
-            thinned = float(cached.rate) / RATE
-            begin, end = int((first - 1) * thinned), math.ceil(last * thinned)
+            begin, end = math.ceil((first - 1) * thinned), math.ceil(last * thinned)
             part = replace(cached, begin=begin, end=min(end, len(cached)))
             if part.windows(recipe.data):
                 found = True
