@@ -82,6 +82,31 @@ def test_threads_are_only_ever_fewer(monkeypatch):
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(
+    ("told", "spins"),
+    [
+        ({}, "20000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "None"),
+    ],
+)
+def test_waiting_threads_soon_give_their_cores_away_unless_told_otherwise(told, spins):
+    """Set before PyTorch is imported, whose threads read it then."""
+    program = """
+import os, sys
+from drsvg_cli.cli.app import main
+sys.argv = ["drsvg", "--version"]
+try:
+    main()
+except SystemExit:
+    print(os.environ.get("GOMP_SPINCOUNT"), "torch" in sys.modules)
+"""
+    names = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
+    environment = {name: value for name, value in os.environ.items() if name not in names} | told
+    said = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    assert said.splitlines()[-1] == f"{spins} False"
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
 def test_memory_that_is_kept_is_not_asked_for_again():
     program = """
