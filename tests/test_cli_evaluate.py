@@ -186,6 +186,22 @@ class TestResults:
         assert list(told["models"]) == ["tiny"]
         assert list(told["models"]["tiny"]["psnr"]["horizons"]) == ["4"]
 
+    def test_of_more_clips_than_sequences_some_are_taken_from_all_over(
+        self, drsvg, model_folder, make_clip, tmp_path
+    ):
+        for name in ("clips/1.mp4", "clips/2.mp4", "clips/3.mp4", "ends/1.mp4", "ends/3.mp4"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            make_clip(tmp_path / name, seed=int(name[-5]))
+        digests = []
+        for folder in ("clips", "ends"):
+            options = ("--data", folder, "-s", 2, "--sequences", 2, "-o", f"{folder}-found")
+            outcome = drsvg("evaluate", model_folder, *options, "--json")
+            assert outcome.code == 0, outcome
+            protocol = json.loads(outcome.out)["protocol"]
+            assert protocol["data"] == "2 sequences of 2 clips"
+            digests.append(protocol["digest"])
+        assert digests[0] == digests[1]
+
     def test_clips_at_a_larger_size(self, drsvg, model_folder, make_clip, tmp_path):
         make_clip(tmp_path / "clip.mp4")
         options = ("--data", "clip.mp4", "--sequences", 2, "--size", 64, "--json")

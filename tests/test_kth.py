@@ -93,11 +93,13 @@ class TestRanges:
         with pytest.raises(DataError, match="names no frames"):
             kth.read_ranges(tmp_path / "list.txt")
 
+    def learned(self, recipe, place):
+        clips = material(recipe, place, SILENT).sequences.clips
+        return {(clip.path.stem[:8], clip.begin, clip.end) for clip in clips}
+
     def test_bound_what_is_learned(self, recipe, place):
-        found = material(recipe, place, SILENT).sequences
-        used = {(clip.path.stem[:8], clip.begin, clip.end) for clip in found.clips}
         # The first frame is number 1, the last one is included, and 99 is beyond the clip's end.
-        assert used == {
+        assert self.learned(recipe, place) == {
             ("person01", 0, 6),
             ("person01", 8, 14),
             ("person02", 2, 20),
@@ -106,10 +108,8 @@ class TestRanges:
 
     def test_are_of_the_clip_where_only_some_of_its_frames_are_kept(self, recipe, place):
         slow = replace(recipe, data=replace(recipe.data, rate=5.0, context=1, horizon=1))
-        found = material(slow, place, SILENT).sequences
-        used = {(clip.path.stem[:8], clip.begin, clip.end) for clip in found.clips}
         # Every second frame, from the first one on: none from before a range or after it.
-        assert used == {
+        assert self.learned(slow, place) == {
             ("person01", 0, 3),
             ("person01", 4, 7),
             ("person02", 1, 10),
@@ -118,8 +118,7 @@ class TestRanges:
 
     def test_that_are_too_short_are_left_out(self, recipe, place):
         longer = replace(recipe, data=replace(recipe.data, horizon=5))
-        used = {clip.path.stem[:8] for clip in material(longer, place, SILENT).sequences.clips}
-        assert used == {"person02", "person03"}
+        assert {who for who, _, _ in self.learned(longer, place)} == {"person02", "person03"}
 
     def test_may_be_missing(self, recipe, place, films):
         notes = []
