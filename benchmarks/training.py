@@ -19,12 +19,12 @@ from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
 from benchmarks.textbook import TextbookTraining
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
-from drsvg_cli.device import keep_memory, tiny_as_zero
+from drsvg_cli.device import fast_in_half, keep_memory, tiny_as_zero
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.objective import model_loss
-from drsvg_cli.training import fast_in_half, fit
+from drsvg_cli.training import fit
 
 CONTEXT, HORIZON, BATCH = 5, 10, 16
 TURNS, STEPS = 3, 8

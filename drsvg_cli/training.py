@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from drsvg_cli.checkpoint import blueprint, load_state, save_model, save_state, write_atomically
 from drsvg_cli.config import Recipe, TrainingConfig
+from drsvg_cli.device import fast_in_half
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
 from drsvg_cli.metrics import CEILING, psnr
@@ -376,20 +377,6 @@ def _follow(learner: _Learner, decay: float) -> None:
             average.lerp_(newest, share)
         else:
             average.copy_(newest)
-
-
-def fast_in_half(device: torch.device) -> bool:
-    """Tell whether bfloat16 is faster than float32 on this device.
-
-    On a processor it takes tiles (AMX): with AVX-512's bfloat16 alone convolutions were measured at
-    half the speed of float32.
-    """
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:

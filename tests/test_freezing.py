@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from drsvg_cli.metrics import psnr
 from drsvg_cli.model import freezing
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.rollout import predict, swap
@@ -24,9 +25,9 @@ def test_freezing_changes_nothing_but_the_last_bits(
     tiny_model, context, backbone, head, packs, shortcut, monkeypatch
 ):
     if not packs:  # as where PyTorch has no such kernels
-        monkeypatch.setattr(freezing, "_packs", lambda: False)
+        monkeypatch.setattr(freezing, "_packs", lambda precision: False)
     model = tiny_model(backbone=backbone, head=head, predictor_shortcut=shortcut)
-    frozen = freeze(copy.deepcopy(model))
+    frozen = freeze(copy.deepcopy(model), half=False)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
     packed = any(isinstance(module, freezing._Packed) for module in frozen.modules())
     assert packed == (packs and torch.backends.mkldnn.is_available())
@@ -38,13 +39,13 @@ def test_freezing_changes_nothing_but_the_last_bits(
         torch.testing.assert_close(after, before, atol=2e-4, rtol=0)
     assert before.std() > 0.01
     once = predict(frozen, context, 3, seeds=range(2)).frames
-    assert torch.equal(predict(freeze(frozen), context, 3, seeds=range(2)).frames, once)
+    assert torch.equal(predict(freeze(frozen, half=False), context, 3, seeds=range(2)).frames, once)
 
 
 def test_a_normalisation_by_groups_stays(tiny_model, context):
     model = tiny_model(normalization="group")
     before = predict(model, context, 2, seeds=[0]).frames
-    frozen = freeze(model)
+    frozen = freeze(model, half=False)
     assert any(isinstance(module, nn.GroupNorm) for module in frozen.modules())
     torch.testing.assert_close(predict(frozen, context, 2, seeds=[0]).frames, before)
 
@@ -52,11 +53,27 @@ def test_a_normalisation_by_groups_stays(tiny_model, context):
 def test_weights_laid_out_for_one_size_serve_another(tiny_model, noisy_frames):
     """Convolutions fit any size; weights are laid out for the first maps they see."""
     model = tiny_model()
-    frozen = freeze(copy.deepcopy(model))
+    frozen = freeze(copy.deepcopy(model), half=False)
     for clips in (1, 7, 3):
         context = noisy_frames(clips, 2, 3, 32, 32, seed=clips)
         before, after = (predict(each, context, 2, seeds=[1]).frames for each in (model, frozen))
         torch.testing.assert_close(after, before, atol=2e-4, rtol=0)
+
+
+@pytest.mark.skipif(not freezing._packs(torch.bfloat16), reason="no bfloat16 kernels here")
+@pytest.mark.parametrize("normalization", ["batch", "group"])
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+@pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
+def test_a_frozen_model_in_half_precision_predicts_what_it_predicted(
+    tiny_model, context, backbone, head, normalization
+):
+    """To 40 dB: bfloat16 has eight bits, as a frame has."""
+    model = tiny_model(backbone=backbone, head=head, normalization=normalization)
+    frozen = freeze(copy.deepcopy(model), half=True)
+    before, after = (predict(each, context, 3, seeds=range(2)).frames for each in (model, frozen))
+    assert before.dtype == after.dtype == torch.float32
+    assert not torch.equal(before, after)
+    assert psnr(after, before).min() > 40
 
 
 def test_a_model_in_training_cannot_be_frozen(tiny_model):
