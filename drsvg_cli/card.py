@@ -43,7 +43,7 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
     """Write the card: what the model is, what it was trained on, what was measured, its limits."""
     model, data, training = recipe.model, recipe.data, recipe.training
     family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
-    began = f"Fine-tuned from `{recipe.parent}`" if recipe.parent else "Trained from random weights"
+    began = f"the weights of `{recipe.parent}`" if recipe.parent else "random weights"
     data_sets = f"\n\n{recipe.trained_on}" if recipe.trained_on else ""
     sequences = origin.steps * training.batch
     picture = f"\n![Held-back clips and a sample of each]({origin.picture})\n"
@@ -60,9 +60,9 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
 {picture if origin.picture else ""}
 ## Training
 
-{began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences ({sequences:,}
-sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsvg {__version__}.
-`preset.toml` beside this file is the whole recipe.{data_sets}
+Trained from {began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences
+({sequences:,} sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsvg
+{__version__}. `preset.toml` beside this file is the whole recipe.{data_sets}
 
 ## Measured
 

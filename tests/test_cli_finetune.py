@@ -116,7 +116,8 @@ class TestFinetune:
         assert (recipe.training.steps, recipe.training.batch) == (STEPS, 2)
         assert not model.training
         card = (folder / "README.md").read_text(encoding="utf-8")
-        for part in ("# my model", "Fine-tuned from", "2 clips", f"{STEPS} steps", "PSNR copy"):
+        begun = "Trained from the weights of"
+        for part in ("# my model", begun, "2 clips", f"{STEPS} steps", "PSNR copy"):
             assert part in card
         assert cv2.imread(str(folder / "validation.png")).std() > 0
         assert [line["step"] for line in log(folder)] == [0, 6, 12, 18, 24, 30]
@@ -333,6 +334,27 @@ class TestTrain:
         assert names(tmp_path / "mine-model") == FILES
         assert "Trained from random weights" in (tmp_path / "mine-model" / "README.md").read_text()
         assert load_model(tmp_path / "mine-model")[1].training.steps == 10
+
+    def test_from_the_weights_of_a_model(self, drsvg, model_folder, clips, tmp_path):
+        """More training: nothing is lost at the start, and what came first is not learned again."""
+        (tmp_path / "mine").mkdir()
+        text = (model_folder / "preset.toml").read_text(encoding="utf-8")
+        text = text.replace("autoencoded_steps = 0", "autoencoded_steps = 2")
+        (tmp_path / "mine" / "preset.toml").write_text(text, encoding="utf-8")
+        common = ("--device", "cpu", "--steps", 3)
+        outcome = drsvg("train", "mine", "--data", clips, *common, "--start", model_folder)
+        assert outcome.code == 0, outcome
+        outcome = drsvg("finetune", clips, "--model", model_folder, *common, "-o", "own")
+        assert outcome.code == 0, outcome
+        begun, own = tmp_path / "mine-model", tmp_path / "own"
+        assert log(begun)[0]["predicted"] == log(own)[0]["predicted"]
+        for folder in (begun, own):
+            card = (folder / "README.md").read_text(encoding="utf-8")
+            assert f"Trained from the weights of `{model_folder.name}`" in card
+            assert load_model(folder)[1].training.autoencoded_steps == 0
+        outcome = drsvg("train", "mine", "--data", clips, "--start", "general", "-o", "other")
+        assert_refused(outcome, 2, "general has ", "where the recipe has")
+        assert not (tmp_path / "other").exists()
 
     def test_moving_mnist(self, drsvg, model_folder, write_mnist, tmp_path, monkeypatch):
         """Without a clip, from the cache or a folder; and it resumes."""

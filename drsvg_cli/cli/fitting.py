@@ -4,7 +4,7 @@ import shlex
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from drsvg_cli.checkpoint import blueprint, load_model, write_atomically
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.interruptions import collected
 from drsvg_cli.cli.results import check_free, write_picture
-from drsvg_cli.config import HubConfig, Recipe, format_recipe
+from drsvg_cli.config import HubConfig, ModelConfig, Recipe, format_recipe
 from drsvg_cli.device import (
     explained_memory,
     keep_memory,
     prepare,
     tiny_as_zero,
 )
-from drsvg_cli.errors import ResourceError, TrainingError
+from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
 from drsvg_cli.evaluation import Scores, evaluate
 from drsvg_cli.folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
 from drsvg_cli.frames import to_frames
@@ -46,13 +46,16 @@ class Request:
     clips: Sequence[str]
     held: Sequence[Path] | None
     out: Path
-    model: str
     source: Path | None
-    """The model folder or the weights file that `model` stands for; none to resume."""
+    """The model, or the recipe alone, that says what to train; none to resume."""
+    start: Path | None
+    """The model whose weights to start from; random ones if there is none."""
+    parent: str
+    """What the user called the model to start from."""
     changes: Mapping[str, Any]
     """Settings of the recipe's training table to replace."""
-    from_weights: bool
-    """Start from the model's weights, or from random ones."""
+    own: bool
+    """The clips are the user's own, and not what the recipe says."""
     share: float
     resume: bool
     device: str
@@ -183,18 +186,17 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     """Return what to train, and the weights to start from if any."""
     if request.source is None:
         return read_recipe(request.out), None
-    if request.from_weights:
-        model, recipe = load_model(request.source)
-        start = model.state_dict()
-    else:
-        recipe, start = read_recipe(request.source), None
-    if request.from_weights:
-        # What the parent's recipe says of clips and licence is not true of the user's own.
-        parent = _public_name(request.model)
+    recipe, start = read_recipe(request.source), None
+    if request.start is not None:
+        model, its = load_model(request.start)
+        parent, start = _public_name(request.parent), model.state_dict()
+        _check_same_network(recipe.model, its.model, parent)
+        # What is learned first, from random weights, has been learned.
+        training = replace(recipe.training, kl_warmup=0, autoencoded_steps=0)
+        recipe = replace(recipe, parent=parent, training=training)
+    if request.own:
         data = replace(recipe.data, source="clips")
-        recipe = replace(
-            recipe, summary="", license="other", parent=parent, trained_on="", data=data
-        )
+        recipe = replace(recipe, summary="", license="other", trained_on="", data=data)
     recipe = replace(
         recipe,
         name=request.out.resolve().name,
@@ -202,6 +204,12 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         hub=HubConfig(),
     )
     return recipe, start
+
+
+def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> None:
+    for key, value in asdict(wanted).items():
+        if (other := getattr(given, key)) != value:
+            raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 
 def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:

@@ -16,6 +16,8 @@ EPILOG = """Examples:
   $ drsvg train general --data ./clips -o my-general --resume
 
   $ drsvg train moving-mnist -o my-mnist
+
+  $ drsvg train moving-mnist --start my-mnist --steps 5000 -o my-mnist-2
 """
 
 
@@ -27,6 +29,15 @@ def train(
         int | None,
         typer.Option(help="Steps of training; the recipe's by default.", show_default=False),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Model of the same network to start from; random weights by default.",
+            show_default=False,
+        ),
+    ] = None,
+    offline: options.Offline = False,
     validation: options.Held = None,
     share: options.Share = 0.15,
     resume: options.Resume = False,
@@ -34,7 +45,7 @@ def train(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a model from scratch by a preset's recipe.
+    """Train a model by a preset's recipe.
 
     Writes a model folder to use with `drsvg predict --model FOLDER`. Ctrl-C saves and stops;
     --resume goes on.
@@ -45,6 +56,11 @@ def train(
     from drsvg_cli.weights import describe
 
     source = None if resume else describe(recipe)
+    begin = None
+    if start is not None and not resume:
+        from drsvg_cli.cli.sharing import find
+
+        begin = find(start, offline=offline, quiet=quiet or as_json)
     from drsvg_cli.cli import fitting
 
     fitting.run(
@@ -52,10 +68,11 @@ def train(
             clips=data or [],
             held=validation,
             out=out or Path(f"{Path(recipe).name}-model"),
-            model=recipe,
             source=source,
+            start=begin,
+            parent=start or "",
             changes={} if steps is None else {"steps": steps},
-            from_weights=False,
+            own=False,
             share=share,
             resume=resume,
             device=device,
