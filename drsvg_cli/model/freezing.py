@@ -30,8 +30,8 @@ def freeze(model: DRSVG, *, half: bool | None = None) -> DRSVG:
 
     Args:
         model: in evaluation mode.
-        half: on a CPU, compute maps in bfloat16; where that is faster if left out. Features,
-            latents and frames are float32 in any case.
+        half: on a CPU, multiply in bfloat16; where that is faster if left out. What LSTMs
+            remember, latents and frames are float32 in any case.
     """
     if model.training:
         raise ValueError("freeze needs model.eval(): in training a batch is normalised by itself")
@@ -88,10 +88,10 @@ def _fold_into(convolutions: Sequence[nn.Module], chain: nn.Module, number: int)
 def _quickened(layer: nn.Module, precision: torch.dtype) -> nn.Module:
     """Return what computes the same as a layer in less time, or the layer itself."""
     if isinstance(layer, Recurrent):
-        return _Stepwise(layer)
+        return _Stepwise(layer, precision)
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         if layer.padding == (0, 0):  # between features and the deepest maps
-            return _Product(layer)
+            return _Product(layer, precision)
         if _packs(precision):
             return _Packed(layer, precision)
     return layer
@@ -174,19 +174,19 @@ class _Packed(nn.Module):
 class _Product(nn.Module):
     """A convolution over a whole map, or a transposed one of a single pixel: a matrix product."""
 
-    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, precision: torch.dtype) -> None:
         super().__init__()
         self.kernel = layer.kernel_size
         self.transposed = isinstance(layer, nn.ConvTranspose2d)
         weight = layer.weight.permute(0, 2, 3, 1).flatten(1)
-        self.matrix = nn.Parameter((weight if self.transposed else weight.T).contiguous())
+        self.matrix = (weight if self.transposed else weight.T).to(precision).contiguous()
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias
         pixels = math.prod(self.kernel) if self.transposed else 1
-        self.bias = nn.Parameter(bias.repeat(pixels))
+        self.bias = bias.detach().repeat(pixels).to(precision)
 
     def forward(self, maps: Tensor) -> Tensor:
         flat = maps.permute(0, 2, 3, 1).flatten(1).to(self.matrix.dtype)
-        product = torch.addmm(self.bias, flat, self.matrix)
+        product = torch.addmm(self.bias, flat, self.matrix).float()
         kernel = self.kernel if self.transposed else (1, 1)
         return product.unflatten(1, (*kernel, -1)).permute(0, 3, 1, 2)
 
@@ -197,19 +197,18 @@ class _Stepwise(nn.Module):
     The embedding is linear, and so is what the first layer does with it: one matrix does both.
     """
 
-    def __init__(self, whole: Recurrent) -> None:
+    def __init__(self, whole: Recurrent, precision: torch.dtype) -> None:
         super().__init__()
         self.whole = whole
         lstm, embed = whole.lstm, whole.embed
-        self.gates = nn.ParameterList()
-        self.biases = nn.ParameterList()
+        self.gates, self.biases = [], []
         for layer in range(lstm.num_layers):
             given, kept = (getattr(lstm, f"weight_{kind}_l{layer}") for kind in ("ih", "hh"))
             bias = sum(getattr(lstm, f"bias_{kind}_l{layer}") for kind in ("ih", "hh"))
             if layer == 0:
                 given, bias = given @ embed.weight, bias + given @ embed.bias
-            self.gates.append(torch.cat([given, kept], dim=1).T.contiguous())
-            self.biases.append(bias)
+            self.gates.append(torch.cat([given, kept], dim=1).T.to(precision).contiguous())
+            self.biases.append(bias.to(precision))
 
     def forward(self, sequence: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         """Do what `Recurrent.forward` does."""
@@ -218,7 +217,8 @@ class _Stepwise(nn.Module):
             return result
         newest, hidden, cells = sequence[0], [], []
         for gates, bias, h, c in zip(self.gates, self.biases, *state, strict=True):
-            values = torch.addmm(bias, torch.cat([newest, h], dim=1), gates)
+            both = torch.cat([newest, h], dim=1).to(gates.dtype)
+            values = torch.addmm(bias, both, gates).float()
             enter, forget, content, leave = values.chunk(4, dim=1)
             cell = forget.sigmoid() * c + enter.sigmoid() * content.tanh()
             newest = leave.sigmoid() * cell.tanh()
