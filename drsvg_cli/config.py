@@ -47,6 +47,9 @@ class ModelConfig:
     prior: Literal["learned", "fixed"] = "learned"
     content_rollout: Literal["update", "hold"] = "update"
     """Content prior of a predicted frame: from the newest frame, or from the last observed one."""
+    temperature: float = 1.0
+    """Factor on the deviations of the priors in a rollout, where no other one is asked for; above 1
+    for a model that is too sure of what comes next."""
     predictor_hidden: int = 256
     predictor_layers: int = 2
     predictor_shortcut: bool = False
@@ -66,6 +69,7 @@ _MODEL_BOUNDS = (
     ("feature_dim", 2, 4096),
     ("content_dim", 0, 4096),
     ("pose_dim", 1, 4096),
+    ("temperature", 0.0, 100.0),
     ("predictor_hidden", 1, 8192),
     ("predictor_layers", 1, 8),
     ("latent_hidden", 1, 8192),

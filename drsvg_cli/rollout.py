@@ -113,7 +113,7 @@ def predict(
     horizon: int,
     *,
     seeds: Sequence[int],
-    temperature: float = 1.0,
+    temperature: float | None = None,
     view: Tensor | None = None,
     tick: Callable[[int], object] | None = None,
 ) -> Rollout:
@@ -127,7 +127,8 @@ def predict(
         context: observed frames `(N, T, C, S, S)` in [0, 1].
         horizon: frames to predict.
         seeds: one a sample.
-        temperature: scales the deviation of the priors; 0 predicts with their means.
+        temperature: scales the deviation of the priors; 0 predicts with their means. The model's
+            own if left out.
         view: the last observed frame of every clip, or the last two, `(N, K, C, H, W)` in [0, 1],
             at any size; the futures are rendered from them at that size as well.
         tick: called with the number of frames of each clip that have been predicted since.
@@ -152,7 +153,7 @@ def stream(
     horizon: int,
     *,
     seeds: Sequence[int],
-    temperature: float = 1.0,
+    temperature: float | None = None,
     view: Tensor | None = None,
 ) -> Iterator[Moment]:
     """Draw the futures of `predict`, and give each frame away as soon as it is there.
@@ -166,11 +167,13 @@ def stream(
         context: as for `predict`, like all others.
         horizon: frames to predict.
         seeds: one a sample.
-        temperature: scales the deviation of the priors.
+        temperature: scales the deviation of the priors; the model's own if left out.
         view: the last observed frames of every clip, at any size.
     """
     if model.training:
         raise ValueError("predict needs model.eval(): a clip must not depend on its companions")
+    if temperature is None:
+        temperature = model.config.temperature
     clips = len(context)
     features, scene = _read(model, context)
     observed = model.observe(features).state

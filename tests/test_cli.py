@@ -20,7 +20,9 @@ import torch
 from drsvg_cli import metrics
 from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import prediction
+from drsvg_cli.config import Recipe
 from drsvg_cli.frames import fit_all, to_tensor
+from drsvg_cli.model.freezing import freeze
 from drsvg_cli.rollout import predict
 from drsvg_cli.video import probe, read_clip, read_frames
 
@@ -145,7 +147,25 @@ class TestPredict:
         assert asked["model"] == str(model_folder)
         assert (asked["horizon"], asked["samples"], asked["temperature"]) == (6, 3, 0.5)
         assert (asked["at"], asked["size"], asked["format"]) == ("1", 32, "mp4")
+        assert told["temperature"] == 0.5
         assert "scores" not in told
+
+    def test_the_temperature_is_the_model_s_where_none_is_given(
+        self, drsvg, clip, tmp_path, tiny_model, tiny_config
+    ):
+        """A model whose priors are too sure says by how much its samples should stray."""
+        for name, temperature in (("sure", 0.0), ("open", 3.0)):
+            recipe = Recipe(name, model=tiny_config(temperature=temperature))
+            save_model(tmp_path / name, recipe, tiny_model().state_dict())
+            common = (clip, "--model", tmp_path / name, "--seed", 7, "-n", 2, "-s", 2, "--size", 32)
+            assert drsvg("predict", *common, "-o", f"{name}-own").code == 0
+            assert drsvg("predict", *common, "-o", f"{name}-one", "--temperature", 1).code == 0
+        told = {folder.name: record(folder) for folder in tmp_path.glob("*-o*")}
+        temperatures = {name: each["temperature"] for name, each in told.items()}
+        assert temperatures == {"sure-own": 0, "open-own": 3, "sure-one": 1, "open-one": 1}
+        frames = {name: read_clip(tmp_path / name / "sample_1.mp4", 2).frames for name in told}
+        assert np.array_equal(frames["sure-one"], frames["open-one"])
+        assert not np.array_equal(frames["sure-own"], frames["open-own"])
 
     def test_a_drawn_seed_is_told_and_can_be_given(self, drsvg, clip, model_folder, tmp_path):
         common = ("predict", clip, "--model", model_folder, "--size", "32", "-n", "2", "-s", "1")
@@ -207,7 +227,7 @@ class TestPredict:
         assert told["observed_times"] == [1.3, 1.4, 1.5]
         frames = to_tensor(fit_all(read_clip(clip, 7).frames, 32, how="crop"), channels=3)
         observed, truth = frames[:3], frames[3:]
-        model, _ = load_model(model_folder)
+        model = freeze(load_model(model_folder)[0])
         samples = predict(model, observed[None], 4, seeds=[8, 9]).frames[0]
         errors = ((samples - truth) ** 2).mean((2, 3, 4))
         by_hand = (10 * torch.log10(1 / errors)).mean(1)

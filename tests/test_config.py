@@ -33,6 +33,7 @@ MODEL = {
     "pose_dim": 9,
     "prior": "fixed",
     "content_rollout": "hold",
+    "temperature": 2.5,
     "predictor_hidden": 10,
     "predictor_layers": 1,
     "predictor_shortcut": True,

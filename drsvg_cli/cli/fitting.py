@@ -37,6 +37,8 @@ from drsvg_cli.sequences.offers import Listener, Material, Place
 from drsvg_cli.training import STATE_FILE, Step, fit, read_log
 
 CARD_SAMPLES = 10
+AT_PREDICTION = {"content_rollout", "temperature"}
+"""Settings of a model that its weights do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
 
 def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> None:
     for key, value in asdict(wanted).items():
-        if (other := getattr(given, key)) != value:
+        if key not in AT_PREDICTION and (other := getattr(given, key)) != value:
             raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 

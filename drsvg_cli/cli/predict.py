@@ -24,7 +24,13 @@ def predict(
     horizon: options.Horizon = 10,
     samples: options.Samples = 5,
     seed: options.Seed = None,
-    temperature: options.Temperature = 1.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
+            show_default=False,
+        ),
+    ] = None,
     at: options.At = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
@@ -47,7 +53,8 @@ def predict(
     """
     options.check_range("--horizon", horizon, 1)
     options.check_range("--samples", samples, 1)
-    options.check_range("--temperature", temperature, 0, 100)
+    if temperature is not None:
+        options.check_range("--temperature", temperature, 0, 100)
     if context is not None:
         options.check_range("--context", context, options.SHORTEST_CONTEXT)
     if seed is not None:

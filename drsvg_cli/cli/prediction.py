@@ -57,7 +57,7 @@ class Settings:
     horizon: int
     samples: int
     seed: int | None
-    temperature: float
+    temperature: float | None
     at: str | None
     rate: float | None
     fit: Fit | None
@@ -81,6 +81,12 @@ class Session:
     def context(self) -> int:
         """Frames to observe."""
         return self.settings.context or self.recipe.data.context
+
+    @property
+    def temperature(self) -> float:
+        """How far samples stray."""
+        asked = self.settings.temperature
+        return self.recipe.model.temperature if asked is None else asked
 
     @property
     def side(self) -> int:
@@ -252,7 +258,7 @@ def _predict_one(
             small[None, :observed],
             settings.horizon,
             seeds=session.seeds,
-            temperature=settings.temperature,
+            temperature=session.temperature,
             view=tensor(session, view)[None],
         ):
             check_finite(moment.frames, path)
@@ -373,6 +379,7 @@ def provenance(session: Session) -> dict[str, Any]:
         "device": str(session.device),
         "seed": session.seed,
         "sample_seeds": session.seeds,
+        "temperature": session.temperature,
         "settings": asdict(session.settings),
     }
 

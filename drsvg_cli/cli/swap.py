@@ -31,7 +31,9 @@ def swap(
     ] = 1,
     both: Annotated[bool, typer.Option("--both", help="Also give B the pose of A.")] = False,
     seed: options.Seed = None,
-    temperature: options.Temperature = 1.0,
+    temperature: Annotated[
+        float, typer.Option(help="How far samples stray: 0 not at all, 1 as learned.")
+    ] = 1.0,
     at: options.At = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,

@@ -101,7 +101,7 @@ def _swapped(session: Session, content: Clip, pose: Clip, seed: int, path: Path)
         tensor(session, fitted(session, content.frames, size))[None],
         tensor(session, fitted(session, pose.frames, size))[None],
         seeds=[seed],
-        temperature=session.settings.temperature,
+        temperature=session.temperature,
         view=tensor(session, large[:1])[None],
     )
     check_finite(rollout.frames, path)
