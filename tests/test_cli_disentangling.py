@@ -118,6 +118,7 @@ def test_what_cannot_be_done(drsvg, sheets, save, reader, tmp_path):
     options = ("--data", sheets, "--device", "cpu")
     for wrong, code, said in (
         (("--resume",), 2, "--resume is for predictions"),
+        (("--temperature", "2"), 2, "--temperature is for predictions"),
         (("--sequences", 3), 2, "give 4 or more"),
         (("--samples", 0), 2, "--samples is 0"),
         (("--data", "nowhere"), 2, "--data once"),

@@ -130,6 +130,16 @@ class TestResults:
             assert row[0] in outcome.out and row[2] in outcome.out
         assert "| true frames | 100 % | 100 % |" in steadiness
 
+    def test_at_another_temperature(self, measure):
+        """Without noise all samples are the same, so the best one is as good as their mean."""
+        still = json.loads(measure("--json", "--temperature", "0", "-o", "still").out)
+        own = json.loads(measure("--json").out)
+        for told, temperature in ((still, 0), (own, 1)):
+            model = told["models"]["lp"]
+            assert model["temperature"] == temperature
+            mean, best = (model["psnr"]["horizons"]["4"][kind][0] for kind in ("mean", "best"))
+            assert (best - mean < 1e-6) == (temperature == 0)
+
     def test_pictures(self, measure, tmp_path):
         measure()
         curves, examples = (

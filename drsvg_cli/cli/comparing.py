@@ -35,6 +35,8 @@ class Request:
     sequences: int | None
     size: int | None
     seed: int
+    temperature: float | None
+    """How far samples stray; every model's own if left out."""
     ssim: Definition
     classifier: Path | None
     out: Path
@@ -66,6 +68,8 @@ def load(request: Request, device: torch.device) -> list[Subject]:
     shorts = [Path(name).resolve().name if Path(name).exists() else name for name in request.models]
     for short, (name, source) in zip(shorts, request.models.items(), strict=True):
         model, recipe = load_model(source)
+        if request.temperature is not None:
+            model.config = replace(model.config, temperature=request.temperature)
         shown = short if shorts.count(short) == 1 else name
         digest = sha256(weights_path(source))
         subjects.append(Subject(shown, freeze(model.to(device)), recipe, source, digest))

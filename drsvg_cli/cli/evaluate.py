@@ -73,6 +73,7 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Sample k depends on SEED + k alone.")] = 0,
+    temperature: options.Temperature = None,
     ssim: Annotated[
         Literal["srvp", "svg"],
         typer.Option(help="SSIM as SRVP defines it (Gaussian window) or as SVG's code did."),
@@ -118,8 +119,12 @@ def evaluate(
         if value is not None:
             options.check_range(option, value, least, 10_000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED - 10_000)
+    if temperature is not None:
+        options.check_range("--temperature", temperature, 0, 100)
     if swap and size:
         raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
+    if swap and temperature is not None:
+        raise ConfigError("--temperature is for predictions: latents of a swap are as inferred")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
     from drsvg_cli.cli.sharing import find
@@ -139,6 +144,7 @@ def evaluate(
             sequences=sequences,
             size=int(size) if size else None,
             seed=seed,
+            temperature=temperature,
             ssim=ssim,
             classifier=classifier,
             out=out or Path("swaps" if swap else "evaluation"),

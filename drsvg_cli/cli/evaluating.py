@@ -77,8 +77,11 @@ class Session:
     @property
     def facts(self) -> dict[str, Any]:
         """What must not change between an evaluation and its resumption."""
-        models = {f"the model {subject.name}": subject.weights for subject in self.subjects}
-        return vars(self.protocol) | models
+        facts = vars(self.protocol).copy()
+        for subject in self.subjects:
+            facts[f"the model {subject.name}"] = subject.weights
+            facts[f"the temperature of {subject.name}"] = subject.model.config.temperature
+        return facts
 
     def save(self, measured: Measured) -> None:
         """Keep what has been measured, to go on from."""

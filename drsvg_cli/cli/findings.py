@@ -175,6 +175,7 @@ def _record(findings: Findings) -> dict[str, Any]:
         models[subject.name] = {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
+            "temperature": subject.model.config.temperature,
             **_all(findings, subject.name),
         }
         if enlarged(subject.name) in findings.scores:

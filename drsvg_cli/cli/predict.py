@@ -24,13 +24,7 @@ def predict(
     horizon: options.Horizon = 10,
     samples: options.Samples = 5,
     seed: options.Seed = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
-            show_default=False,
-        ),
-    ] = None,
+    temperature: options.Temperature = None,
     at: options.At = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
