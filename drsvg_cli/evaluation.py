@@ -14,7 +14,8 @@ from torch.nn import functional
 from drsvg_cli.classifier import Classifier, recognised
 from drsvg_cli.metrics import CEILING, Definition, best_of, interval, psnr, sharpness, ssim
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.rollout import ACCELERATED_BATCH, Rollout, enlarge, predict
+from drsvg_cli.model.rendering import enlarge
+from drsvg_cli.rollout import ACCELERATED_BATCH, Rollout, predict
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25

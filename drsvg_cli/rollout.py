@@ -1,17 +1,15 @@
 """Rollouts: futures drawn from the priors, reconstructions and swaps from the posteriors."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from drsvg_cli.device import is_used_up
 from drsvg_cli.model.drsvg import DRSVG, Scene, State
 from drsvg_cli.model.noise import SeededNoise
-from drsvg_cli.model.rendering import Reference, Travel
+from drsvg_cli.model.rendering import Reference, Travel, enlarge
 
 BATCH = 8
 """Sequences, samples times clips, rolled out at once on the CPU, if a sample of every clip is not
@@ -89,22 +87,6 @@ def _render(
         composed = model.head.compose(enlarge(maps[chosen], size), view, ahead, moved)
         views.append((composed * 255).round().clamp(0, 255).to(torch.uint8))
     return _Rendered(frames, torch.stack(views), travel)
-
-
-def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
-    """Enlarge maps `(..., H, W)` bicubically: rows and columns are two matrix products."""
-    down, across = (
-        _bicubic(before, after, maps.device)
-        for before, after in zip(maps.shape[-2:], size, strict=True)
-    )
-    return down @ (maps.float() @ across.T)
-
-
-@cache
-def _bicubic(before: int, after: int, device: torch.device) -> Tensor:
-    """Return the weights `(after, before)` of `interpolate` along one dimension."""
-    alone = torch.eye(before)[None, None]
-    return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0].to(device)
 
 
 def predict(

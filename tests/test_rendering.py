@@ -10,6 +10,7 @@ from drsvg_cli.model.rendering import (
     SPEED_GAIN,
     PixelsHead,
     Reference,
+    Travel,
     WarpHead,
     saturate,
     warp,
@@ -120,6 +121,21 @@ def test_an_integer_flow_moves_content_and_the_border_repeats(noisy_frames, righ
         for x in range(64):
             source = frames[:, :, min(max(y - down, 0), 31), min(max(x - right, 0), 63)]
             torch.testing.assert_close(moved[:, :, y, x], source, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_a_ragged_warp_is_smoothed_the_more_the_further_ahead(head, noisy_frames, size):
+    """Neighbours that are fetched from different places stay nearer to where they were."""
+    reference = still(noisy_frames(1, 3, size, size))
+    shift = 0.1 * (noisy_frames(1, 2, size, size, seed=1) - 0.5)
+    travel = Travel(torch.ones(1, 1, size, size), shift, shift, NEXT)
+    composed = [
+        head.compose(warp_maps(1, size, size), reference, NEXT * step, travel)
+        for step in (1, 2, 10)
+    ]
+    assert torch.equal(composed[0], warp(reference.frame, shift))
+    torn, mended, smooth = ((each - reference.frame).abs().mean() for each in composed)
+    assert torn > mended > 2 * smooth > 0
 
 
 @pytest.mark.parametrize("step", [1, 4])

@@ -4,6 +4,7 @@ Both heads compose at any resolution: enlarge the maps, give a reference frame o
 and what is sharp in the reference stays sharp in the result.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ SPEED_GAIN = 0.025
 """Speed, in half frames a frame, for a map value of one: 0.8 pixels at 64 pixels."""
 OPEN_MASK = 3.0
 """Mask logit for a map value of zero: all of a frame is the warped reference."""
+SMOOTHNESS = 1.5
+"""Deviation of the Gaussian that smooths a warp, in pixels of the model: neighbours move together,
+or edges fray. The next frame's warp is left as it is, later ones are smoothed more and more."""
 HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 
@@ -84,6 +88,7 @@ class WarpHead(nn.Module):
         """Take a map a colour channel, two for the speed, one for its change, one for the mask."""
         super().__init__()
         self.maps: int = config.channels + 4
+        self.size = config.size
 
     def drawn(self, maps: Tensor, ahead: Tensor) -> Tensor:
         """Return the share of the picture that is drawn and not fetched by the warp, a scalar."""
@@ -124,10 +129,19 @@ class WarpHead(nn.Module):
         """
         assert travel is not None and reference.motion is not None
         colors, _, _, mask = self._split(maps)
+        steps = _each(ahead, maps)
         flow = _tiled(reference.motion, maps) * travel.times + travel.shift
+        flow = torch.lerp(self._smoothed(flow), flow, 1 / steps)
         warped = warp(_tiled(reference.frame.float(), maps), flow)
-        kept = self._kept(mask * _reach(_each(ahead, maps)))
+        kept = self._kept(mask * _reach(steps))
         return kept * warped + (1 - kept) * torch.sigmoid(colors)
+
+    def _smoothed(self, flow: Tensor) -> Tensor:
+        """Smooth a flow `(K B, 2, H, W)`; a larger one than the model's is smoothed at its size."""
+        blur = _gaussian(self.size, flow.device)
+        coarse = functional.adaptive_avg_pool2d(flow, self.size)
+        smooth = blur @ coarse @ blur.T
+        return smooth if flow.shape == coarse.shape else enlarge(smooth, flow.shape[-2:])
 
     def _split(self, maps: Tensor) -> tuple[Tensor, ...]:
         """Tell colours, speed, its change, and the mask apart."""
@@ -150,6 +164,14 @@ def _reach(steps: Tensor) -> Tensor:
     return steps / (steps + HALF_REACH)
 
 
+@cache
+def _gaussian(size: int, device: torch.device) -> Tensor:
+    """Return the weights `(size, size)` that smooth along one dimension; each row adds up to 1."""
+    places = torch.arange(size, device=device, dtype=torch.float32)
+    weights = torch.exp(-(((places - places[:, None]) / SMOOTHNESS) ** 2) / 2)
+    return weights / weights.sum(1, keepdim=True)
+
+
 def saturate(values: Tensor) -> Tensor:
     """Clamp to [0, 1], so that a kept pixel is kept exactly, with the gradient of no clamp.
 
@@ -170,3 +192,19 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     points = torch.stack([columns, rows], dim=-1) + flow.permute(0, 2, 3, 1)
     return functional.grid_sample(frames, points, padding_mode="border", align_corners=False)
+
+
+def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
+    """Enlarge maps `(..., H, W)` bicubically: rows and columns are two matrix products."""
+    down, across = (
+        _bicubic(before, after, maps.device)
+        for before, after in zip(maps.shape[-2:], size, strict=True)
+    )
+    return down @ (maps.float() @ across.T)
+
+
+@cache
+def _bicubic(before: int, after: int, device: torch.device) -> Tensor:
+    """Return the weights `(after, before)` of `interpolate` along one dimension."""
+    alone = torch.eye(before)[None, None]
+    return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0].to(device)
