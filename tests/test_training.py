@@ -103,6 +103,16 @@ def test_every_step_is_recorded_and_the_folder_is_a_model(make_recipe, tmp_path)
     assert lines[2]["predicted"] == steps[6].validation.predicted
 
 
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+def test_every_head_trains_in_either_precision(make_recipe, tmp_path, monkeypatch, head, half):
+    """Half is what graphics cards and some processors take; validation has predicted before."""
+    monkeypatch.setattr(training, "fast_in_half", lambda device: half)
+    steps = list(run(make_recipe(model={"head": head}), tmp_path))
+    assert all(math.isfinite(value) for step in steps for value in step.terms.values())
+    assert steps[1].terms["reconstruction"] > 0
+
+
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 5])
 @pytest.mark.parametrize("normalization", ["batch", "group"])
 def test_stopping_and_resuming_changes_no_bit(make_recipe, tmp_path, stop, normalization):

@@ -140,7 +140,8 @@ class WarpHead(nn.Module):
         """Smooth a flow `(K B, 2, H, W)`; a larger one than the model's is smoothed at its size."""
         blur = _gaussian(self.size, flow.device)
         coarse = functional.adaptive_avg_pool2d(flow, self.size)
-        smooth = blur @ coarse @ blur.T
+        with torch.autocast(flow.device.type, enabled=False):  # a flow needs more than eight bits
+            smooth = blur @ coarse @ blur.T
         return smooth if flow.shape == coarse.shape else enlarge(smooth, flow.shape[-2:])
 
     def _split(self, maps: Tensor) -> tuple[Tensor, ...]:
@@ -167,9 +168,10 @@ def _reach(steps: Tensor) -> Tensor:
 @cache
 def _gaussian(size: int, device: torch.device) -> Tensor:
     """Return the weights `(size, size)` that smooth along one dimension; each row adds up to 1."""
-    places = torch.arange(size, device=device, dtype=torch.float32)
-    weights = torch.exp(-(((places - places[:, None]) / SMOOTHNESS) ** 2) / 2)
-    return weights / weights.sum(1, keepdim=True)
+    with torch.inference_mode(False):  # training needs them after a prediction has
+        places = torch.arange(size, device=device, dtype=torch.float32)
+        weights = torch.exp(-(((places - places[:, None]) / SMOOTHNESS) ** 2) / 2)
+        return weights / weights.sum(1, keepdim=True)
 
 
 def saturate(values: Tensor) -> Tensor:
