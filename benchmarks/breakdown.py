@@ -42,7 +42,7 @@ def of_rollout():
     with timed(model, parts) as seconds:
         predict(model, context, rollout.HORIZON, seeds=seeds)
     whole = time.perf_counter() - begin
-    convolve, most = peaks(torch.float32)[1]
+    convolve, most = peaks()[1]
     peak = most / alternate(convolve)[0]
     spent, done = Counter(), Counter()
     for name, title in parts.items():

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from drsvg_cli.device import fast_in_half
+
 
 @contextmanager
 def counted(model):
@@ -63,8 +65,12 @@ def timed(model, parts):
             hook.remove()
 
 
-def peaks(dtype):
-    """Return two programs that do little but multiply, with their number of multiplications."""
+def peaks():
+    """Return two programs that do little but multiply, with their number of multiplications.
+
+    In the precision that drsvg multiplies in on this processor.
+    """
+    dtype = torch.bfloat16 if fast_in_half(torch.device("cpu")) else torch.float32
     one, two = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
     maps = torch.randn(64, 128, 32, 32, dtype=dtype).to(memory_format=torch.channels_last)
     layer = nn.Conv2d(128, 128, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)

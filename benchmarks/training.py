@@ -19,7 +19,7 @@ from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
 from benchmarks.textbook import TextbookTraining
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
-from drsvg_cli.device import fast_in_half, keep_memory, tiny_as_zero
+from drsvg_cli.device import keep_memory, tiny_as_zero
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
@@ -110,12 +110,11 @@ def measured(side, width):
 
 
 def run():
-    half = fast_in_half(torch.device("cpu"))
     rows = []
     for width in (32, 64):
         turns = [[measured(side, width) for side in SIDES] for _ in range(TURNS)]
         fast, slow = (statistics.median(each) for each in zip(*turns, strict=True))
-        (multiply, products), (convolve, most) = peaks(torch.bfloat16 if half else torch.float32)
+        (multiply, products), (convolve, most) = peaks()
         product, convolution = alternate(multiply, convolve)
         speed = multiplications(width) / fast
         rows.append(
