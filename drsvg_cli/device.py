@@ -66,9 +66,9 @@ def fast_in_half(device: torch.device) -> bool:
     """Tell whether bfloat16 is faster than float32 on this device.
 
     On a processor it takes tiles (AMX), or AVX-512's bfloat16 as AMD has it: convolutions were
-    measured at twice the speed of float32 there, and at half of it on an Intel processor without
-    tiles. It is asked what the processor is and not how fast it is today, so that a result does not
-    depend on what else runs.
+    measured at twice the speed of float32 on a Zen 5, and at half of it on an Intel processor
+    without tiles. It is asked what the processor is and not how fast it is today, so that a result
+    does not depend on what else runs.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):

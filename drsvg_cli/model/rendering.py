@@ -208,5 +208,6 @@ def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
 @cache
 def _bicubic(before: int, after: int, device: torch.device) -> Tensor:
     """Return the weights `(after, before)` of `interpolate` along one dimension."""
-    alone = torch.eye(before)[None, None]
-    return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0].to(device)
+    with torch.inference_mode(False):  # as above
+        alone = torch.eye(before)[None, None]
+        return functional.interpolate(alone, (after, before), mode="bicubic")[0, 0].to(device)
