@@ -8,8 +8,10 @@ elsewhere than in memory. Knows nothing of files, models or torch.
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -168,15 +170,15 @@ def _statistics(samples: Films, time: int) -> tuple[Frames, NDArray[np.float32]]
 
     Sums are exact, and one frame after the other is looked at.
     """
-    total = np.zeros(samples.shape[2:], np.int64)
-    squares = np.zeros(samples.shape[2:], np.int64)
+    total = np.zeros(samples.shape[2:])
+    squares = np.zeros(samples.shape[2:])
     for number in range(len(samples)):
-        frame = np.asarray(samples[number][time], np.int64)
-        total += frame
-        squares += frame * frame
-    mean = total / len(samples)
-    variance = np.maximum(squares / len(samples) - mean * mean, 0)
-    return mean.astype(np.uint8), np.sqrt(variance.max(axis=-1)).astype(np.float32)
+        frame = np.ascontiguousarray(samples[number][time])
+        cv2.accumulate(frame, total)
+        cv2.accumulateSquare(frame, squares)
+    count = len(samples)
+    most = reduce(np.maximum, cv2.split(count * squares - total * total))
+    return (total / count).astype(np.uint8), (np.sqrt(most) / count).astype(np.float32)
 
 
 def heat_overlay(frames: Frames, spread: NDArray[np.float32]) -> Frames:
