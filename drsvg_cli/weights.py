@@ -127,7 +127,7 @@ def _pinned(folder: Path, *, offline: bool, tick: Tick | None) -> Path:
     recipe = read_recipe(folder)
     if not recipe.hub.repo:
         raise WeightsError(
-            f"the preset {folder.name!r} is not trained yet; train it with drsvg train "
+            f"the preset {folder.name!r} is a recipe without weights; train it with drsvg train "
             f"{folder.name} and use --model {folder.name}-model"
         )
     address = Address(recipe.hub.repo, recipe.hub.revision)

@@ -391,11 +391,11 @@ class TestTrain:
     def test_a_preset_that_is_a_recipe_alone(self, drsvg, clips):
         name = next(name for name, path in presets().items() if not weights_path(path).is_file())
         outcome = drsvg("predict", clips / "0.mp4", "--model", name)
-        assert_refused(outcome, 3, "not trained yet", f"drsvg train {name}")
+        assert_refused(outcome, 3, "without weights", f"drsvg train {name}")
         listed = drsvg("models", "list", "--json")
         record = next(m for m in json.loads(listed.out)["models"] if m["model"] == name)
         assert (record["where"], record["bytes"]) == ("untrained", None)
-        assert f"not trained yet: drsvg train {name}" in drsvg("models", "info", name).out
+        assert f"a recipe alone: drsvg train {name}" in drsvg("models", "info", name).out
         assert name in drsvg("models", "list").out, "whole, on a terminal of 80 columns"
 
     def test_refusals(self, drsvg, clips, tmp_path):

@@ -144,13 +144,13 @@ def _record(model: str, source: Path) -> dict[str, Any]:
 
 def _weights(record: dict[str, Any]) -> str:
     if record["where"] == "untrained":
-        return "none yet"
+        return "none"
     return "not downloaded" if record["bytes"] is None else decimal(record["bytes"])
 
 
 def _trained_on(record: dict[str, Any]) -> str:
     if record["where"] == "untrained":
-        return f"not trained yet: drsvg train {record['model']}"
+        return f"a recipe alone: drsvg train {record['model']}"
     return record["trained_on"] or "not said"
 
 
