@@ -111,6 +111,7 @@ def swap_all(
     frames: Tensor,
     *,
     seeds: Sequence[int],
+    temperature: float = 1.0,
     known: Known | None = None,
     tick: Callable[[int], object] | None = None,
 ) -> Swaps:
@@ -120,6 +121,7 @@ def swap_all(
         model: in evaluation mode.
         frames: uint8 `(N, T, C, S, S)`.
         seeds: one a sample.
+        temperature: as for `rollout.swap`.
         known: what the sequences show, if that is known.
         tick: called with the number of pairs that have been swapped since.
     """
@@ -129,8 +131,10 @@ def swap_all(
         content, pose = (frames[each].to(device).float() / 255 for each in (some, others))
         # Poses differ from frame to frame, so true frames are the measure on average only.
         true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True).clamp(min=1e-6)
-        swapped = swap(model, content, pose, seeds=seeds).frames
-        rebuilt = swap(model, content, content, seeds=seeds).frames
+        swapped, rebuilt = (
+            swap(model, content, giver, seeds=seeds, temperature=temperature).frames
+            for giver in (pose, content)
+        )
         parts.append(
             Swaps(
                 known and known.judge(swapped, content=some, poses=others),

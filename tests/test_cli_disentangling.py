@@ -113,12 +113,26 @@ def test_clips_are_swapped_too(drsvg, save, make_clip, tmp_path):
     assert {path.name for path in (tmp_path / "there").iterdir()} == FILES
 
 
+def test_at_temperature_zero_no_seed_matters(drsvg, sheets, save, reader):
+    name = save("ours")
+
+    def sharpness(*options):
+        given = ("--data", sheets, *QUICK, "--json", "-y", *options)
+        told = json.loads(drsvg("evaluate", name, "--swap", *given).out)
+        return told["temperature"], told["models"][name]["sharpness"]
+
+    still = [sharpness("--temperature", 0, "--seed", seed) for seed in (1, 2)]
+    drawn = [sharpness("--seed", seed) for seed in (1, 2)]
+    assert still[0] == still[1] and still[0][0] == 0
+    assert drawn[0] != drawn[1] and drawn[0][0] == 1
+
+
 def test_what_cannot_be_done(drsvg, sheets, save, reader, tmp_path):
     name = save("ours")
     options = ("--data", sheets, "--device", "cpu")
     for wrong, code, said in (
         (("--resume",), 2, "--resume is for predictions"),
-        (("--temperature", "2"), 2, "--temperature is for predictions"),
+        (("--temperature", "200"), 2, "--temperature is 200"),
         (("--sequences", 3), 2, "give 4 or more"),
         (("--samples", 0), 2, "--samples is 0"),
         (("--data", "nowhere"), 2, "--data once"),

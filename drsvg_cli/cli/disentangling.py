@@ -70,6 +70,8 @@ class Findings:
     subjects: Sequence[Subject]
     task: Benchmark
     seeds: Sequence[int]
+    temperature: float
+    """Of the posteriors: 0 takes their means."""
     swaps: Mapping[str, Swaps]
     """By the names of the subjects."""
     bounds: Mapping[str, Reading]
@@ -125,6 +127,7 @@ def _measure(
     reporter: Reporter,
 ) -> Findings:
     seeds = [request.seed + number for number in range(1, request.samples + 1)]
+    temperature = 1.0 if request.temperature is None else request.temperature
     swaps, latents = {}, {}
     with reporter.progress() as progress:
         bar = progress.add_task("Swapping", total=len(subjects) * len(task.frames), note="")
@@ -133,6 +136,7 @@ def _measure(
                 subject.model,
                 task.frames,
                 seeds=seeds,
+                temperature=temperature,
                 known=known,
                 tick=lambda count: progress.advance(bar, count),
             )
@@ -141,7 +145,7 @@ def _measure(
             latents[subject.name] = _probed(subject, task)
     bound = adversary_accuracy(ideal(task.poses)) if task.poses else None
     bounds = {} if known is None else _bounds(task, known)
-    return Findings(subjects, task, seeds, swaps, bounds, latents, bound)
+    return Findings(subjects, task, seeds, temperature, swaps, bounds, latents, bound)
 
 
 def _probed(subject: Subject, task: Benchmark) -> Latents:
@@ -261,16 +265,17 @@ def _picture(found: Findings) -> Frames:
         rows = [("A", to_frames(first)), ("B", to_frames(second))]
         for subject in found.subjects:
             for label, pose in (("A reconstructed", first), ("A moving as B", second)):
-                made = _swapped(subject, first, pose, found.seeds[0])
+                made = _swapped(subject, first, pose, found)
                 rows.append((f"{subject.name}, {label}", made))
         pages.append(strip(rows, tile=64, rate=rate, columns=20))
     return np.concatenate(pages)
 
 
-def _swapped(subject: Subject, content: Tensor, pose: Tensor, seed: int) -> Frames:
+def _swapped(subject: Subject, content: Tensor, pose: Tensor, found: Findings) -> Frames:
     device = next(subject.model.parameters()).device
     given, other = (each[None].to(device).float() / 255 for each in (content, pose))
-    made = swap(subject.model, given, other, seeds=[seed]).frames[0, 0]
+    seeds, temperature = found.seeds[:1], found.temperature
+    made = swap(subject.model, given, other, seeds=seeds, temperature=temperature).frames[0, 0]
     return to_frames(torch.cat([given[0, :1], made]).cpu())
 
 
@@ -300,6 +305,7 @@ def _record(found: Findings) -> dict[str, Any]:
         "pairs": len(found.task.frames),
         "frames": found.task.frames.shape[1],
         "sample_seeds": list(found.seeds),
+        "temperature": found.temperature,
         "models": models,
         "bounds": {name: _summary(reading) for name, reading in found.bounds.items()},
         "adversary_on_true_poses": found.ideal,

@@ -123,8 +123,6 @@ def evaluate(
         options.check_range("--temperature", temperature, 0, 100)
     if swap and size:
         raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
-    if swap and temperature is not None:
-        raise ConfigError("--temperature is for predictions: latents of a swap are as inferred")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
     from drsvg_cli.cli.sharing import find
