@@ -73,7 +73,14 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Sample k depends on SEED + k alone.")] = 0,
-    temperature: options.Temperature = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="How far samples stray: 0 not at all, 1 as learned; the models' own by default, 1 "
+            "with --swap.",
+            show_default=False,
+        ),
+    ] = None,
     ssim: Annotated[
         Literal["srvp", "svg"],
         typer.Option(help="SSIM as SRVP defines it (Gaussian window) or as SVG's code did."),

@@ -31,13 +31,6 @@ Seed = Annotated[
     int | None,
     typer.Option(help="Sample k depends on SEED + k alone; random by default.", show_default=False),
 ]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
-        show_default=False,
-    ),
-]
 At = Annotated[
     str | None,
     typer.Option(

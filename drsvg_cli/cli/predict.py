@@ -24,7 +24,13 @@ def predict(
     horizon: options.Horizon = 10,
     samples: options.Samples = 5,
     seed: options.Seed = None,
-    temperature: options.Temperature = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
+            show_default=False,
+        ),
+    ] = None,
     at: options.At = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
