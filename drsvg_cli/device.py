@@ -3,15 +3,20 @@
 import ctypes
 import math
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import torch
 
 from drsvg_cli.errors import ConfigError, ResourceError
 
+Item = TypeVar("Item")
 _MALLOC_OPTIONS = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
 """M_MMAP_MAX: no block is the system's own. M_TRIM_THRESHOLD: what is free stays. M_TOP_PAD: memory
 is asked for 256 MB at a time. The numbers are those of malloc.h."""
@@ -78,6 +83,30 @@ def fast_in_half(device: torch.device) -> bool:
     known = torch.cpu.get_capabilities()
     is_amd = str(known.get("cpu_name", "")).startswith("AMD")
     return bool(known.get("amx_bf16") or (is_amd and known.get("avx512_bf16")))
+
+
+def side_by_side(programs: Iterable[Iterator[Item]], workers: int) -> Iterator[Item]:
+    """Run iterators in threads, each on a core of its own; give what they give, in turn.
+
+    PyTorch would split every operation of one after the other among all cores, and most are too
+    short for that. Each program is at most one item ahead; as one ends, the next one begins.
+    """
+    waiting, threads = iter(programs), torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, "rollout", torch.set_num_threads, (1,)) as pool:
+            running = deque(
+                (program, pool.submit(next, program, None)) for program in islice(waiting, workers)
+            )
+            while running:
+                program, coming = running.popleft()
+                item = coming.result()
+                following = program if item is not None else next(waiting, None)
+                if following is not None:
+                    running.append((following, pool.submit(next, following, None)))
+                if item is not None:
+                    yield item
+    finally:
+        torch.set_num_threads(threads)  # or threads that are started later would have one as well
 
 
 def keep_memory() -> None:

@@ -15,7 +15,7 @@ from drsvg_cli.classifier import Classifier, recognised
 from drsvg_cli.metrics import CEILING, Definition, best_of, interval, psnr, sharpness, ssim
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import enlarge
-from drsvg_cli.rollout import ACCELERATED_BATCH, Rollout, predict
+from drsvg_cli.rollout import BATCH, Rollout, predict
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25
@@ -136,7 +136,7 @@ def evaluate(
         known = content and content.of(chosen)
         larger = frames.shape[-1] != model.config.size
         meters = [_Meter(frames, context, definition, known) for _ in range(1 + larger)]
-        least = 1 if device.type == "cpu" else ACCELERATED_BATCH // CLIPS_AT_ONCE
+        least = 1 if device.type == "cpu" else BATCH // CLIPS_AT_ONCE
         turn = max(least, LARGEST_TURN // frames[:, context:].numel())
         for first in range(0, len(seeds), turn):
             some = seeds[first : first + turn]

@@ -1,25 +1,29 @@
 """Rollouts: futures drawn from the priors, reconstructions and swaps from the posteriors."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from drsvg_cli.device import is_used_up
+from drsvg_cli.device import is_used_up, side_by_side
 from drsvg_cli.model.drsvg import DRSVG, Scene, State
 from drsvg_cli.model.noise import SeededNoise
 from drsvg_cli.model.rendering import Reference, Travel, enlarge
 
-BATCH = 8
-"""Sequences, samples times clips, rolled out at once on the CPU, if a sample of every clip is not
-more. The number depends on the clips and the model alone, and a batch that is not full is filled
-up, because sums in another order differ in their last bits: so a sample is the same to the bit
-however many are drawn."""
-ACCELERATED_BATCH = 64
-"""The same on an accelerator, which small batches would leave idle."""
+BATCH = 64
+"""Sequences, samples times clips, rolled out together at most, if a sample of every clip is not
+more."""
+FEWEST = 4
+"""Sequences that a batch is filled up to. Smaller ones are summed in another order, and predictions
+would differ in their last bits with the number of samples; so large ones, measured, are not."""
 LARGEST_MAPS = 2**25
-"""Numbers in the widest maps of all sequences of a batch; of larger models fewer fit."""
+"""Numbers in the widest maps of all sequences that are rolled out at the same time; of larger
+models fewer fit."""
+LARGEST_VIEWS = 2**25
+"""Numbers in the views of one frame of all sequences of a batch."""
 OBSERVED_AT_ONCE = 32
 """Frames of the context encoded in one call."""
 
@@ -53,6 +57,18 @@ class _Rendered(NamedTuple):
     """uint8 `(S, N, C, H, W)`."""
     travel: Travel | None
     """What the next frame's motion adds to."""
+
+
+class _Beginning(NamedTuple):
+    """What the futures of all samples begin with, an entry a clip."""
+
+    features: Tensor
+    """Of the last observed frame, `(N, F)`."""
+    state: State
+    frame: Tensor
+    """The last observed one, `(N, C, S, S)`."""
+    scene: Scene
+    view: Reference | None
 
 
 def _render(
@@ -140,9 +156,10 @@ def stream(
 ) -> Iterator[Moment]:
     """Draw the futures of `predict`, and give each frame away as soon as it is there.
 
-    Nothing is kept but the newest frames of one batch, so memory depends neither on the horizon nor
-    on the number of samples. Samples come in batches, the frames of a batch in order. Where memory
-    is used up, a batch is begun anew with half as many samples; its frames come again.
+    Nothing is kept but the newest frames of what is being drawn, so memory depends neither on the
+    horizon nor on the number of samples. Samples come in batches, on a CPU as many side by side as
+    there are cores; the frames of a batch in order. Where memory is used up, a batch is begun anew
+    with half as many samples; its frames come again.
 
     Args:
         model: in evaluation mode.
@@ -156,36 +173,36 @@ def stream(
         raise ValueError("predict needs model.eval(): a clip must not depend on its companions")
     if temperature is None:
         temperature = model.config.temperature
-    clips = len(context)
     features, scene = _read(model, context)
-    observed = model.observe(features).state
-    seen = None if view is None else model.refer(view)
-    batch = BATCH if context.device.type == "cpu" else ACCELERATED_BATCH
-    fitting = LARGEST_MAPS // (model.config.width * model.config.size**2)
-    turn = max(1, min(batch, fitting) // clips)
-    start = 0
-    while start < len(seeds):
-        samples = seeds[start : start + turn]
-        filled = [*samples, *[samples[-1]] * (turn - len(samples))]
-        try:
-            yield from _drawn(
-                model,
-                scene,
-                features[-1].repeat(turn, 1),
-                observed.tile(turn),
-                before=context[:, -1],
-                view=seen,
-                horizon=horizon,
-                noise=SeededNoise(filled, copies=clips),
-                temperature=temperature,
-                samples=range(start, start + len(samples)),
-            )
-        except (MemoryError, RuntimeError) as error:
-            if turn == 1 or not is_used_up(error):
-                raise
-            turn //= 2
-            continue
-        start += len(samples)
+    begin = _Beginning(
+        features[-1],
+        model.observe(features).state,
+        context[:, -1],
+        scene,
+        None if view is None else model.refer(view),
+    )
+    workers = torch.get_num_threads() if context.device.type == "cpu" else 1
+    batches = [
+        _drawn(model, begin, horizon, samples, seeds=seeds, temperature=temperature)
+        for samples in _shared_out(len(seeds), workers, _most(model, context, view, workers))
+    ]
+    yield from chain(*batches) if workers == 1 else side_by_side(batches, workers)
+
+
+def _most(model: DRSVG, context: Tensor, view: Tensor | None, workers: int) -> int:
+    """Return how many samples of every clip may be rolled out together by each of the workers."""
+    config = model.config
+    sequences = min(BATCH, LARGEST_MAPS // workers // (config.width * config.size**2))
+    if view is not None:
+        sequences = min(sequences, LARGEST_VIEWS // view[0, 0].numel())
+    return max(1, sequences // len(context))
+
+
+def _shared_out(count: int, workers: int, most: int) -> list[range]:
+    """Divide samples into batches of equal size, as many for each worker."""
+    parts = min(count, workers * math.ceil(count / (workers * most)))
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in pairwise(edges)]
 
 
 def _read(model: DRSVG, context: Tensor) -> tuple[Tensor, Scene]:
@@ -203,35 +220,58 @@ def _read(model: DRSVG, context: Tensor) -> tuple[Tensor, Scene]:
 
 def _drawn(
     model: DRSVG,
-    scene: Scene,
-    newest: Tensor,
-    state: State,
-    *,
-    before: Tensor,
-    view: Reference | None,
+    begin: _Beginning,
     horizon: int,
-    noise: SeededNoise,
-    temperature: float,
     samples: range,
+    *,
+    seeds: Sequence[int],
+    temperature: float,
+    fewest: int = FEWEST,
 ) -> Iterator[Moment]:
-    """Roll out one batch; of entries that only fill it up nothing is rendered."""
-    clips = len(before)
-    shape = len(newest) // clips, clips
-    before = before.expand(shape[0], *before.shape)
-    travel = None
+    """Roll out one batch; where memory is used up, one half of it after the other."""
+    settings: dict[str, Any] = {"seeds": seeds, "temperature": temperature}
+    try:
+        yield from _rolled_out(model, begin, horizon, samples, fewest=fewest, **settings)
+        return
+    except (MemoryError, RuntimeError) as error:
+        if max(len(samples), fewest) == 1 or not is_used_up(error):
+            raise
+    half = len(samples) // 2
+    for part in filter(len, (samples[:half], samples[half:])):
+        yield from _drawn(model, begin, horizon, part, fewest=1, **settings)
+
+
+@torch.inference_mode()
+def _rolled_out(
+    model: DRSVG,
+    begin: _Beginning,
+    horizon: int,
+    samples: range,
+    *,
+    seeds: Sequence[int],
+    temperature: float,
+    fewest: int,
+) -> Iterator[Moment]:
+    clips, wanted = len(begin.frame), len(samples)
+    spare = max(0, math.ceil(fewest / clips) - wanted)
+    chosen = [seeds[sample] for sample in samples]
+    noise = SeededNoise([*chosen, *chosen[-1:] * spare], copies=clips)
+    shape = wanted + spare, clips
+    newest, state, travel = begin.features.repeat(shape[0], 1), begin.state.tile(shape[0]), None
+    before = begin.frame.expand(shape[0], *begin.frame.shape)
     for time in range(horizon):
         outputs, state = model.imagine(newest, state, noise, temperature=temperature)
         frames, views, travel = _render(
             model,
             outputs.unflatten(0, shape),
-            scene,
+            begin.scene,
             step=time + 1,
             since=travel,
-            view=view,
-            shown=len(samples),
+            view=begin.view,
+            shown=wanted,
         )
-        wanted = frames[: len(samples)].transpose(0, 1)
-        yield Moment(samples, time, wanted, None if views is None else views.transpose(0, 1))
+        seen = None if views is None else views.transpose(0, 1)
+        yield Moment(samples, time, frames[:wanted].transpose(0, 1), seen)
         if time + 1 < horizon:
             newest = model.encode(frames, before, travel and travel.speed).features.flatten(0, 1)
             before = frames

@@ -16,7 +16,7 @@ from drsvg_cli.model.freezing import freeze
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.model.rendering import SPEED_GAIN, warp
 from drsvg_cli.motion import measure
-from drsvg_cli.rollout import BATCH, predict, stream, swap
+from drsvg_cli.rollout import BATCH, FEWEST, predict, stream, swap
 
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = {
@@ -129,15 +129,15 @@ def test_drawing_in_turns_changes_nothing(tiny_model, context):
         close(many[:, seed : seed + 1], one)
 
 
-def test_more_samples_keep_the_first_ones_to_the_bit(noisy_frames):
+def test_more_samples_keep_the_first_ones(noisy_frames):
     """With the default model, as it predicts: its sums are long enough to depend on their order."""
     model = freeze(weights.load_model()[0])
     context, view = noisy_frames(1, 5, 3, 64, 64), noisy_frames(1, 2, 3, 96, 80, seed=1)
     most = predict(model, context, 3, seeds=range(2 * BATCH + 1), view=view)
-    for count in (1, 2, 3, BATCH, BATCH + 1):
+    for count in (1, 2, 3, FEWEST + 1, BATCH + 1):
         found = predict(model, context, 3, seeds=range(count), view=view)
-        assert torch.equal(found.frames, most.frames[:, :count]), count
-        assert torch.equal(found.views, most.views[:, :count]), count
+        close(found.frames, most.frames[:, :count])
+        assert (found.views.int() - most.views[:, :count].int()).abs().max() <= 1, count
 
 
 def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context):
@@ -178,6 +178,7 @@ def test_batches_shrink_where_memory_is_used_up(tiny_model, context, monkeypatch
 
     monkeypatch.setattr(model.head, "compose", greedy)
     close(predict(model, context[:1], 2, seeds=range(BATCH)).frames, expected)
+    close(predict(model, context[:1], 2, seeds=[0]).frames, expected[:, :1])
     room = 0
     with pytest.raises(RuntimeError, match="allocate memory"):
         predict(model, context[:1], 2, seeds=range(BATCH))
