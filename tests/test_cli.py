@@ -603,6 +603,23 @@ class TestProcess:
         assert (process.returncode, err) == (1, b"")
         assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
 
+    def test_all_of_the_output_is_there(self, clip, model_folder, tmp_path):
+        (tmp_path / "bad.mp4").write_bytes(b"no video")
+        arguments = ("predict", clip, "bad.mp4", "--model", model_folder, *SMALL, "--json")
+        process = start(*arguments, cwd=tmp_path)
+        out, err = process.communicate(timeout=60)
+        answer = json.loads(out)
+        assert len(answer["results"]) == len(answer["failures"]) == process.returncode == 1
+        assert b"bad.mp4" in err and err.endswith(b"could not be predicted\n")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+    def test_output_that_cannot_be_written(self, clip, model_folder, tmp_path):
+        arguments = ("predict", clip, "--model", model_folder, *SMALL, "--json")
+        with open("/dev/full", "wb") as full:
+            process = start(*arguments, cwd=tmp_path, stdout=full)
+        assert b"No space left" in process.communicate(timeout=60)[1]
+        assert process.returncode == 1
+
     def test_ctrl_c_leaves_nothing_behind(self, clip, model_folder, tmp_path):
         arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2")
         process = start(*arguments, cwd=tmp_path)
