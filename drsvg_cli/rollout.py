@@ -11,7 +11,7 @@ from torch import Tensor
 from drsvg_cli.device import is_used_up, side_by_side
 from drsvg_cli.model.drsvg import DRSVG, Scene, State
 from drsvg_cli.model.noise import SeededNoise
-from drsvg_cli.model.rendering import Reference, Travel, enlarge
+from drsvg_cli.model.rendering import Reference, Travel
 
 BATCH = 64
 """Sequences, samples times clips, rolled out together at most, if a sample of every clip is not
@@ -93,15 +93,13 @@ def _render(
     frames = frames.unflatten(0, outputs.shape[:2])
     if view is None:
         return _Rendered(frames, None, travel)
-    clips, size = len(view.frame), view.frame.shape[-2:]
+    clips = len(view.frame)
     views = []
     for sample in range(shown):
         chosen = slice(sample * clips, (sample + 1) * clips)
-        moved = travel and travel._replace(
-            times=enlarge(travel.times[chosen], size), shift=enlarge(travel.shift[chosen], size)
-        )
-        composed = model.head.compose(enlarge(maps[chosen], size), view, ahead, moved)
-        views.append((composed * 255).round().clamp(0, 255).to(torch.uint8))
+        moved = travel and travel._replace(times=travel.times[chosen], shift=travel.shift[chosen])
+        composed = model.head.compose(maps[chosen], view, ahead, moved)
+        views.append(composed.mul_(255).round_().to(torch.uint8))
     return _Rendered(frames, torch.stack(views), travel)
 
 

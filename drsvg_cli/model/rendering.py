@@ -1,7 +1,7 @@
 """How the decoder's maps become a frame: bare pixels, or a warp of the last observed frame.
 
-Both heads compose at any resolution: enlarge the maps, give a reference frame of the same size,
-and what is sharp in the reference stays sharp in the result.
+Both heads compose at the resolution of the reference frame: maps are enlarged to it, and what is
+sharp in the reference stays sharp in the result.
 """
 
 from functools import cache
@@ -68,8 +68,8 @@ class PixelsHead(nn.Module):
     def compose(
         self, maps: Tensor, reference: Reference, ahead: Tensor, travel: Travel | None
     ) -> Tensor:
-        """Turn maps `(K B, C, H, W)` into frames in [0, 1]; nothing else is looked at."""
-        return torch.sigmoid(maps.float())
+        """Turn maps `(K B, C, S, S)` into frames in [0, 1] of the reference's size."""
+        return torch.sigmoid(enlarge(maps, reference.frame.shape[-2:]))
 
 
 class WarpHead(nn.Module):
@@ -123,18 +123,20 @@ class WarpHead(nn.Module):
     def compose(
         self, maps: Tensor, reference: Reference, ahead: Tensor, travel: Travel | None
     ) -> Tensor:
-        """Turn maps `(K B, C + 4, H, W)` into frames in [0, 1], `ahead` `(K,)` of the reference.
+        """Turn maps `(K B, C + 4, S, S)` into frames in [0, 1], `ahead` `(K,)` of the reference.
 
-        Maps and travel may be enlarged together, to the size of another reference.
+        The frames are of the reference's size.
         """
         assert travel is not None and reference.motion is not None
+        size = reference.frame.shape[-2:]
         colors, _, _, mask = self._split(maps)
         steps = _each(ahead, maps)
-        flow = _tiled(reference.motion, maps) * travel.times + travel.shift
+        motion = _tiled(reference.motion, maps)
+        flow = torch.addcmul(enlarge(travel.shift, size), motion, enlarge(travel.times, size))
         flow = torch.lerp(self._smoothed(flow), flow, 1 / steps)
         warped = warp(_tiled(reference.frame.float(), maps), flow)
-        kept = self._kept(mask * _reach(steps))
-        return kept * warped + (1 - kept) * torch.sigmoid(colors)
+        kept = self._kept(enlarge(mask * _reach(steps), size))
+        return torch.lerp(torch.sigmoid(enlarge(colors, size)), warped, kept)
 
     def _smoothed(self, flow: Tensor) -> Tensor:
         """Smooth a flow `(K B, 2, H, W)`; a larger one than the model's is smoothed at its size."""
@@ -179,6 +181,8 @@ def saturate(values: Tensor) -> Tensor:
 
     A clamp's own gradient is zero outside: a pixel once kept would be kept for ever.
     """
+    if not values.requires_grad:
+        return values.clamp(0, 1)
     return values.clamp(0, 1).detach() + (values - values.detach())
 
 
@@ -198,6 +202,8 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
 
 def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
     """Enlarge maps `(..., H, W)` bicubically: rows and columns are two matrix products."""
+    if maps.shape[-2:] == size:
+        return maps.float()
     down, across = (
         _bicubic(before, after, maps.device)
         for before, after in zip(maps.shape[-2:], size, strict=True)
