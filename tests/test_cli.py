@@ -615,7 +615,7 @@ class TestProcess:
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
     def test_output_that_cannot_be_written(self, clip, model_folder, tmp_path):
         arguments = ("predict", clip, "--model", model_folder, *SMALL, "--json")
-        with open("/dev/full", "wb") as full:
+        with Path("/dev/full").open("wb") as full:
             process = start(*arguments, cwd=tmp_path, stdout=full)
         assert b"No space left" in process.communicate(timeout=60)[1]
         assert process.returncode == 1
