@@ -54,6 +54,8 @@ class ModelConfig:
     predictor_layers: int = 2
     predictor_shortcut: bool = False
     """Whether a linear layer leads past the predictor's LSTM, from the features to its output."""
+    latent_shortcut: bool = False
+    """Whether a linear layer leads past the predictor's LSTM, from the latents to its output."""
     latent_hidden: int = 256
     discriminator_hidden: int = 128
 
@@ -101,7 +103,12 @@ class DataConfig:
     tint: float = 0.0
     """Strength of random changes of colour and exposure, up to 1."""
     cutouts: float = 0.0
-    """Share of sequences across which a piece of another clip moves."""
+    """Share of sequences across which a piece of another clip moves, and of these that have one
+    more, up to three."""
+    stills: float = 0.0
+    """Share of sequences that are one frame, which moves by what is done to it alone."""
+    bend: float = 0.0
+    """Share of sequences that are bent smoothly, more and less."""
     walls: Walls = "stochastic"
     """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
     gestures: Gestures = "changing"
@@ -126,6 +133,8 @@ _DATA_BOUNDS = (
     ("camera", 0.0, 1.0),
     ("tint", 0.0, 1.0),
     ("cutouts", 0.0, 1.0),
+    ("stills", 0.0, 1.0),
+    ("bend", 0.0, 1.0),
 )
 
 
@@ -157,6 +166,9 @@ class TrainingConfig:
     """Weight of Eq. 6 against the mean error of a pixel."""
     drawing: float = 0.0
     """Cost of drawing a whole frame instead of warping it (`head = "warp"`), against the same."""
+    motion: float = 0.0
+    """Weight of the distance of a warp's speeds from the motion that is measured between the true
+    frames (`head = "warp"`)."""
     blind: float = 0.0
     """Share of the predicted frames whose features the frame predictor is not given."""
     swapped: float = 0.0
@@ -200,6 +212,7 @@ _TRAINING_BOUNDS = (
     ("matching", 0.0, 1e6),
     ("adversarial", 0.0, 1e6),
     ("drawing", 0.0, 1e6),
+    ("motion", 0.0, 1e6),
     ("blind", 0.0, 1.0),
     ("swapped", 0.0, 1.0),
     ("decoded", 0, 1000),

@@ -14,6 +14,7 @@ from drsvg_cli.config import Likelihood
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG, Observed
 from drsvg_cli.model.noise import Noise
+from drsvg_cli.model.rendering import SPEED_GAIN, Travel
 
 TYPICAL = 5e-3
 """Squared error of a typical prediction; it brings an adaptive error to the usual scale."""
@@ -37,6 +38,9 @@ class LossTerms(NamedTuple):
     """Share of the picture that a warp head draws instead of warping; zero for other heads."""
     mismatch: Tensor
     """Mean squared distance of predicted features from those of the frames themselves."""
+    astray: Tensor
+    """Mean distance of a warp's speeds from the motion measured between the frames, in units of
+    `rendering.SPEED_GAIN`; zero for other heads."""
 
     def total(
         self,
@@ -46,11 +50,12 @@ class LossTerms(NamedTuple):
         drawing: float,
         content_kl: float = 1.0,
         matching: float = 0.0,
+        motion: float = 0.0,
     ) -> Tensor:
         """Weigh and add the terms; `content_kl` is a share of `beta`."""
         kl = content_kl * self.content_kl + self.pose_kl
         extras = adversarial * self.confusion + drawing * self.drawn + matching * self.mismatch
-        return self.reconstruction + beta * kl + extras
+        return self.reconstruction + beta * kl + extras + motion * self.astray
 
 
 def model_loss(
@@ -116,8 +121,17 @@ def model_loss(
         confusion(discriminator, pose),
         model.head.drawn(maps, ahead),
         (observed.outputs - own.detach()).square().mean(),
+        _astray(travel, encoded.motion, frames, decoded + context),
     )
     return terms, pose.detach()
+
+
+def _astray(travel: Travel | None, motion: Tensor | None, frames: Tensor, times: Tensor) -> Tensor:
+    """Compare a warp's speeds with the motion `(T B, 2, S, S)` of the frames at those times."""
+    if travel is None or motion is None:
+        return frames.new_zeros(())
+    measured = motion.unflatten(0, frames.shape[:2])[times].flatten(0, 1)
+    return (travel.speed - measured).abs().mean() / SPEED_GAIN
 
 
 def reconstruction_error(predicted: Tensor, truth: Tensor, *, likelihood: Likelihood) -> Tensor:

@@ -314,6 +314,7 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
         drawing=training.drawing,
         content_kl=training.content_kl,
         matching=training.matching,
+        motion=training.motion,
     )
     learner.optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -290,6 +291,21 @@ def test_a_piece_of_another_clip_moves_across_a_sequence(tmp_path, scan_all, mod
     assert mixed  # a piece of the same clip does not show
     assert any((sequence[0] - sequence[-1]).abs().max() > 100 for sequence in mixed)
     assert all(sequence.min() > 20 and sequence.max() < 230 for sequence in mixed)
+
+
+def test_a_still_stands_unless_it_is_bent(tmp_path, scan_all, model):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
+    smooth = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in noise])
+    write_clip(tmp_path / "noise.mkv", Clip(smooth, Fraction(24)))
+    clips = scan_all(tmp_path / "noise.mkv")
+    still, bent = (
+        ClipSequences(clips, model, replace(DATA, stills=1.0, bend=share)).batch(8, seed="0")
+        for share in (0.0, 1.0)
+    )
+    assert torch.equal(still, still[:1].expand_as(still))
+    step = (bent[1:].float() - bent[:-1].float()).abs().mean((0, 2, 3, 4))
+    apart = (still[0, :1].float() - still[0, 1:].float()).abs().mean()
+    assert (step > 0).all() and step.max() < apart  # each moves, and none jumps
 
 
 def test_windows_are_fixed_and_at_the_model_s_own_rate(some, model):

@@ -26,7 +26,8 @@ def test_freezing_changes_nothing_but_the_last_bits(
 ):
     if not packs:  # as where PyTorch has no such kernels
         monkeypatch.setattr(freezing, "_packs", lambda precision: False)
-    model = tiny_model(backbone=backbone, head=head, predictor_shortcut=shortcut)
+    shortcuts = {"predictor_shortcut": shortcut, "latent_shortcut": shortcut}
+    model = tiny_model(backbone=backbone, head=head, **shortcuts)
     frozen = freeze(copy.deepcopy(model), half=False)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
     packed = any(isinstance(module, freezing._Packed) for module in frozen.modules())

@@ -8,7 +8,8 @@ from torch.distributions import Normal, kl_divergence
 
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.model.rendering import HALF_REACH, OPEN_MASK
+from drsvg_cli.model.rendering import HALF_REACH, OPEN_MASK, SPEED_GAIN
+from drsvg_cli.motion import measure
 from drsvg_cli.objective import (
     EXACT,
     TYPICAL,
@@ -80,7 +81,7 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
             samples.append(posterior.mean + posterior.stddev * epsilon[t])
         drawn.append(samples)
         kls.append(sum(divergence) / T)
-    errors, masks, misses, state, travel = [], [], [], None, None
+    errors, masks, misses, strayed, state, travel = [], [], [], [], None, None
     start = origins[CONTEXT - 1]
     scene = model.settle(encoded[start], 0, frames[start])
     for t in range(1, T):
@@ -90,6 +91,8 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
         hidden, state = model.predictor(inputs[None], state)
         if model.config.predictor_shortcut:
             hidden = hidden + given @ model.shortcut.weight.T + model.shortcut.bias
+        if model.config.latent_shortcut:
+            hidden = hidden + model.bypass(torch.cat([z[t] for z in drawn], -1))
         g = torch.tanh(hidden)
         # A target: features of a frame must not become what is easy to predict.
         misses.append((g[0] - h[t][:, : model.config.feature_dim].detach()) ** 2)
@@ -101,6 +104,8 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
         predicted = model.head.compose(maps, scene.reference, ahead, travel)
         if model.config.head == "warp":
             reach = ahead / (ahead + HALF_REACH)
+            speed = (travel.speed - measure(frames[t], frames[t - 1])) / SPEED_GAIN
+            strayed.append(speed.abs().mean())
             masks.append((1.2 * torch.sigmoid(maps[:, -1] * reach + OPEN_MASK) - 0.1).clamp(0, 1))
         errors.append(predicted - frames[t])
     pose, doubts = drawn[-1], []
@@ -120,7 +125,8 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
     drawn = 1 - torch.stack(masks).mean() if masks else torch.zeros(())
     doubt = sum(doubts) / len(doubts)
     mismatch = torch.stack(misses).mean()
-    return LossTerms(reconstruction, content, kls[-1], doubt, drawn, mismatch), pose
+    astray = torch.stack(strayed).mean() if strayed else torch.zeros(())
+    return LossTerms(reconstruction, content, kls[-1], doubt, drawn, mismatch, astray), pose
 
 
 @torch.no_grad()
@@ -134,9 +140,9 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
         {"head": "warp", "backbone": "vgg"},
         {"head": "warp"},
         {"predictor_shortcut": True},
-        {"predictor_shortcut": True, "head": "warp"},
+        {"predictor_shortcut": True, "latent_shortcut": True, "head": "warp"},
     ],
-    ids=["dr-svg", "fixed", "svg-lp", "warp-vgg", "warp", "shortcut", "shortcut-warp"],
+    ids=["dr-svg", "fixed", "svg-lp", "warp-vgg", "warp", "shortcut", "shortcuts-warp"],
 )
 def test_the_terms_are_those_of_a_loop_over_time(
     tiny_model, frames, discriminator, changes, likelihood
@@ -229,12 +235,13 @@ def test_an_adaptive_error_weighs_easy_and_hard_frames_alike():
 
 
 def test_the_total_weighs_the_terms():
-    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)))
+    terms = LossTerms(*(torch.tensor(value) for value in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)))
     total = float(terms.total(beta=0.1, adversarial=0.01, drawing=0.001))
     assert total == pytest.approx(1 + 0.1 * 5 + 0.04 + 0.005)
     weights = {"beta": 0.1, "adversarial": 0.01, "drawing": 0.001}
     assert float(terms.total(**weights, content_kl=0.0)) == pytest.approx(1 + 0.1 * 3 + 0.045)
     assert float(terms.total(**weights, matching=0.5)) == pytest.approx(total + 3)
+    assert float(terms.total(**weights, motion=0.5)) == pytest.approx(total + 3.5)
 
 
 @torch.no_grad()

@@ -121,6 +121,8 @@ class DRSVG(nn.Module):
             layers=config.predictor_layers,
         )
         self.shortcut = nn.Linear(size, config.feature_dim) if config.predictor_shortcut else None
+        drawn = sum(latent.dim for latent in latents)
+        self.bypass = nn.Linear(drawn, config.feature_dim) if config.latent_shortcut else None
         self.decoder = Decoder(config, self.head.maps, moving=moving)
         if moving:
             self.decoder.silence()
@@ -228,4 +230,6 @@ class DRSVG(nn.Module):
         outputs, after = self.predictor(inputs, state)
         if self.shortcut is not None:
             outputs = outputs + self.shortcut(features)
+        if self.bypass is not None:
+            outputs = outputs + self.bypass(inputs[..., features.shape[-1] :])
         return torch.tanh(outputs), after

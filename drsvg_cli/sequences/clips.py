@@ -24,7 +24,7 @@ from torch import Tensor
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
-from drsvg_cli.sequences.cutouts import paste
+from drsvg_cli.sequences.cutouts import bend, paste
 from drsvg_cli.video import grid_rate, probe, read_frames
 
 SPARE = 2.0
@@ -34,6 +34,8 @@ FASTEST = 2.0
 """The cache keeps up to this many times the model's rate, for slower and faster sequences."""
 LONGEST = 3000
 """Frames cached of one clip, from its beginning."""
+MOST_PIECES = 3
+"""Pieces of other clips that move across a sequence."""
 Item = TypeVar("Item")
 
 
@@ -209,6 +211,8 @@ class ClipSequences:
     def _sequence(self, clip: CachedClip, chance: random.Random) -> Frames:
         """Cut `(T, S, S, 3)`: any speed, place, size and direction, sometimes a moving camera."""
         window = self._window(clip, chance)
+        if chance.random() < self.data.stills:
+            window = np.broadcast_to(window[:1], window.shape)
         if self.data.reverse > chance.random():
             window = window[::-1]
         boxes = self._boxes(window.shape, chance)
@@ -221,7 +225,11 @@ class ClipSequences:
         )
         if chance.random() < 0.5:
             sequence = sequence[:, :, ::-1]
-        if chance.random() < self.data.cutouts:
+        if chance.random() < self.data.bend:
+            sequence = bend(sequence, chance)
+        for _ in range(MOST_PIECES):
+            if chance.random() >= self.data.cutouts:
+                break
             other = chance.choice(self.clips).frames()
             sequence = paste(sequence, other[chance.randrange(len(other))], chance)
         return _tint(sequence, chance, self.data.tint)

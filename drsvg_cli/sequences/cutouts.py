@@ -1,4 +1,4 @@
-"""A piece of another picture that moves across a sequence: motion that a few clips lack.
+"""Motion that a few clips lack: pieces of other pictures that move across, and pictures that bend.
 
 What moves, and where to, is known to the last pixel, edges are sharp, and what was hidden comes
 into view; real clips alone show too little of that.
@@ -34,6 +34,24 @@ def paste(sequence: Frames, picture: Frames, chance: random.Random) -> Frames:
         blend = share * moved[..., :3] + (1 - share) * sequence[time]
         pasted[time] = blend.round().astype(np.uint8)
     return pasted
+
+
+def bend(sequence: Frames, chance: random.Random) -> Frames:
+    """Deform a sequence `(T, S, S, 3)` smoothly, to and fro or ever further."""
+    length, size = sequence.shape[:2]
+    side = chance.randint(3, 6)
+    knots = [chance.gauss(0, 1) for _ in range(2 * side * side)]
+    field = np.array(knots, np.float32).reshape(side, side, 2) * chance.uniform(0.5, 4) * size / 64
+    field = cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    period, phase = chance.uniform(8, 40), chance.uniform(0, 2 * math.pi)
+    bent = np.empty_like(sequence)
+    for time in range(length):
+        share = math.sin(2 * math.pi * time / period + phase)
+        x, y = columns + share * field[..., 0], rows + share * field[..., 1]
+        frame = np.ascontiguousarray(sequence[time])
+        bent[time] = cv2.remap(frame, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return bent
 
 
 def _texture(picture: Frames, size: int, chance: random.Random) -> Frames:
