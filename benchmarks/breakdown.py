@@ -24,7 +24,12 @@ KINDS = {
 
 
 def of_rollout():
-    """Return the rows of a table: each part's share of the time, and how fast it multiplies."""
+    """Return the rows of a table: each part's share of the time, and how fast it multiplies.
+
+    On one core, since every core rolls out samples of its own.
+    """
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
     model = rollout.model(WIDTH)
     levels = range(len(model.encoder.levels))
     parts = {f"encoder.levels.{n}": f"encoder, level {n + 1}" for n in levels}
@@ -44,6 +49,7 @@ def of_rollout():
     whole = time.perf_counter() - begin
     convolve, most = peaks()[1]
     peak = most / alternate(convolve)[0]
+    torch.set_num_threads(cores)
     spent, done = Counter(), Counter()
     for name, title in parts.items():
         spent[title] += seconds[name]

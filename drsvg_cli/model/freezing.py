@@ -19,6 +19,9 @@ from drsvg_cli.device import fast_in_half
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
 
+FEW = 8
+"""Maps up to which a convolution that doubles the size is computed at the size before."""
+
 
 @torch.no_grad()
 def freeze(model: DRSVG, *, half: bool | None = None) -> DRSVG:
@@ -92,9 +95,28 @@ def _quickened(layer: nn.Module, precision: torch.dtype) -> nn.Module:
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         if layer.padding == (0, 0):  # between features and the deepest maps
             return _Product(layer, precision)
-        if _packs(precision):
-            return _Packed(layer, precision)
+        if not _packs(precision):
+            return layer
+        if isinstance(layer, nn.ConvTranspose2d) and layer.out_channels <= FEW:
+            return nn.Sequential(_Packed(_at_half_size(layer), precision), nn.PixelShuffle(2))
+        return _Packed(layer, precision)
     return layer
+
+
+def _at_half_size(layer: nn.ConvTranspose2d) -> nn.Conv2d:
+    """Return what a convolution that doubles the size (4x4, stride 2) does as one without a stride.
+
+    It gives four maps in place of each, to be interleaved: one a place within two by two pixels.
+    """
+    inputs, outputs = layer.in_channels, layer.out_channels
+    inner = nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=layer.bias is not None)
+    place, step = torch.arange(2)[:, None], torch.arange(3)
+    taken = 4 + place - 2 * step  # row or column of the padded kernel that meets each neighbour
+    kernel = functional.pad(layer.weight, (1, 1, 1, 1))[:, :, taken][..., taken]
+    inner.weight.data = kernel.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
+    if inner.bias is not None and layer.bias is not None:
+        inner.bias.data = layer.bias.repeat_interleave(4)
+    return inner
 
 
 def _join_activations(chain: nn.Sequential) -> None:
