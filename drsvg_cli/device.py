@@ -93,7 +93,7 @@ def side_by_side(programs: Iterable[Iterator[Item]], workers: int) -> Iterator[I
     """
     waiting, threads = iter(programs), torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(workers, "rollout", torch.set_num_threads, (1,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             running = deque(
                 (program, pool.submit(next, program, None)) for program in islice(waiting, workers)
             )
