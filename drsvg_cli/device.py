@@ -86,14 +86,17 @@ def fast_in_half(device: torch.device) -> bool:
 
 
 def side_by_side(programs: Iterable[Iterator[Item]], workers: int) -> Iterator[Item]:
-    """Run iterators in threads, each on a core of its own; give what they give, in turn.
+    """Run iterators in threads, each on cores of its own; give what they give, in turn.
 
     PyTorch would split every operation of one after the other among all cores, and most are too
     short for that. Each program is at most one item ahead; as one ends, the next one begins.
     """
     waiting, threads = iter(programs), torch.get_num_threads()
+    share = max(1, threads // workers)
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(
+            workers, initializer=torch.set_num_threads, initargs=(share,)
+        ) as pool:
             running = deque(
                 (program, pool.submit(next, program, None)) for program in islice(waiting, workers)
             )
@@ -106,7 +109,9 @@ def side_by_side(programs: Iterable[Iterator[Item]], workers: int) -> Iterator[I
                 if item is not None:
                     yield item
     finally:
-        torch.set_num_threads(threads)  # or threads that are started later would have one as well
+        torch.set_num_threads(
+            threads
+        )  # or threads that are started later would have a share as well
 
 
 def keep_memory() -> None:

@@ -16,6 +16,8 @@ from drsvg_cli.model.rendering import Reference, Travel
 BATCH = 64
 """Sequences, samples times clips, rolled out together at most, if a sample of every clip is not
 more."""
+MOST_WORKERS = 8
+"""Batches that a CPU rolls out side by side: between operations they wait for Python's lock."""
 FEWEST = 4
 """Sequences that a batch is filled up to. Smaller ones are summed in another order, and predictions
 would differ in their last bits with the number of samples; so large ones, measured, are not."""
@@ -155,8 +157,8 @@ def stream(
     """Draw the futures of `predict`, and give each frame away as soon as it is there.
 
     Nothing is kept but the newest frames of what is being drawn, so memory depends neither on the
-    horizon nor on the number of samples. Samples come in batches, on a CPU as many side by side as
-    there are cores; the frames of a batch in order. Where memory is used up, a batch is begun anew
+    horizon nor on the number of samples. Samples come in batches, on a CPU one a core side by
+    side; the frames of a batch in order. Where memory is used up, a batch is begun anew
     with half as many samples; its frames come again.
 
     Args:
@@ -179,7 +181,8 @@ def stream(
         scene,
         None if view is None else model.refer(view),
     )
-    workers = torch.get_num_threads() if context.device.type == "cpu" else 1
+    cpu = context.device.type == "cpu"
+    workers = min(torch.get_num_threads(), MOST_WORKERS) if cpu else 1
     batches = [
         _drawn(model, begin, horizon, samples, seeds=seeds, temperature=temperature)
         for samples in _shared_out(len(seeds), workers, _most(model, context, view, workers))
