@@ -1,8 +1,9 @@
 """How well content and pose are told apart: swaps that a classifier reads, and probes of latents.
 
 A swap shows A moving as B (Section 4.3). It is right where every garment, or whatever else content
-is, is that of A, and the pose is that of B, frame by frame. Latents are probed directly as well: by
-a linear classifier, and by an adversary (Eq. 5) that is trained afresh for `ADVERSARY_STEPS` steps.
+is, is that of A, and the pose is that of B, frame by frame. How it moves can be measured without
+anybody who knows what it shows. Latents are probed directly as well: by a linear classifier, and by
+an adversary (Eq. 5) that is trained afresh for `ADVERSARY_STEPS` steps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,13 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.motion import measure
 from drsvg_cli.objective import discriminator_loss
 from drsvg_cli.rollout import swap
 
 PAIRS_AT_ONCE = 8
+GRID = 4
+"""Places along each side at which motion is compared."""
 ADVERSARY_STEPS = 600
 ADVERSARY_BATCH = 64
 ADVERSARY_RATE = 1e-3
@@ -96,6 +100,32 @@ class Swaps(NamedTuple):
     sharpness: Tensor
     """Of the swaps, in shares of that of the true frames of A, `(N, S, T)`."""
     reconstructed_sharpness: Tensor
+    motion: Tensor
+    """How the swaps move, `(N, S, T, M)`, see `movement`."""
+    reconstructed_motion: Tensor
+
+
+def movement(frames: Tensor) -> Tensor:
+    """Measure how sequences move.
+
+    Args:
+        frames: `(N, T, C, S, S)` in [0, 1].
+
+    Returns:
+        `(N, T - 1, M)`: the motion between neighbouring frames, averaged over a grid of
+        `GRID` x `GRID` places, along each axis.
+    """
+    found = measure(frames[:, 1:].flatten(0, 1), frames[:, :-1].flatten(0, 1))
+    coarse = functional.adaptive_avg_pool2d(found, GRID).flatten(1)
+    return coarse.unflatten(0, (len(frames), -1)).cpu()
+
+
+def agreement(motion: Tensor, other: Tensor) -> float:
+    """Return how much alike two things of equal shape move: the cosine of all motion at once.
+
+    1 is the same motion, if not as far; 0 is motion that has nothing to do with the other.
+    """
+    return float(functional.cosine_similarity(motion.flatten(), other.flatten(), dim=0))
 
 
 def partners(count: int) -> Tensor:
@@ -141,11 +171,20 @@ def swap_all(
                 known and known.judge(rebuilt, content=some, poses=some),
                 (sharpness(swapped) / true).cpu(),
                 (sharpness(rebuilt) / true).cpu(),
+                _movement_of(content, swapped),
+                _movement_of(content, rebuilt),
             )
         )
         if tick is not None:
             tick(len(some))
     return _joined(parts)
+
+
+def _movement_of(content: Tensor, made: Tensor) -> Tensor:
+    """Measure how swaps `(N, S, T - 1, ...)` move, from the first frame of `content` on."""
+    first = content[:, None, :1].expand(-1, made.shape[1], -1, -1, -1, -1)
+    moved = movement(torch.cat([first, made], dim=2).flatten(0, 1))
+    return moved.unflatten(0, made.shape[:2])
 
 
 def _joined(parts: Sequence[Swaps]) -> Swaps:

@@ -69,7 +69,7 @@ def test_swaps_are_judged_and_latents_probed(drsvg, sheets, save, reader, tmp_pa
     # The first frame of A has the content of A and not the pose of B, whoever reads it.
     assert set(still) == set(true) == {"content", "pose", "both", *READ}
     table = (tmp_path / "swaps" / "table.md").read_text(encoding="utf-8")
-    for cell in ("content kept", "pose taken", "true frames of A", "lp, pose", "chance"):
+    for cell in ("content kept", "moves as B", "true frames of A", "lp, pose", "chance"):
         assert cell in table
     assert cv2.imread(str(tmp_path / "swaps" / "swaps.png")) is not None
     again = drsvg("evaluate", *names, "--swap", "--data", sheets, *QUICK)
@@ -109,6 +109,11 @@ def test_clips_are_swapped_too(drsvg, save, make_clip, tmp_path):
     told = json.loads(outcome.out)
     assert told["models"][name]["swap"] is None and not told["bounds"]
     assert told["models"][name]["reconstructed_sharpness"][0] > 0
+    # Nobody knows what they show, but how they move can be measured.
+    for moves in (told["models"][name]["moves"], told["models"][name]["reconstruction_moves"]):
+        assert -1 <= moves["as_a"] <= 1 and -1 <= moves["as_b"] <= 1
+    assert told["true_frames_move"]["as_a"] == pytest.approx(1)
+    assert "true frames of A | 1.00" in (tmp_path / "there" / "table.md").read_text()
     assert told["adversary_on_true_poses"] is None
     assert {path.name for path in (tmp_path / "there").iterdir()} == FILES
 

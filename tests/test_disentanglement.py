@@ -9,9 +9,11 @@ from drsvg_cli.classifier import Classifier
 from drsvg_cli.disentanglement import (
     Known,
     adversary_accuracy,
+    agreement,
     discriminator_accuracy,
     ideal,
     infer,
+    movement,
     partners,
     probe,
     swap_all,
@@ -108,12 +110,39 @@ def test_swaps_are_measured_in_turns(tiny_model, noisy_frames, known, monkeypatc
     torch.testing.assert_close(whole.sharpness, sharpness(drawn) / true)
     rebuilt = swap(model, floats, floats, seeds=[3, 4]).frames
     torch.testing.assert_close(whole.reconstructed_sharpness, sharpness(rebuilt) / true)
+    for found, made in ((whole.motion, drawn), (whole.reconstructed_motion, rebuilt)):
+        for sample in range(2):
+            shown = torch.cat([floats[:, :1], made[:, sample]], dim=1)
+            torch.testing.assert_close(found[:, sample], movement(shown))
     monkeypatch.setattr(disentanglement, "PAIRS_AT_ONCE", 3)
     parts = swap_all(model, frames, seeds=[3, 4], known=known)
     torch.testing.assert_close(whole.sharpness, parts.sharpness, rtol=1e-4, atol=1e-5)
     assert whole.reconstruction.taken.shape == parts.reconstruction.taken.shape
     blind = swap_all(model, frames, seeds=[3])
     assert blind.swap is None and blind.reconstruction is None
+
+
+def test_how_much_alike_sequences_move(noisy_frames):
+    """Textures that travel: whatever they show, and however fast."""
+    wide = [
+        torch.nn.functional.interpolate(noisy_frames(1, 1, 3, 16, 16, seed=seed)[0], 160)
+        for seed in range(3)
+    ]
+
+    def travel(picture, x, y):
+        corners = [(40 + y * time, 40 + x * time) for time in range(4)]
+        return torch.stack([picture[0, :, b : b + 64, a : a + 64] for b, a in corners])[None]
+
+    right, fast, back, down = (
+        movement(travel(picture, x, y))
+        for picture, x, y in ((wide[0], 1, 0), (wide[1], 2, 0), (wide[2], -1, 0), (wide[0], 0, 1))
+    )
+    assert right.shape == (1, 3, 2 * 16)
+    assert agreement(right, fast) > 0.95
+    assert agreement(right, back) < -0.95
+    assert abs(agreement(right, down)) < 0.1
+    still = movement(travel(wide[0], 0, 0))
+    assert agreement(still, right) == 0
 
 
 def test_posteriors_are_those_of_the_model(tiny_model, noisy_frames, monkeypatch):

@@ -23,9 +23,11 @@ from drsvg_cli.disentanglement import (
     Reading,
     Swaps,
     adversary_accuracy,
+    agreement,
     discriminator_accuracy,
     ideal,
     infer,
+    movement,
     partners,
     probe,
     swap_all,
@@ -74,6 +76,8 @@ class Findings:
     """Of the posteriors: 0 takes their means."""
     swaps: Mapping[str, Swaps]
     """By the names of the subjects."""
+    motion: Tensor
+    """How the sequences themselves move, `(N, T, M)`."""
     bounds: Mapping[str, Reading]
     """What needs no model: A standing still while B moves, and A as it is."""
     latents: Mapping[str, Latents]
@@ -145,7 +149,8 @@ def _measure(
             latents[subject.name] = _probed(subject, task)
     bound = adversary_accuracy(ideal(task.poses)) if task.poses else None
     bounds = {} if known is None else _bounds(task, known)
-    return Findings(subjects, task, seeds, temperature, swaps, bounds, latents, bound)
+    motion = movement(task.frames.float() / 255)
+    return Findings(subjects, task, seeds, temperature, swaps, motion, bounds, latents, bound)
 
 
 def _probed(subject: Subject, task: Benchmark) -> Latents:
@@ -186,22 +191,38 @@ def _readings(found: Findings) -> dict[str, Reading | None]:
     return {**named, **found.bounds}
 
 
+def _motions(found: Findings) -> dict[str, dict[str, float]]:
+    """Compare how swaps, reconstructions and A itself move with how A and B do."""
+    own, other = found.motion, found.motion[partners(len(found.motion))]
+    moved = {TRUTH: own[:, None]}
+    for name, swaps in found.swaps.items():
+        moved |= {f"{name}, swap": swaps.motion}
+        moved |= {f"{name}, reconstruction": swaps.reconstructed_motion}
+    return {
+        name: {
+            "as_a": agreement(motion, own[:, None].expand_as(motion)),
+            "as_b": agreement(motion, other[:, None].expand_as(motion)),
+        }
+        for name, motion in moved.items()
+    }
+
+
 def _swaps_table(found: Findings) -> Table:
-    """Lay out whether content and pose are right, if that is known, and how sharp frames are."""
-    sharpness = [
-        each
-        for swaps in found.swaps.values()
-        for each in (swaps.sharpness, swaps.reconstructed_sharpness)
-    ]
-    rows: list[list[str]] = []
-    for name, reading in _readings(found).items():
-        values = [] if reading is None else [*_whole(reading).values()]
-        values += [sharpness[len(rows)]] if len(rows) < len(sharpness) else []
-        rows.append([name, *(percent(average(each.mean(1))) for each in values)])
-    for row in rows[len(sharpness) :]:
-        row.append("")
+    """Lay out whether content and pose are right, if that is known, how frames move, how sharp."""
+    sharpness = {}
+    for name, swaps in found.swaps.items():
+        sharpness[f"{name}, swap"] = swaps.sharpness
+        sharpness[f"{name}, reconstruction"] = swaps.reconstructed_sharpness
+    readings, motions = _readings(found), _motions(found)
+    rows = []
+    for name in [*sharpness, *(found.bounds or [TRUTH])]:
+        reading = readings.get(name)
+        shares = [] if reading is None else [average(v.mean(1)) for v in _whole(reading).values()]
+        moved = [f"{value:.2f}" for value in motions.get(name, {}).values()] or ["", ""]
+        sharp = percent(average(sharpness[name].mean(1))) if name in sharpness else ""
+        rows.append([name, *map(percent, shares), *moved, sharp])
     heads = ["content kept", "pose taken", "both"] if found.bounds else []
-    return Table(["", *heads, "sharpness"], rows)
+    return Table(["", *heads, "moves as A", "moves as B", "sharpness"], rows)
 
 
 def _attributes_table(found: Findings) -> Table:
@@ -280,13 +301,15 @@ def _swapped(subject: Subject, content: Tensor, pose: Tensor, found: Findings) -
 
 
 def _record(found: Findings) -> dict[str, Any]:
-    models = {}
+    models, motions = {}, _motions(found)
     for subject in found.subjects:
         swaps, latents = found.swaps[subject.name], found.latents[subject.name]
         models[subject.name] = {
             "weights_sha256": subject.weights,
             "swap": _summary(swaps.swap),
             "reconstruction": _summary(swaps.reconstruction),
+            "moves": motions[f"{subject.name}, swap"],
+            "reconstruction_moves": motions[f"{subject.name}, reconstruction"],
             "sharpness": pair(average(swaps.sharpness.mean(1))),
             "reconstructed_sharpness": pair(average(swaps.reconstructed_sharpness.mean(1))),
             "adversary": latents.adversary,
@@ -307,6 +330,7 @@ def _record(found: Findings) -> dict[str, Any]:
         "sample_seeds": list(found.seeds),
         "temperature": found.temperature,
         "models": models,
+        "true_frames_move": motions[TRUTH],
         "bounds": {name: _summary(reading) for name, reading in found.bounds.items()},
         "adversary_on_true_poses": found.ideal,
     }
