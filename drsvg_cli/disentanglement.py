@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from drsvg_cli.classifier import Classifier, read
-from drsvg_cli.metrics import sharpness
+from drsvg_cli.metrics import LEAST_SHARPNESS, sharpness
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.gaussian import Gaussian
@@ -160,7 +160,8 @@ def swap_all(
         others = partners(len(frames))[some]
         content, pose = (frames[each].to(device).float() / 255 for each in (some, others))
         # Poses differ from frame to frame, so true frames are the measure on average only.
-        true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True).clamp(min=1e-6)
+        true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True)
+        true = true.clamp(min=LEAST_SHARPNESS)
         swapped, rebuilt = (
             swap(model, content, giver, seeds=seeds, temperature=temperature).frames
             for giver in (pose, content)

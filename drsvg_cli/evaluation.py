@@ -12,7 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from drsvg_cli.classifier import Classifier, recognised
-from drsvg_cli.metrics import CEILING, Definition, best_of, interval, psnr, sharpness, ssim
+from drsvg_cli.metrics import (
+    CEILING,
+    LEAST_SHARPNESS,
+    Definition,
+    best_of,
+    interval,
+    psnr,
+    sharpness,
+    ssim,
+)
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import enlarge
 from drsvg_cli.rollout import BATCH, Rollout, predict
@@ -22,8 +31,6 @@ LARGEST_TURN = 2**25
 """Numbers in the frames that are predicted before they are measured: 128 MB."""
 STILL = 8 / 255
 """A pixel stands still in a sequence if it never is further from what was last observed."""
-LEAST_SHARPNESS = 1e-3
-"""Of a true frame: of an empty one nothing is a share."""
 
 
 class Curves(NamedTuple):

@@ -95,6 +95,10 @@ def ssim(predicted: Tensor, truth: Tensor, *, definition: Definition = "srvp") -
     return scores.reshape(leading)
 
 
+LEAST_SHARPNESS = 1e-3
+"""Of a true frame that others are compared with: of an empty one nothing is a share."""
+
+
 def sharpness(frames: Tensor) -> Tensor:
     """Return how sharp each frame `(..., C, H, W)` is: `(...)`.
 
