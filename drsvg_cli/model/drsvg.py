@@ -148,7 +148,7 @@ class DRSVG(nn.Module):
         features, skips = self.encoder(flat.contiguous(memory_format=torch.channels_last))
         if motion is not None:
             coarse = functional.adaptive_avg_pool2d(motion / SPEED_GAIN, GRID).flatten(1)
-            features = torch.cat([features, torch.tanh(coarse).to(features)], dim=1)
+            features = torch.cat([features, torch.asinh(coarse).to(features)], dim=1)
         return Encoded(features.unflatten(0, frames.shape[:2]), skips, motion)
 
     def observe(
