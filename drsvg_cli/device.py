@@ -109,9 +109,8 @@ def side_by_side(programs: Iterable[Iterator[Item]], workers: int) -> Iterator[I
                 if item is not None:
                     yield item
     finally:
-        torch.set_num_threads(
-            threads
-        )  # or threads that are started later would have a share as well
+        # Or threads that are started later would have a share as well.
+        torch.set_num_threads(threads)
 
 
 def keep_memory() -> None:

@@ -19,8 +19,8 @@ more."""
 MOST_WORKERS = 8
 """Batches that a CPU rolls out side by side: between operations they wait for Python's lock."""
 FEWEST = 4
-"""Sequences that a batch is filled up to. Smaller ones are summed in another order, and predictions
-would differ in their last bits with the number of samples; so large ones, measured, are not."""
+"""Sequences that a batch is filled up to: smaller ones are summed in another order (measured), and
+the last bits of a sample would depend on how many are drawn."""
 LARGEST_MAPS = 2**25
 """Numbers in the widest maps of all sequences that are rolled out at the same time; of larger
 models fewer fit."""
@@ -200,9 +200,9 @@ def _most(model: DRSVG, context: Tensor, view: Tensor | None, workers: int) -> i
 
 
 def _shared_out(count: int, workers: int, most: int) -> list[range]:
-    """Divide samples into batches of equal size, as many for each worker."""
+    """Divide samples into batches of nearly equal size, as many for each worker."""
     parts = min(count, workers * math.ceil(count / (workers * most)))
-    edges = [count * part // parts for part in range(parts + 1)]
+    edges = [count * part // max(1, parts) for part in range(parts + 1)]
     return [range(start, stop) for start, stop in pairwise(edges)]
 
 

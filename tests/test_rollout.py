@@ -140,6 +140,16 @@ def test_more_samples_keep_the_first_ones(noisy_frames):
         assert (found.views.int() - most.views[:, :count].int()).abs().max() <= 1, count
 
 
+@pytest.mark.parametrize("count", [0, 1, 5, 16, 100, 1000])
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_every_worker_gets_as_many_samples(count, workers):
+    batches = rollout._shared_out(count, workers, 20)
+    assert [sample for batch in batches for sample in batch] == list(range(count))
+    sizes = [len(batch) for batch in batches]
+    assert max(sizes, default=0) <= 20 and max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(batches) == count or len(batches) % workers == 0
+
+
 def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context):
     model, seeds = tiny_model(), range(BATCH + 1)
     whole = predict(model, context[:1], 3, seeds=seeds).frames
