@@ -76,8 +76,8 @@ class Findings:
     """Of the posteriors: 0 takes their means."""
     swaps: Mapping[str, Swaps]
     """By the names of the subjects."""
-    motion: Tensor
-    """How the sequences themselves move, `(N, T, M)`."""
+    moves: Mapping[str, Mapping[str, float]]
+    """How much swaps, reconstructions and the true frames move as A and as B does."""
     bounds: Mapping[str, Reading]
     """What needs no model: A standing still while B moves, and A as it is."""
     latents: Mapping[str, Latents]
@@ -149,8 +149,8 @@ def _measure(
             latents[subject.name] = _probed(subject, task)
     bound = adversary_accuracy(ideal(task.poses)) if task.poses else None
     bounds = {} if known is None else _bounds(task, known)
-    motion = movement(task.frames.float() / 255)
-    return Findings(subjects, task, seeds, temperature, swaps, motion, bounds, latents, bound)
+    moves = _moves(movement(task.frames.float() / 255), swaps)
+    return Findings(subjects, task, seeds, temperature, swaps, moves, bounds, latents, bound)
 
 
 def _probed(subject: Subject, task: Benchmark) -> Latents:
@@ -191,13 +191,12 @@ def _readings(found: Findings) -> dict[str, Reading | None]:
     return {**named, **found.bounds}
 
 
-def _motions(found: Findings) -> dict[str, dict[str, float]]:
-    """Compare how swaps, reconstructions and A itself move with how A and B do."""
-    own, other = found.motion, found.motion[partners(len(found.motion))]
-    moved = {TRUTH: own[:, None]}
-    for name, swaps in found.swaps.items():
-        moved |= {f"{name}, swap": swaps.motion}
-        moved |= {f"{name}, reconstruction": swaps.reconstructed_motion}
+def _moves(own: Tensor, swaps: Mapping[str, Swaps]) -> dict[str, dict[str, float]]:
+    """Compare how swaps, reconstructions and sequences move with how these, `(N, T, M)`, do."""
+    other, moved = own[partners(len(own))], {TRUTH: own[:, None]}
+    for name, each in swaps.items():
+        moved[f"{name}, swap"] = each.motion
+        moved[f"{name}, reconstruction"] = each.reconstructed_motion
     return {
         name: {
             "as_a": agreement(motion, own[:, None].expand_as(motion)),
@@ -213,12 +212,11 @@ def _swaps_table(found: Findings) -> Table:
     for name, swaps in found.swaps.items():
         sharpness[f"{name}, swap"] = swaps.sharpness
         sharpness[f"{name}, reconstruction"] = swaps.reconstructed_sharpness
-    readings, motions = _readings(found), _motions(found)
-    rows = []
+    readings, rows = _readings(found), []
     for name in [*sharpness, *(found.bounds or [TRUTH])]:
         reading = readings.get(name)
         shares = [] if reading is None else [average(v.mean(1)) for v in _whole(reading).values()]
-        moved = [f"{value:.2f}" for value in motions.get(name, {}).values()] or ["", ""]
+        moved = [f"{value:.2f}" for value in found.moves.get(name, {}).values()] or ["", ""]
         sharp = percent(average(sharpness[name].mean(1))) if name in sharpness else ""
         rows.append([name, *map(percent, shares), *moved, sharp])
     heads = ["content kept", "pose taken", "both"] if found.bounds else []
@@ -301,15 +299,15 @@ def _swapped(subject: Subject, content: Tensor, pose: Tensor, found: Findings) -
 
 
 def _record(found: Findings) -> dict[str, Any]:
-    models, motions = {}, _motions(found)
+    models = {}
     for subject in found.subjects:
         swaps, latents = found.swaps[subject.name], found.latents[subject.name]
         models[subject.name] = {
             "weights_sha256": subject.weights,
             "swap": _summary(swaps.swap),
             "reconstruction": _summary(swaps.reconstruction),
-            "moves": motions[f"{subject.name}, swap"],
-            "reconstruction_moves": motions[f"{subject.name}, reconstruction"],
+            "moves": found.moves[f"{subject.name}, swap"],
+            "reconstruction_moves": found.moves[f"{subject.name}, reconstruction"],
             "sharpness": pair(average(swaps.sharpness.mean(1))),
             "reconstructed_sharpness": pair(average(swaps.reconstructed_sharpness.mean(1))),
             "adversary": latents.adversary,
@@ -330,7 +328,7 @@ def _record(found: Findings) -> dict[str, Any]:
         "sample_seeds": list(found.seeds),
         "temperature": found.temperature,
         "models": models,
-        "true_frames_move": motions[TRUTH],
+        "true_frames_move": found.moves[TRUTH],
         "bounds": {name: _summary(reading) for name, reading in found.bounds.items()},
         "adversary_on_true_poses": found.ideal,
     }
