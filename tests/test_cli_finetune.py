@@ -15,7 +15,7 @@ import pytest
 from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import fitting
 from drsvg_cli.cli.app import main
-from drsvg_cli.config import DataConfig, Recipe
+from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.folder import weights_path
 from drsvg_cli.lock import claimed
 from drsvg_cli.sequences import folders, moving_mnist
@@ -381,12 +381,16 @@ class TestTrain:
             "digits",
             model=tiny_config(channels=1),
             data=DataConfig(source="moving-mnist", context=3, horizon=4),
+            training=TrainingConfig(motion=0.5, keep="last"),
         )
         save_model(tmp_path / "digits", recipe, tiny_model(channels=1).state_dict())
         options = ("--model", "digits", "--steps", 2, "--batch", 2, "--device", "cpu")
         outcome = drsvg("finetune", clips, *options, "-o", "mine")
         assert outcome.code == 0, outcome
-        assert load_model(tmp_path / "mine")[1].data.source == "clips"
+        made = load_model(tmp_path / "mine")[1]
+        assert made.data.source == "clips"
+        # What trained a model from random weights and does a fine-tuned one harm.
+        assert (made.training.motion, made.training.keep) == (0.0, "best")
 
     def test_a_preset_that_is_a_recipe_alone(self, drsvg, clips):
         name = next(name for name, path in presets().items() if not weights_path(path).is_file())
@@ -394,7 +398,7 @@ class TestTrain:
         assert_refused(outcome, 3, "without weights", f"drsvg train {name}")
         listed = drsvg("models", "list", "--json")
         record = next(m for m in json.loads(listed.out)["models"] if m["model"] == name)
-        assert (record["where"], record["bytes"]) == ("untrained", None)
+        assert (record["where"], record["bytes"]) == ("recipe", None)
         assert f"a recipe alone: drsvg train {name}" in drsvg("models", "info", name).out
         assert name in drsvg("models", "list").out, "whole, on a terminal of 80 columns"
 

@@ -293,6 +293,21 @@ def test_a_piece_of_another_clip_moves_across_a_sequence(tmp_path, scan_all, mod
     assert all(sequence.min() > 20 and sequence.max() < 230 for sequence in mixed)
 
 
+def test_up_to_three_pieces_move_across_a_sequence(tmp_path, scan_all, model, monkeypatch):
+    write_clip(tmp_path / "gray.mp4", Clip(np.full((40, 48, 64, 3), 90, np.uint8), Fraction(24)))
+    found, pasted, paste = scan_all(tmp_path / "gray.mp4"), [], clips.paste
+
+    def counted(*arguments):
+        pasted.append(1)
+        return paste(*arguments)
+
+    monkeypatch.setattr(clips, "paste", counted)
+    for share, most, least in ((0.0, 0, 0), (0.5, 16, 1), (1.0, 24, 24)):
+        pasted.clear()
+        ClipSequences(found, model, replace(DATA, cutouts=share)).batch(8, seed="0")
+        assert least <= len(pasted) <= most
+
+
 def test_a_still_stands_unless_it_is_bent(tmp_path, scan_all, model):
     noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), np.uint8)
     smooth = np.stack([cv2.GaussianBlur(frame, (0, 0), 3) for frame in noise])

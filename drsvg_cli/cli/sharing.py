@@ -118,7 +118,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
     if not whole and (commit or recipe.hub.repo):
         where = "on the Hub"
     elif source == presets().get(model):
-        where = "embedded" if whole else "untrained"
+        where = "embedded" if whole else "recipe"
     elif source.is_file():
         where = "file"
     else:
@@ -143,13 +143,13 @@ def _record(model: str, source: Path) -> dict[str, Any]:
 
 
 def _weights(record: dict[str, Any]) -> str:
-    if record["where"] == "untrained":
+    if record["where"] == "recipe":
         return "none"
     return "not downloaded" if record["bytes"] is None else decimal(record["bytes"])
 
 
 def _trained_on(record: dict[str, Any]) -> str:
-    if record["where"] == "untrained":
+    if record["where"] == "recipe":
         return f"a recipe alone: drsvg train {record['model']}"
     return record["trained_on"] or "not said"
 
