@@ -50,6 +50,9 @@ class ModelConfig:
     temperature: float = 1.0
     """Factor on the deviations of the priors in a rollout, where no other one is asked for; above 1
     for a model that is too sure of what comes next."""
+    noise_correlation: float = 0.0
+    """Correlation of the noise of a prior in a rollout with its noise a frame earlier; 0 is the
+    paper's. Above, a sample goes on with what it does otherwise than expected."""
     predictor_hidden: int = 256
     predictor_layers: int = 2
     predictor_shortcut: bool = False
@@ -72,6 +75,7 @@ _MODEL_BOUNDS = (
     ("content_dim", 0, 4096),
     ("pose_dim", 1, 4096),
     ("temperature", 0.0, 100.0),
+    ("noise_correlation", 0.0, 1.0),
     ("predictor_hidden", 1, 8192),
     ("predictor_layers", 1, 8),
     ("latent_hidden", 1, 8192),
@@ -174,6 +178,12 @@ class TrainingConfig:
     swapped: float = 0.0
     """Share of steps whose frame predictor is given features of any frames of the clip, in whatever
     pose, as a swap starts with. Not for `head = "warp"`, which counts the time between frames."""
+    closed_loop: bool = False
+    """Whether the learned prior reads, after the context, the frames that were predicted, as in a
+    rollout, and not the true ones."""
+    prior_dropout: float = 0.0
+    """Share of the features that the learned prior goes without, drawn for every sequence, so that
+    it does not learn few clips by heart."""
     decoded: int = 0
     """Predicted frames decoded a step, drawn at random; 0 decodes all of them."""
     average: float = 0.999
@@ -193,6 +203,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         """Refuse settings with which nothing could be learned."""
         _check_bounds(self, "training", _TRAINING_BOUNDS)
+        if self.closed_loop and self.decoded:
+            raise ConfigError("training.closed_loop needs all frames decoded: training.decoded = 0")
+        if self.prior_dropout >= 1:
+            raise ConfigError("training.prior_dropout is 1; the prior must be given something")
         if self.learning_rate <= 0 or self.average >= 1 or self.clip <= 0:
             raise ConfigError(
                 f"training.learning_rate {self.learning_rate} and clip {self.clip} must be above "
@@ -215,6 +229,7 @@ _TRAINING_BOUNDS = (
     ("motion", 0.0, 1e6),
     ("blind", 0.0, 1.0),
     ("swapped", 0.0, 1.0),
+    ("prior_dropout", 0.0, 1.0),
     ("decoded", 0, 1000),
     ("average", 0.0, 1.0),
     ("clip", 0.0, 1e9),

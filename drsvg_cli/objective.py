@@ -4,6 +4,7 @@ All terms are means over frames and sequences, so their weights do not depend on
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from drsvg_cli.config import Likelihood
 from drsvg_cli.model.discriminator import PoseDiscriminator
-from drsvg_cli.model.drsvg import DRSVG, Observed
+from drsvg_cli.model.drsvg import DRSVG, Observed, Scene
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.rendering import SPEED_GAIN, Travel
 
@@ -70,6 +71,8 @@ def model_loss(
     shown: Tensor | None = None,
     origins: Sequence[int] | None = None,
     autoencoded: bool = False,
+    closed_loop: bool = False,
+    prior_dropout: float = 0.0,
 ) -> tuple[LossTerms, Tensor]:
     """Evaluate the model's loss on a batch, with teacher forcing and no loop over time.
 
@@ -89,6 +92,10 @@ def model_loss(
         origins: for every frame the one whose features, skip maps and reference are taken in place
             of its own; its own if left out. Latents are of the frames as they are.
         autoencoded: decode every frame from its own features and not from what was predicted.
+        closed_loop: let the pose prior read, after the context, the frames that were predicted, as
+            in a rollout, and not the true ones; all of them must be decoded.
+        prior_dropout: share of the features that the pose prior goes without, 0 to below 1, drawn
+            for every sequence.
 
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
@@ -107,11 +114,16 @@ def model_loss(
     maps = model.decoder(outputs, scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)
     predicted = model.head.compose(maps, scene.reference, ahead, travel)
+    predicted = predicted.unflatten(0, outputs.shape[:2])
     reconstruction = reconstruction_error(
-        predicted.unflatten(0, outputs.shape[:2]),
-        frames[context:][decoded],
-        likelihood=likelihood,
+        predicted, frames[context:][decoded], likelihood=likelihood
     )
+    seen = encoded.features
+    if closed_loop:
+        seen = torch.cat([seen[:context], _read_again(model, predicted, scene, travel)])
+    if closed_loop or prior_dropout:
+        prior, _ = model.latents.pose.expect(_dropped(seen, prior_dropout, noise))
+        observed = observed._replace(priors=(*observed.priors[:-1], prior))
     content_kl, pose_kl = _divergences(observed)
     pose = observed.drawn[-1]
     terms = LossTerms(
@@ -124,6 +136,24 @@ def model_loss(
         _astray(travel, encoded.motion, frames, decoded + context),
     )
     return terms, pose.detach()
+
+
+@torch.no_grad()
+def _read_again(model: DRSVG, predicted: Tensor, scene: Scene, travel: Travel | None) -> Tensor:
+    """Encode predicted frames `(K, B, C, S, S)` as a rollout would: features `(K, B, F)`."""
+    before = torch.cat([scene.reference.frame[None], predicted[:-1]])
+    model.encoder.eval()  # as a rollout would; nor may they count for the statistics of frames
+    features = model.encode(predicted, before, travel and travel.speed).features
+    model.encoder.train()
+    return features
+
+
+def _dropped(features: Tensor, share: float, noise: Noise) -> Tensor:
+    """Zero a share of the features `(T, B, F)`, the same ones in all frames of a sequence."""
+    if not share:
+        return features
+    kept = noise(features[:1]) > NormalDist().inv_cdf(share)
+    return features * kept / (1 - share)
 
 
 def _astray(travel: Travel | None, motion: Tensor | None, frames: Tensor, times: Tensor) -> Tensor:

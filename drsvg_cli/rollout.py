@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drsvg_cli.device import is_used_up, side_by_side
 from drsvg_cli.model.drsvg import DRSVG, Scene, State
-from drsvg_cli.model.noise import SeededNoise
+from drsvg_cli.model.noise import CorrelatedNoise, SeededNoise
 from drsvg_cli.model.rendering import Reference, Travel
 
 BATCH = 64
@@ -256,7 +256,11 @@ def _rolled_out(
     clips, wanted = len(begin.frame), len(samples)
     spare = max(0, math.ceil(fewest / clips) - wanted)
     chosen = [seeds[sample] for sample in samples]
-    noise = SeededNoise([*chosen, *chosen[-1:] * spare], copies=clips)
+    noise = CorrelatedNoise(
+        SeededNoise([*chosen, *chosen[-1:] * spare], copies=clips),
+        model.config.noise_correlation,
+        period=len(model.latents),  # a draw of each in every frame
+    )
     shape = wanted + spare, clips
     newest, state, travel = begin.features.repeat(shape[0], 1), begin.state.tile(shape[0]), None
     before = begin.frame.expand(shape[0], *begin.frame.shape)

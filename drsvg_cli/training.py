@@ -306,6 +306,8 @@ def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]
             shown=_shown(frames, context, training.blind, chance),
             origins=origins,
             autoencoded=learner.step < training.autoencoded_steps,
+            closed_loop=training.closed_loop,
+            prior_dropout=training.prior_dropout,
         )
     beta = training.beta * kl_share(training, learner.step)
     loss = terms.total(

@@ -34,6 +34,7 @@ MODEL = {
     "prior": "fixed",
     "content_rollout": "hold",
     "temperature": 2.5,
+    "noise_correlation": 0.5,
     "predictor_hidden": 10,
     "predictor_layers": 1,
     "predictor_shortcut": True,
@@ -71,6 +72,7 @@ TRAINING = {
     "drawing": 0.5,
     "motion": 0.25,
     "blind": 0.75,
+    "prior_dropout": 0.25,
     "decoded": 2,
     "autoencoded_steps": 10,
     "matching": 0.75,
@@ -105,10 +107,9 @@ def parse(text):
 
 def test_every_field_survives_the_round_trip():
     recipe, default = whole(), Recipe(name="")
-    # A warp has no swapped steps.
-    other = dataclasses.replace(
-        recipe, model=ModelConfig(), training=dataclasses.replace(recipe.training, swapped=0.25)
-    )
+    # A warp has no swapped steps, and a closed loop leaves no frame out.
+    training = dataclasses.replace(recipe.training, swapped=0.25, decoded=0, closed_loop=True)
+    other = dataclasses.replace(recipe, model=ModelConfig(), training=training)
     for part in ("model", "data", "training", "hub"):
         for field in dataclasses.fields(getattr(recipe, part)):
             values = {getattr(getattr(each, part), field.name) for each in (recipe, other, default)}
@@ -174,6 +175,11 @@ def test_a_preset_is_a_recipe_of_its_folder_s_name(path):
         ('name = "x"\n[data]\nreverse = 1.5', ("data.reverse is 1.5",)),
         ('name = "x"\n[training]\nsteps = 0', ("training.steps is 0",)),
         ('name = "x"\n[training]\ndecoded = -1', ("training.decoded is -1",)),
+        ('name = "x"\n[training]\nprior_dropout = 1.0', ("prior_dropout is 1",)),
+        (
+            'name = "x"\n[training]\nclosed_loop = true\ndecoded = 5',
+            ("training.closed_loop", "training.decoded = 0"),
+        ),
         ('name = "x"\n[training]\nbeta = inf', ("training.beta is inf",)),
         ('name = "x"\n[training]\nlearning_rate = nan', ("training.learning_rate is nan",)),
         ('name = "x"\n[training]\nlearning_rate = 0.0', ("learning_rate 0.0", "above")),

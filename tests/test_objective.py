@@ -188,6 +188,64 @@ def test_features_that_are_hidden_do_not_reach_the_predictor(tiny_model, frames,
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+def test_in_a_closed_loop_the_prior_reads_what_was_predicted(
+    tiny_model, frames, discriminator, head
+):
+    model = tiny_model(normalization="group", head=head).train()
+    usual, _ = loss(model, frames, discriminator)
+    terms, _ = loss(model, frames, discriminator, closed_loop=True)
+    encoded = model.encode(frames)
+    observed = model.observe(encoded.features, BatchNoise(1))
+    scene, ahead = model.settle(encoded, CONTEXT - 1, frames[CONTEXT - 1]), ALL + 1.0
+    maps = model.decoder(observed.outputs[CONTEXT - 1 :], scene.prepared, ahead)
+    travel = model.head.travel(maps, scene.reference, ahead)
+    predicted = model.head.compose(maps, scene.reference, ahead, travel)
+    seen = [*frames[:CONTEXT], *predicted.unflatten(0, (-1, B))]
+    speeds = [None] * T  # measured, unless known
+    if travel is not None:
+        speeds[CONTEXT:] = travel.speed.unflatten(0, (-1, B))
+    posterior = observed.posteriors[-1]
+    state, divergences = None, [posterior.at(0).kl(observed.priors[-1].at(0)).mean()]
+    for t in range(T - 1):
+        newest = model.encode(seen[t][None], seen[max(t - 1, 0)][None], speeds[t]).features
+        prior, state = model.latents.pose.prior(newest, state)
+        divergences.append(posterior.at(t + 1).kl(prior.at(0)).mean())
+    torch.testing.assert_close(terms.pose_kl, sum(divergences) / T)
+    assert not torch.allclose(terms.pose_kl, usual.pose_kl, rtol=1e-4)
+    assert torch.equal(terms.reconstruction, usual.reconstruction)
+
+
+def test_reading_predictions_again_counts_for_no_statistics(tiny_model, frames, discriminator):
+    """A rollout reads with the statistics of frames, and so does training."""
+    models = [tiny_model(head="warp").train() for _ in range(2)]
+    for model, closed_loop in zip(models, (False, True), strict=True):
+        loss(model, frames, discriminator, closed_loop=closed_loop)
+    one, other = (model.state_dict() for model in models)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert all(module.training for module in models[1].modules())
+
+
+@torch.no_grad()
+def test_a_prior_goes_without_a_share_of_the_features(tiny_model, frames, discriminator):
+    """The same ones in all frames of a sequence, others in the next; the rest counts for them."""
+    model = tiny_model(normalization="group", feature_dim=64).train()
+    given = []
+    model.latents.pose.prior.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    terms, pose = loss(model, frames, discriminator, prior_dropout=0.25)
+    whole, dropped = given
+    kept = dropped != 0
+    torch.testing.assert_close(dropped[kept], whole[kept] / 0.75)
+    assert (kept == kept[:1]).all()
+    assert 0.6 < kept.float().mean() < 0.9
+    assert not torch.equal(kept[0, 0], kept[0, 1])
+    usual, usual_pose = loss(model, frames, discriminator)
+    assert not torch.allclose(terms.pose_kl, usual.pose_kl, rtol=1e-4)
+    assert torch.equal(terms.reconstruction, usual.reconstruction)
+    assert torch.equal(pose, usual_pose)
+
+
+@torch.no_grad()
 def test_frames_may_be_predicted_from_any_others(tiny_model, frames, discriminator):
     """As in a swap: the pose must say what is done next, and not what changes."""
     model = tiny_model(normalization="group").train()

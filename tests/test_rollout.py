@@ -26,6 +26,7 @@ VARIANTS = {
     "svg-fp": {"content_dim": 0, "prior": "fixed"},
     "vgg-warp-group": {"backbone": "vgg", "head": "warp", "normalization": "group"},
     "dcgan-warp": {"head": "warp"},
+    "correlated": {"noise_correlation": 0.9},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
@@ -386,6 +387,23 @@ def test_the_golden_rollout_has_not_changed():
 def test_the_golden_folder_is_small():
     files = [path for path in GOLDEN.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert sum(path.stat().st_size for path in files) < 150 * 1024
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("correlation", [0.0, 1.0])
+def test_each_latent_goes_on_from_its_own_noise(tiny_model, context, correlation):
+    """Priors that never change, so that what the predictor gets differs by its noise alone."""
+    model = tiny_model(
+        prior="fixed", content_rollout="hold", noise_correlation=correlation, predictor_layers=1
+    )
+    given, features = [], model.config.feature_dim
+    model.predictor.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    predict(model, context, 3, seeds=range(FEWEST))
+    first, *later = (latents[0, :, features:] for latents in given[1:])  # the context comes first
+    assert len(later) == 2
+    assert all(torch.equal(each, first) for each in later) == bool(correlation)
+    content, pose = first.split([latent.dim for latent in model.latents], dim=-1)
+    assert not torch.allclose(content[:, : pose.shape[-1]], pose)
 
 
 def test_a_step_draws_fresh_noise(tiny_model, context):

@@ -176,6 +176,7 @@ def _record(findings: Findings) -> dict[str, Any]:
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
             "temperature": subject.model.config.temperature,
+            "noise_correlation": subject.model.config.noise_correlation,
             **_all(findings, subject.name),
         }
         if enlarged(subject.name) in findings.scores:

@@ -37,7 +37,7 @@ from drsvg_cli.sequences.offers import Listener, Material, Place
 from drsvg_cli.training import STATE_FILE, Step, fit, read_log
 
 CARD_SAMPLES = 10
-AT_PREDICTION = {"content_rollout", "temperature"}
+AT_PREDICTION = {"content_rollout", "temperature", "noise_correlation"}
 """Settings of a model that its weights do not depend on."""
 
 

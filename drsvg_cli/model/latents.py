@@ -9,6 +9,7 @@ so its prior is the standard normal.
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from drsvg_cli.model.gaussian import Gaussian, join, standard
@@ -53,13 +54,15 @@ class PoseLatent(nn.Module):
     def observe(self, features: Tensor) -> Observation:
         """Infer from features `(T, B, F)`."""
         posterior, _ = self.posterior(features)
-        if self.prior is None:
-            return Observation(posterior, standard(posterior.mean), LatentState(None, None))
-        first = standard(posterior.mean[:1])
-        if len(features) == 1:
-            return Observation(posterior, first, LatentState(None, None))
+        return Observation(posterior, *self.expect(features))
+
+    def expect(self, features: Tensor) -> tuple[Gaussian, LatentState]:
+        """Expect every frame from the features `(T, B, F)` of those before it (Eq. 8)."""
+        unknown = standard(features.new_zeros(*features.shape[:2], self.dim, dtype=torch.float32))
+        if self.prior is None or len(features) == 1:
+            return unknown, LatentState(None, None)
         prior, state = self.prior(features[:-1])
-        return Observation(posterior, join(first, prior), LatentState(state, None))
+        return join(unknown.at(slice(1)), prior), LatentState(state, None)
 
     def imagine(self, newest: Tensor, state: LatentState) -> tuple[Gaussian, LatentState]:
         """Expect the next frame after the newest one, whose features are `(B, F)`."""
@@ -109,3 +112,10 @@ class Latents(nn.ModuleList):
         for latent in super().__iter__():
             assert isinstance(latent, ContentLatent | PoseLatent)
             yield latent
+
+    @property
+    def pose(self) -> PoseLatent:
+        """The last one."""
+        *_, pose = self
+        assert isinstance(pose, PoseLatent)
+        return pose
