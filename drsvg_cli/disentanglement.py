@@ -90,19 +90,23 @@ def _all(table: Mapping[str, Tensor]) -> Tensor:
     return torch.stack(list(table.values())).amin(0)
 
 
-class Swaps(NamedTuple):
-    """What is measured of the swaps of one model."""
+class Made(NamedTuple):
+    """What is measured of what a model made of pairs of sequences."""
 
-    swap: Reading | None
+    reading: Reading | None
     """None where nobody knows what sequences show."""
-    reconstruction: Reading | None
-    """The same where A gives the pose as well."""
     sharpness: Tensor
-    """Of the swaps, in shares of that of the true frames of A, `(N, S, T)`."""
-    reconstructed_sharpness: Tensor
+    """In shares of that of the true frames of A, `(N, S, T)`."""
     motion: Tensor
-    """How the swaps move, `(N, S, T, M)`, see `movement`."""
-    reconstructed_motion: Tensor
+    """How it moves, `(N, S, T, M)`, see `movement`."""
+
+
+class Swaps(NamedTuple):
+    """The two things that a model makes of A."""
+
+    swap: Made
+    reconstruction: Made
+    """A gives the pose as well."""
 
 
 def movement(frames: Tensor) -> Tensor:
@@ -162,23 +166,20 @@ def swap_all(
         # Poses differ from frame to frame, so true frames are the measure on average only.
         true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True)
         true = true.clamp(min=LEAST_SHARPNESS)
-        swapped, rebuilt = (
-            swap(model, content, giver, seeds=seeds, temperature=temperature).frames
-            for giver in (pose, content)
-        )
-        parts.append(
-            Swaps(
-                known and known.judge(swapped, content=some, poses=others),
-                known and known.judge(rebuilt, content=some, poses=some),
-                (sharpness(swapped) / true).cpu(),
-                (sharpness(rebuilt) / true).cpu(),
-                _movement_of(content, swapped),
-                _movement_of(content, rebuilt),
+        made = []
+        for giver, numbers in ((pose, others), (content, some)):
+            shown = swap(model, content, giver, seeds=seeds, temperature=temperature).frames
+            made.append(
+                Made(
+                    known and known.judge(shown, content=some, poses=numbers),
+                    (sharpness(shown) / true).cpu(),
+                    _movement_of(content, shown),
+                )
             )
-        )
+        parts.append(made)
         if tick is not None:
             tick(len(some))
-    return _joined(parts)
+    return Swaps(*map(_joined, zip(*parts, strict=True)))
 
 
 def _movement_of(content: Tensor, made: Tensor) -> Tensor:
@@ -188,10 +189,10 @@ def _movement_of(content: Tensor, made: Tensor) -> Tensor:
     return moved.unflatten(0, made.shape[:2])
 
 
-def _joined(parts: Sequence[Swaps]) -> Swaps:
+def _joined(parts: Sequence[Made]) -> Made:
     """Join what was measured of different pairs, in order."""
-    swaps, rebuilt, *sharp = zip(*parts, strict=True)
-    return Swaps(_joined_readings(swaps), _joined_readings(rebuilt), *map(torch.cat, sharp))
+    readings, sharpnesses, motions = zip(*parts, strict=True)
+    return Made(_joined_readings(readings), torch.cat(sharpnesses), torch.cat(motions))
 
 
 def _joined_readings(parts: Sequence[Reading | None]) -> Reading | None:

@@ -101,25 +101,25 @@ def test_swaps_are_measured_in_turns(tiny_model, noisy_frames, known, monkeypatc
     frames = (noisy_frames(4, 5, 3, 32, 32) * 255).to(torch.uint8)
     ticks = []
     whole = swap_all(model, frames, seeds=[3, 4], known=known, tick=ticks.append)
-    assert sum(ticks) == 4 and whole.sharpness.shape == (4, 2, 4)
-    floats = frames.float() / 255
-    drawn = swap(model, floats, floats[partners(4)], seeds=[3, 4]).frames
-    judged = known.judge(drawn, content=torch.arange(4), poses=partners(4))
-    assert torch.equal(whole.swap.kept, judged.kept)
+    assert sum(ticks) == 4
+    floats, own, others = frames.float() / 255, torch.arange(4), partners(4)
     true = sharpness(floats[:, 1:]).mean(1)[:, None, None]
-    torch.testing.assert_close(whole.sharpness, sharpness(drawn) / true)
-    rebuilt = swap(model, floats, floats, seeds=[3, 4]).frames
-    torch.testing.assert_close(whole.reconstructed_sharpness, sharpness(rebuilt) / true)
-    for found, made in ((whole.motion, drawn), (whole.reconstructed_motion, rebuilt)):
+    for found, giver in ((whole.swap, others), (whole.reconstruction, own)):
+        made = swap(model, floats, floats[giver], seeds=[3, 4]).frames
+        judged = known.judge(made, content=own, poses=giver)
+        assert torch.equal(found.reading.kept, judged.kept)
+        assert torch.equal(found.reading.taken, judged.taken)
+        torch.testing.assert_close(found.sharpness, sharpness(made) / true)
         for sample in range(2):
             shown = torch.cat([floats[:, :1], made[:, sample]], dim=1)
-            torch.testing.assert_close(found[:, sample], movement(shown))
+            torch.testing.assert_close(found.motion[:, sample], movement(shown))
     monkeypatch.setattr(disentanglement, "PAIRS_AT_ONCE", 3)
     parts = swap_all(model, frames, seeds=[3, 4], known=known)
-    torch.testing.assert_close(whole.sharpness, parts.sharpness, rtol=1e-4, atol=1e-5)
-    assert whole.reconstruction.taken.shape == parts.reconstruction.taken.shape
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one.sharpness, other.sharpness, rtol=1e-4, atol=1e-5)
+        assert one.reading.taken.shape == other.reading.taken.shape
     blind = swap_all(model, frames, seeds=[3])
-    assert blind.swap is None and blind.reconstruction is None
+    assert blind.swap.reading is None and blind.reconstruction.reading is None
 
 
 def test_how_much_alike_sequences_move(noisy_frames):

@@ -19,6 +19,7 @@ from drsvg_cli.cli.tables import Table, markdown, pair, percent, show
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.disentanglement import (
     Known,
+    Made,
     Probe,
     Reading,
     Swaps,
@@ -144,7 +145,7 @@ def _measure(
                 known=known,
                 tick=lambda count: progress.advance(bar, count),
             )
-            if not bool(torch.isfinite(swaps[subject.name].sharpness).all()):
+            if not bool(torch.isfinite(swaps[subject.name].swap.sharpness).all()):
                 raise WeightsError(f"{subject.name} draws no numbers; its weights are broken")
             latents[subject.name] = _probed(subject, task)
     bound = adversary_accuracy(ideal(task.poses)) if task.poses else None
@@ -183,20 +184,24 @@ def _own_accuracy(subject: Subject, pose: Gaussian) -> float | None:
     return discriminator_accuracy(discriminator, tested.sample(BatchNoise(0)))
 
 
+def _made(swaps: Mapping[str, Swaps]) -> dict[str, Made]:
+    """Name the swaps and the reconstructions of every model, as the tables do."""
+    return {
+        f"{name}, {kind}": made
+        for name, both in swaps.items()
+        for kind, made in both._asdict().items()
+    }
+
+
 def _readings(found: Findings) -> dict[str, Reading | None]:
     """Name all that was read: swaps and reconstructions of every model, and the bounds."""
-    named: dict[str, Reading | None] = {}
-    for name, swaps in found.swaps.items():
-        named |= {f"{name}, swap": swaps.swap, f"{name}, reconstruction": swaps.reconstruction}
-    return {**named, **found.bounds}
+    return {**{name: made.reading for name, made in _made(found.swaps).items()}, **found.bounds}
 
 
 def _moves(own: Tensor, swaps: Mapping[str, Swaps]) -> dict[str, dict[str, float]]:
     """Compare how swaps, reconstructions and sequences move with how these, `(N, T, M)`, do."""
-    other, moved = own[partners(len(own))], {TRUTH: own[:, None]}
-    for name, each in swaps.items():
-        moved[f"{name}, swap"] = each.motion
-        moved[f"{name}, reconstruction"] = each.reconstructed_motion
+    other = own[partners(len(own))]
+    moved = {TRUTH: own[:, None], **{name: made.motion for name, made in _made(swaps).items()}}
     return {
         name: {
             "as_a": agreement(motion, own[:, None].expand_as(motion)),
@@ -208,10 +213,7 @@ def _moves(own: Tensor, swaps: Mapping[str, Swaps]) -> dict[str, dict[str, float
 
 def _swaps_table(found: Findings) -> Table:
     """Lay out whether content and pose are right, if that is known, how frames move, how sharp."""
-    sharpness = {}
-    for name, swaps in found.swaps.items():
-        sharpness[f"{name}, swap"] = swaps.sharpness
-        sharpness[f"{name}, reconstruction"] = swaps.reconstructed_sharpness
+    sharpness = {name: made.sharpness for name, made in _made(found.swaps).items()}
     readings, rows = _readings(found), []
     for name in [*sharpness, *(found.bounds or [TRUTH])]:
         reading = readings.get(name)
@@ -304,12 +306,12 @@ def _record(found: Findings) -> dict[str, Any]:
         swaps, latents = found.swaps[subject.name], found.latents[subject.name]
         models[subject.name] = {
             "weights_sha256": subject.weights,
-            "swap": _summary(swaps.swap),
-            "reconstruction": _summary(swaps.reconstruction),
+            "swap": _summary(swaps.swap.reading),
+            "reconstruction": _summary(swaps.reconstruction.reading),
             "moves": found.moves[f"{subject.name}, swap"],
             "reconstruction_moves": found.moves[f"{subject.name}, reconstruction"],
-            "sharpness": pair(average(swaps.sharpness.mean(1))),
-            "reconstructed_sharpness": pair(average(swaps.reconstructed_sharpness.mean(1))),
+            "sharpness": pair(average(swaps.swap.sharpness.mean(1))),
+            "reconstructed_sharpness": pair(average(swaps.reconstruction.sharpness.mean(1))),
             "adversary": latents.adversary,
             "own_discriminator": latents.discriminator,
             "probes": {
