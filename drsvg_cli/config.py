@@ -60,6 +60,8 @@ class ModelConfig:
     latent_shortcut: bool = False
     """Whether a linear layer leads past the predictor's LSTM, from the latents to its output."""
     latent_hidden: int = 256
+    prior_hidden: int = 0
+    """Cells of the learned prior; 0 is as many as the posteriors have, `latent_hidden`."""
     discriminator_hidden: int = 128
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ _MODEL_BOUNDS = (
     ("predictor_hidden", 1, 8192),
     ("predictor_layers", 1, 8),
     ("latent_hidden", 1, 8192),
+    ("prior_hidden", 0, 8192),
     ("discriminator_hidden", 1, 8192),
 )
 

@@ -40,6 +40,7 @@ MODEL = {
     "predictor_shortcut": True,
     "latent_shortcut": True,
     "latent_hidden": 11,
+    "prior_hidden": 14,
     "discriminator_hidden": 12,
 }
 DATA = {

@@ -111,7 +111,15 @@ class DRSVG(nn.Module):
                     size, config.content_dim, hidden=hidden, rollout=config.content_rollout
                 )
             )
-        latents.append(PoseLatent(size, config.pose_dim, hidden=hidden, prior=config.prior))
+        latents.append(
+            PoseLatent(
+                size,
+                config.pose_dim,
+                hidden=hidden,
+                prior=config.prior,
+                prior_hidden=config.prior_hidden or hidden,
+            )
+        )
         self.latents = Latents(latents)
         self.encoder = Encoder(config, maps)
         self.predictor = Recurrent(

@@ -43,12 +43,20 @@ class PoseLatent(nn.Module):
     """The sequence-independent latent: a learned prior from the past (Eq. 8), or a fixed one."""
 
     def __init__(
-        self, features: int, dim: int, *, hidden: int, prior: Literal["learned", "fixed"]
+        self,
+        features: int,
+        dim: int,
+        *,
+        hidden: int,
+        prior: Literal["learned", "fixed"],
+        prior_hidden: int,
     ) -> None:
         """Build the posterior and, if learned, the prior."""
         super().__init__()
         self.posterior = GaussianRecurrent(features, dim, hidden=hidden)
-        self.prior = GaussianRecurrent(features, dim, hidden=hidden) if prior == "learned" else None
+        self.prior = (
+            GaussianRecurrent(features, dim, hidden=prior_hidden) if prior == "learned" else None
+        )
         self.dim = dim
 
     def observe(self, features: Tensor) -> Observation:
