@@ -155,7 +155,8 @@ class TestPredict:
     ):
         """A model whose priors are too sure says by how much its samples should stray."""
         for name, temperature in (("sure", 0.0), ("open", 3.0)):
-            recipe = Recipe(name, model=tiny_config(temperature=temperature))
+            model = tiny_config(temperature=temperature, noise_correlation=0.5)
+            recipe = Recipe(name, model=model)
             save_model(tmp_path / name, recipe, tiny_model().state_dict())
             common = (clip, "--model", tmp_path / name, "--seed", 7, "-n", 2, "-s", 2, "--size", 32)
             assert drsvg("predict", *common, "-o", f"{name}-own").code == 0
@@ -163,6 +164,7 @@ class TestPredict:
         told = {folder.name: record(folder) for folder in tmp_path.glob("*-o*")}
         temperatures = {name: each["temperature"] for name, each in told.items()}
         assert temperatures == {"sure-own": 0, "open-own": 3, "sure-one": 1, "open-one": 1}
+        assert {each["noise_correlation"] for each in told.values()} == {0.5}
         frames = {name: read_clip(tmp_path / name / "sample_1.mp4", 2).frames for name in told}
         assert np.array_equal(frames["sure-one"], frames["open-one"])
         assert not np.array_equal(frames["sure-own"], frames["open-own"])

@@ -362,6 +362,7 @@ def _record(
     horizon, start = session.settings.horizon, clip.times[observed - 1]
     futures = [start + float(step / clip.rate) for step in range(1, horizon + 1)]
     record = provenance(session) | {
+        "noise_correlation": session.recipe.model.noise_correlation,
         "clip": str(path),
         "folder": str(folder),
         "rate": float(clip.rate),
