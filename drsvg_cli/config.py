@@ -71,6 +71,9 @@ class ModelConfig:
         _check_bounds(self, "model", _MODEL_BOUNDS)
 
 
+AT_PREDICTION = ("content_rollout", "temperature", "noise_correlation")
+"""Settings of a model that its weights do not depend on, and its predictions do."""
+
 _MODEL_BOUNDS = (
     ("width", 2, 512),
     ("feature_dim", 2, 4096),

@@ -1,6 +1,7 @@
 """`drsvg evaluate`: the same sequences for every model, whole, in part, and resumed."""
 
 import json
+import re
 import shutil
 import signal
 
@@ -284,6 +285,11 @@ class TestInterruptions:
             outcome = measure("--resume", *options)
             assert outcome.code == 2 and outcome.err.count("error: ") == 1, outcome
             assert said in outcome.err
+        recipe = tmp_path / "ours" / "preset.toml"
+        text = recipe.read_text()
+        for setting, value in (("noise_correlation", "0.5"), ("content_rollout", '"hold"')):
+            recipe.write_text(re.sub(f"{setting} = .*", f"{setting} = {value}", text))
+            assert f"the {setting} of ours" in measure("--resume").err
         assert (tmp_path / "evaluation" / "partial.pt").read_bytes() == before
 
 

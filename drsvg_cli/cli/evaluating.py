@@ -16,6 +16,7 @@ from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.findings import Findings, Protocol, enlarged
 from drsvg_cli.cli.results import check_free, filled
 from drsvg_cli.cli.tables import show
+from drsvg_cli.config import AT_PREDICTION
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation import CLIPS_AT_ONCE, Content, Curves, Scores, evaluate, join
@@ -80,7 +81,9 @@ class Session:
         facts = vars(self.protocol).copy()
         for subject in self.subjects:
             facts[f"the model {subject.name}"] = subject.weights
-            facts[f"the temperature of {subject.name}"] = subject.model.config.temperature
+            for setting in AT_PREDICTION:
+                value = getattr(subject.model.config, setting)
+                facts[f"the {setting} of {subject.name}"] = value
         return facts
 
     def save(self, measured: Measured) -> None:

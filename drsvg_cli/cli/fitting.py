@@ -17,7 +17,7 @@ from drsvg_cli.checkpoint import blueprint, load_model, write_atomically
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.interruptions import collected
 from drsvg_cli.cli.results import check_free, write_picture
-from drsvg_cli.config import HubConfig, ModelConfig, Recipe, format_recipe
+from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
 from drsvg_cli.device import (
     explained_memory,
     keep_memory,
@@ -37,8 +37,6 @@ from drsvg_cli.sequences.offers import Listener, Material, Place
 from drsvg_cli.training import STATE_FILE, Step, fit, read_log
 
 CARD_SAMPLES = 10
-AT_PREDICTION = {"content_rollout", "temperature", "noise_correlation"}
-"""Settings of a model that its weights do not depend on."""
 
 
 @dataclass(frozen=True)
