@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from benchmarks import breakdown, growth, rollout, startup, training
+import torch
+
+from benchmarks import breakdown, gpu, growth, rollout, startup, training
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 PROGRAMS = {
@@ -21,7 +23,8 @@ def filled(text, name, lines):
 
 def main():
     text = PAGE.read_text(encoding="utf-8")
-    for name, program in PROGRAMS.items():
+    programs = PROGRAMS | ({"gpu": gpu} if torch.cuda.is_available() else {})
+    for name, program in programs.items():
         lines = "\n".join(program.run())
         print(f"{name}\n\n{lines}\n", flush=True)
         text = filled(text, name, lines)

@@ -65,18 +65,19 @@ def timed(model, parts):
             hook.remove()
 
 
-def peaks():
+def peaks(device="cpu", *, times=1):
     """Return two programs that do little but multiply, with their number of multiplications.
 
-    In the precision that drsvg multiplies in on this processor.
+    In the precision that drsvg multiplies in on this device, of `times` the size.
     """
-    dtype = torch.bfloat16 if fast_in_half(torch.device("cpu")) else torch.float32
-    one, two = (torch.randn(2048, 2048, dtype=dtype) for _ in range(2))
-    maps = torch.randn(64, 128, 32, 32, dtype=dtype).to(memory_format=torch.channels_last)
-    layer = nn.Conv2d(128, 128, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
+    dtype = torch.bfloat16 if fast_in_half(torch.device(device)) else torch.float32
+    like, side = {"dtype": dtype, "device": device}, 2048 * times
+    one, two = (torch.randn(side, side, **like) for _ in range(2))
+    maps = torch.randn(64 * times, 128, 32, 32, **like).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(128, 128, 3, padding=1).to(**like).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def convolve():
         layer(maps)
 
-    return (lambda: one @ two, 2048**3), (convolve, 64 * 32 * 32 * 128 * 128 * 9)
+    return (lambda: one @ two, side**3), (convolve, len(maps) * 32 * 32 * 128 * 128 * 9)

@@ -101,7 +101,7 @@ class Textbook(nn.Module):
         for _ in range(horizon):
             drawn = []
             for mean, logvar in (content, self.prior(before)):
-                noise = torch.randn(mean.shape[1:], generator=generator)[None]
+                noise = torch.randn(mean.shape[1:], generator=generator)[None].to(mean)
                 drawn.append(mean + noise * torch.exp(logvar / 2))
             output = torch.tanh(self.predictor(torch.cat([before, *drawn], 1)))
             frame = self.decode(output, skips)
@@ -144,7 +144,9 @@ class TextbookTraining:
 
     def __init__(self, model, config, training):
         self.model, self.training = Textbook(model).train(), training
+        device = next(model.parameters()).device
         self.opponent = PoseDiscriminator(config.pose_dim, hidden=config.discriminator_hidden)
+        self.opponent.to(device)
         self.adam = torch.optim.Adam(self.model.parameters(), lr=training.learning_rate)
         self.other = torch.optim.Adam(self.opponent.parameters(), lr=training.learning_rate)
 

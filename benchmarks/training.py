@@ -30,12 +30,15 @@ CONTEXT, HORIZON, BATCH = 5, 10, 16
 TURNS, STEPS = 3, 8
 
 
+def random_frames(batch):
+    return (torch.rand(CONTEXT + HORIZON, batch, 1, 64, 64) * 255).to(torch.uint8)
+
+
 class Same:
     """The same batch again and again."""
 
     def __init__(self):
-        shape = (CONTEXT + HORIZON, BATCH, 1, 64, 64)
-        self.frames = (torch.rand(shape) * 255).to(torch.uint8)
+        self.frames = random_frames(BATCH)
 
     def batch(self, size, *, seed):
         return self.frames

@@ -3,7 +3,6 @@
 All terms are means over frames and sequences, so their weights do not depend on a batch's shape.
 """
 
-from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ class LossTerms(NamedTuple):
     def total(
         self,
         *,
-        beta: float,
+        beta: float | Tensor,
         adversarial: float,
         drawing: float,
         content_kl: float = 1.0,
@@ -69,7 +68,8 @@ def model_loss(
     discriminator: PoseDiscriminator,
     likelihood: Likelihood = "gaussian",
     shown: Tensor | None = None,
-    origins: Sequence[int] | None = None,
+    origins: Tensor | None = None,
+    start: int | None = None,
     autoencoded: bool = False,
     closed_loop: bool = False,
     prior_dropout: float = 0.0,
@@ -89,8 +89,10 @@ def model_loss(
         likelihood: of a pixel, see `reconstruction_error`.
         shown: `(T, B, 1)`, 1 or 0: which features the predictor gets; all of them if left out. In
             place of the others it gets zeros.
-        origins: for every frame the one whose features, skip maps and reference are taken in place
-            of its own; its own if left out. Latents are of the frames as they are.
+        origins: int64 `(T,)`, for every frame the one whose features the predictor gets in place of
+            its own; its own if left out. Latents are of the frames as they are.
+        start: the frame whose skip maps and reference are taken, in place of the last observed one;
+            that one's origin, where there are any.
         autoencoded: decode every frame from its own features and not from what was predicted.
         closed_loop: let the pose prior read, after the context, the frames that were predicted, as
             in a rollout, and not the true ones; all of them must be decoded.
@@ -101,22 +103,22 @@ def model_loss(
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
     encoded = model.encode(frames)
-    given, start = encoded.features, context - 1
+    given, start = encoded.features, context - 1 if start is None else start
     if origins is not None:
-        given, start = given[list(origins)], origins[start]
+        given = given.index_select(0, origins)
     if shown is not None:
         given = given * shown.to(given.dtype)
     observed = model.observe(encoded.features, noise, given=given)
     scene = model.settle(encoded, start, frames[start])
     own = encoded.features[1:, :, : model.config.feature_dim]
-    outputs = (own if autoencoded else observed.outputs)[context - 1 :][decoded]
+    outputs = (own if autoencoded else observed.outputs)[context - 1 :].index_select(0, decoded)
     ahead = decoded + 1.0
     maps = model.decoder(outputs, scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)
     predicted = model.head.compose(maps, scene.reference, ahead, travel)
     predicted = predicted.unflatten(0, outputs.shape[:2])
     reconstruction = reconstruction_error(
-        predicted, frames[context:][decoded], likelihood=likelihood
+        predicted, frames[context:].index_select(0, decoded), likelihood=likelihood
     )
     seen = encoded.features
     if closed_loop:

@@ -24,6 +24,8 @@ the last bits of a sample would depend on how many are drawn."""
 LARGEST_MAPS = 2**25
 """Numbers in the widest maps of all sequences that are rolled out at the same time; of larger
 models fewer fit."""
+ON_ACCELERATORS = 16
+"""Times as many sequences, where the device is an accelerator: it takes more to be filled."""
 LARGEST_VIEWS = 2**25
 """Numbers in the views of one frame of all sequences of a batch."""
 OBSERVED_AT_ONCE = 32
@@ -194,6 +196,8 @@ def _most(model: DRSVG, context: Tensor, view: Tensor | None, workers: int) -> i
     """Return how many samples of every clip may be rolled out together by each of the workers."""
     config = model.config
     sequences = min(BATCH, LARGEST_MAPS // workers // (config.width * config.size**2))
+    if context.device.type != "cpu":
+        sequences *= ON_ACCELERATORS
     if view is not None:
         sequences = min(sequences, LARGEST_VIEWS // view[0, 0].numel())
     return max(1, sequences // len(context))

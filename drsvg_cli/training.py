@@ -8,30 +8,27 @@ sees what an uninterrupted one would have seen.
 
 import json
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from copy import deepcopy
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from drsvg_cli.checkpoint import blueprint, load_state, save_model, save_state, write_atomically
+from drsvg_cli.checkpoint import load_state, save_model, save_state, write_atomically
 from drsvg_cli.config import Recipe, TrainingConfig
-from drsvg_cli.device import fast_in_half
+from drsvg_cli.device import usable_cores
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
+from drsvg_cli.learner import Learner
 from drsvg_cli.metrics import CEILING, psnr
-from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.objective import discriminator_loss, model_loss
 from drsvg_cli.rollout import predict
 from drsvg_cli.sequences.offers import Sequences
 
@@ -40,9 +37,8 @@ LOG_FILE = Path("training", "log.jsonl")
 VALIDATION_SAMPLES = 4
 VALIDATED_AT_ONCE = 64
 """Sequences rolled out together, one sample after the other."""
-EPSILON = 1e-14
-"""Adam's: the loss is a mean over pixels, and gradients of the recurrent parts near 1e-10 were
-measured. Under the usual 1e-8 such a part hardly moves."""
+MOST_WORKERS = 6
+"""Threads that prepare batches for a GPU."""
 
 
 class Validation(NamedTuple):
@@ -66,55 +62,6 @@ class Step(NamedTuple):
     validation: Validation | None
     kept: bool
     """Whether the model folder now holds these weights."""
-
-
-_NUMBERS = ("step", "best", "stale", "seconds")
-
-
-class _Learner:
-    """All that changes during training."""
-
-    def __init__(self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None):
-        config, training = recipe.model, recipe.training
-        blueprint(config)  # refuses what would take the machine's memory
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(training.seed)
-            self.model = DRSVG(config).to(device)
-            self.discriminator = PoseDiscriminator(
-                config.pose_dim, hidden=config.discriminator_hidden
-            ).to(device)
-        if start is not None:
-            self.model.load_state_dict(start)
-        self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = _adam(self.model, training)
-        self.opponent = _adam(self.discriminator, training)
-        self.step = 0
-        self.best = -math.inf
-        self.stale = 0
-        self.seconds = 0.0
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "average": self.average,
-            "discriminator": self.discriminator,
-            "optimizer": self.optimizer,
-            "opponent": self.opponent,
-        }
-
-    def state(self) -> dict[str, Any]:
-        numbers = {name: getattr(self, name) for name in _NUMBERS}
-        return {name: part.state_dict() for name, part in self._parts().items()} | numbers
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        for name in _NUMBERS:
-            setattr(self, name, state[name])
-
-
-def _adam(module: nn.Module, training: TrainingConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(module.parameters(), lr=training.learning_rate, eps=EPSILON, fused=True)
 
 
 def fit(
@@ -152,7 +99,7 @@ def fit(
     One process at a time may run on a folder: hold `lock.claimed(folder)`.
     """
     origin = dict(origin or {})
-    learner = _Learner(recipe, device, start)
+    learner = Learner(recipe, device, start)
     if resume:
         learner.restore(_checked_state(folder, recipe, origin))
         _rewind_log(folder, learner)
@@ -162,7 +109,7 @@ def fit(
         # At once, so that a run can be resumed from its first moment and a full disk shows early.
         _save(learner, recipe, folder, origin)
     training = recipe.training
-    batches = _prefetched(sequences, training, learner.step)
+    batches = _prefetched(sequences, training, learner.step, device)
     try:
         if learner.best == -math.inf:
             yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
@@ -171,7 +118,7 @@ def fit(
                 _save(learner, recipe, folder, origin)
                 return
             began = time.perf_counter()
-            terms = _learn(learner, recipe, frames.to(device))
+            terms = learner.learn(frames)
             elapsed = time.perf_counter() - began
             learner.seconds += elapsed
             rate = frames.shape[0] * frames.shape[1] / elapsed
@@ -226,7 +173,7 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     return flat
 
 
-def _save(learner: _Learner, recipe: Recipe, folder: Path, origin: dict[str, str]) -> None:
+def _save(learner: Learner, recipe: Recipe, folder: Path, origin: dict[str, str]) -> None:
     facts = {"recipe": _comparable(recipe), "origin": origin}
     with _explained_loss(folder):
         save_state(folder / STATE_FILE, learner.state() | facts)
@@ -246,143 +193,35 @@ def _explained_loss(folder: Path) -> Iterator[None]:
 
 
 def _prefetched(
-    sequences: Sequences, training: TrainingConfig, done: int
+    sequences: Sequences, training: TrainingConfig, done: int, device: torch.device
 ) -> Generator[Tensor, None, None]:
-    """Prepare batches for the steps after `done` in the background, two ahead."""
+    """Prepare batches for the steps after `done` in the background, and bring them to the device.
 
-    def prepared(step: int) -> Tensor:
-        return sequences.batch(training.batch, seed=f"{training.seed}/{step}")
-
-    with ThreadPoolExecutor(1) as worker:
-        ahead = deque(
-            worker.submit(prepared, step) for step in range(done, min(done + 2, training.steps))
-        )
-        for step in range(done, training.steps):
-            batch = ahead.popleft().result()
-            if step + 2 < training.steps:
-                ahead.append(worker.submit(prepared, step + 2))
-            yield batch
-
-
-def learning_rate(training: TrainingConfig, step: int) -> float:
-    """Rise over the warm-up, then fall along half a cosine to a hundredth at the last step."""
-    rise = min(1.0, (step + 1) / max(1, training.warmup))
-    fall = 0.5 + 0.5 * math.cos(math.pi * step / training.steps)
-    return training.learning_rate * rise * max(fall, 0.01)
-
-
-def kl_share(training: TrainingConfig, step: int) -> float:
-    """Return the share of `beta` in force: none over the warm-up, then as long a linear rise."""
-    if not training.kl_warmup:
-        return 1.0
-    return min(1.0, max(0.0, step / training.kl_warmup - 1))
-
-
-def _learn(learner: _Learner, recipe: Recipe, batch: Tensor) -> dict[str, float]:
-    """Take one step with the model, one with the discriminator, and average the weights."""
-    training, data = recipe.training, recipe.data
-    frames = batch.float() / 255 if batch.dtype == torch.uint8 else batch
-    chance = random.Random(f"{training.seed}/{learner.step}/context")
-    context, origins = chance.randint(data.shortest_context, data.context), None
-    if training.swapped and chance.random() < training.swapped:
-        context, origins = 1, chance.choices(range(len(frames)), k=len(frames))
-    predicted = range(len(frames) - context)
-    decoded = sorted(
-        chance.sample(predicted, min(training.decoded or len(predicted), len(predicted)))
-    )
-    for optimizer in (learner.optimizer, learner.opponent):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(training, learner.step)
-    learner.model.train()
-    with torch.autocast(frames.device.type, torch.bfloat16, enabled=fast_in_half(frames.device)):
-        terms, pose = model_loss(
-            learner.model,
-            frames,
-            context=context,
-            decoded=torch.tensor(decoded, device=frames.device),
-            noise=BatchNoise(training.seed * 1_000_003 + learner.step),
-            discriminator=learner.discriminator,
-            likelihood=training.likelihood,
-            shown=_shown(frames, context, training.blind, chance),
-            origins=origins,
-            autoencoded=learner.step < training.autoencoded_steps,
-            closed_loop=training.closed_loop,
-            prior_dropout=training.prior_dropout,
-        )
-    beta = training.beta * kl_share(training, learner.step)
-    loss = terms.total(
-        beta=beta,
-        adversarial=training.adversarial,
-        drawing=training.drawing,
-        content_kl=training.content_kl,
-        matching=training.matching,
-        motion=training.motion,
-    )
-    learner.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(learner.model.parameters(), training.clip)
-    # Read together: an accelerator would be waited for with each.
-    *values, total, length = torch.stack([*terms, loss, norm]).detach().tolist()
-    report = dict(zip(terms._fields, values, strict=True))
-    _check_finite(total + length, learner.step, report)
-    learner.optimizer.step()
-    report["discriminator"] = _oppose(learner, pose)
-    learner.step += 1
-    _follow(learner, training.average)
-    return report
-
-
-def _shown(frames: Tensor, context: int, blind: float, chance: random.Random) -> Tensor | None:
-    """Draw whose features the predictor gets, `(T, B, 1)`: all observed frames', others at times.
-
-    Where it does not see the frame before, it must rely on its latents and on its memory, as in a
-    rollout, whose frames it drew itself.
+    For a GPU by several threads, since it learns faster than one of them draws, and beside what it
+    computes. A step must have ended before the next batch is asked for.
     """
-    if not blind:
-        return None
-    generator = torch.Generator().manual_seed(chance.getrandbits(63))
-    drawn = torch.rand(*frames.shape[:2], 1, generator=generator)
-    drawn[:context] = 1
-    return (drawn >= blind).to(frames)
+    copying = torch.cuda.Stream(device) if device.type == "cuda" else None
+    workers = min(MOST_WORKERS, usable_cores()) if copying else 1
+
+    def prepared(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
+        batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
+        if copying is None:
+            return batch, None
+        with torch.cuda.stream(copying):
+            return batch.pin_memory().to(device, non_blocking=True), copying.record_event()
+
+    with ThreadPoolExecutor(workers) as pool:
+        steps = iter(range(done, training.steps))
+        ahead = deque(pool.submit(prepared, step) for step in islice(steps, workers + 1))
+        while ahead:
+            batch, copied = ahead.popleft().result()
+            ahead.extend(pool.submit(prepared, step) for step in islice(steps, 1))
+            if copied is not None:
+                copied.wait()
+            yield batch.to(device)
 
 
-def _check_finite(value: float, step: int, report: dict[str, float]) -> None:
-    if not math.isfinite(value):
-        terms = ", ".join(f"{name} {value:.3g}" for name, value in report.items())
-        raise TrainingError(
-            f"the loss or its gradient is not finite at step {step} ({terms}); the last good "
-            "weights are kept. Start a new run from them with a lower learning rate"
-        )
-
-
-def _oppose(learner: _Learner, pose: Tensor) -> float:
-    """Take one step with the discriminator (Eq. 5)."""
-    if pose.shape[1] < 2:
-        return 0.0
-    loss = discriminator_loss(learner.discriminator, pose)
-    learner.opponent.zero_grad(set_to_none=True)
-    loss.backward()
-    value = float(loss.detach())
-    _check_finite(value, learner.step, {"discriminator": value})
-    learner.opponent.step()
-    return value
-
-
-@torch.no_grad()
-def _follow(learner: _Learner, decay: float) -> None:
-    """Move the averaged weights towards the newest ones; faster at the start of a run."""
-    share = 1 - min(decay, (1 + learner.step) / (10 + learner.step))
-    pairs = zip(
-        learner.average.state_dict().values(), learner.model.state_dict().values(), strict=True
-    )
-    for average, newest in pairs:
-        if average.is_floating_point():
-            average.lerp_(newest, share)
-        else:
-            average.copy_(newest)
-
-
-def _validated(learner: _Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:
+def _validated(learner: Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:
     """Validate, keep the weights if they are the best so far or the last ones are to be kept."""
     result = validate(learner.average, held, recipe.data.context)
     better = result.predicted > learner.best
@@ -413,7 +252,7 @@ def _append_to_log(folder: Path, line: dict[str, Any]) -> None:
         raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _rewind_log(folder: Path, learner: _Learner) -> None:
+def _rewind_log(folder: Path, learner: Learner) -> None:
     """Drop what a killed run wrote after its last checkpoint; a run without a validation has none.
 
     A line that the disk had no room for, or only half of it, goes as well.

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "drsvg_cli"
 
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
-    ("errors", "drawing", "motion", "model.noise"),
+    ("errors", "drawing", "motion", "recording", "model.noise"),
     ("config", "classifier", "device", "lock", "video", "charts", "model.gaussian"),
     (
         "address",
@@ -32,6 +32,7 @@ FLOORS = (
     ("sequences.kth",),
     ("sequences.catalog",),
     ("objective", "rollout", "metrics", "checkpoint", "hub", "model.freezing"),
+    ("learner",),
     ("weights", "training", "evaluation", "disentanglement", "pictures"),
     ("card", "page"),
     ("cli.options", "cli.console", "cli.interruptions"),

@@ -26,7 +26,9 @@ class SeededNoise:
     def __call__(self, like: Tensor) -> Tensor:
         """Return normals in the shape `(S copies, ...)` of `like`, sample by sample."""
         draws = torch.stack([torch.randn(like.shape[1:], generator=g) for g in self._generators])
-        return draws.repeat_interleave(self._copies, dim=0).to(like.device, like.dtype)
+        draws = draws.repeat_interleave(self._copies, dim=0)
+        # A GPU that computes need not be waited for.
+        return draws.to(like.device, like.dtype, non_blocking=like.is_cuda)
 
 
 class CorrelatedNoise:
@@ -55,11 +57,11 @@ class CorrelatedNoise:
 class BatchNoise:
     """Standard normals from one generator for a whole training batch."""
 
-    def __init__(self, seed: int) -> None:
-        """Start the generator."""
-        self._generator = torch.Generator().manual_seed(seed)
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        """Start the generator, on the device where numbers are to be drawn."""
+        self.generator = torch.Generator(device).manual_seed(seed)
 
     def __call__(self, like: Tensor) -> Tensor:
         """Return normals in the shape of `like`."""
-        draws = torch.randn(like.shape, generator=self._generator)
+        draws = torch.randn(like.shape, generator=self.generator, device=self.generator.device)
         return draws.to(like.device, like.dtype)
