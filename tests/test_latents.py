@@ -5,6 +5,7 @@ import torch
 
 from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.model.recurrent import Recurrent
 
 FRAMES = 6
 VARIANTS = {
@@ -14,6 +15,7 @@ VARIANTS = {
     "svg-lp": {"content_dim": 0},
     "svg-fp": {"content_dim": 0, "prior": "fixed"},
 }
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU with CUDA")
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
 
 
@@ -162,3 +164,19 @@ def test_log_variances_are_bounded_and_start_small(tiny_config, tiny_model, feat
     assert isinstance(found, Gaussian)
     assert found.logvar.min() >= -12 and found.logvar.max() <= 4
     assert found.logvar.min() == -12 and found.logvar.max() == 4
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_tiny_gradients_reach_the_recurrent_parts_in_half_precision(device, features):
+    """The loss is a mean over pixels: those of latents are near 1e-9, and float16 has none such."""
+    recurrent = Recurrent(8, 4, hidden=16, layers=1).to(device)
+    gradients = []
+    for half in (False, True):
+        recurrent.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            outputs, _ = recurrent(features.to(device))
+        (outputs.float().square().sum() * 1e-9).backward()
+        gradients.append(recurrent.lstm.weight_hh_l0.grad)
+    exact, found = gradients
+    assert 0 < exact.abs().max() < 1e-8
+    torch.testing.assert_close(found, exact, rtol=0.1, atol=0.03 * float(exact.abs().max()))

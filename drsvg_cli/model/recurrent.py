@@ -35,7 +35,14 @@ class Recurrent(nn.Module):
 
     def forward(self, sequence: Tensor, state: LSTMState | None = None) -> tuple[Tensor, LSTMState]:
         """Run over `(T, B, inputs)` from `state`; return `(T, B, outputs)` and the new state."""
-        hidden, (h, c) = self.lstm(self.embed(sequence), state)
+        embedded = self.embed(sequence)
+        if embedded.is_cuda:
+            # Under autocast cuDNN's LSTM computes in float16, whatever it is told. Gradients of
+            # latents are near 1e-9: nine in ten of them would be zero.
+            with torch.autocast("cuda", enabled=False):
+                hidden, (h, c) = self.lstm(embedded.float(), state)
+        else:
+            hidden, (h, c) = self.lstm(embedded, state)
         return self.output(hidden), LSTMState(h, c)
 
 
