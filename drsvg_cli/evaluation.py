@@ -24,7 +24,7 @@ from drsvg_cli.metrics import (
 )
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import enlarge
-from drsvg_cli.rollout import BATCH, Rollout, predict
+from drsvg_cli.rollout import BATCH, ON_ACCELERATORS, Rollout, predict
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25
@@ -143,7 +143,7 @@ def evaluate(
         known = content and content.of(chosen)
         larger = frames.shape[-1] != model.config.size
         meters = [_Meter(frames, context, definition, known) for _ in range(1 + larger)]
-        least = 1 if device.type == "cpu" else BATCH // CLIPS_AT_ONCE
+        least = 1 if device.type == "cpu" else ON_ACCELERATORS * BATCH // CLIPS_AT_ONCE
         turn = max(least, LARGEST_TURN // frames[:, context:].numel())
         for first in range(0, len(seeds), turn):
             some = seeds[first : first + turn]

@@ -414,3 +414,17 @@ def test_a_step_draws_fresh_noise(tiny_model, context):
     one, _ = model.imagine(features[-1], state, noise)
     two, _ = model.imagine(features[-1], state, noise)
     assert not torch.allclose(one, two, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU with CUDA")
+@variants
+def test_a_gpu_draws_the_same_futures_and_swaps(tiny_model, context, changes):
+    """But for what its convolutions round."""
+    model = tiny_model(**changes)
+    expected = predict(model, context, 5, seeds=[3, 4]).frames
+    swapped = swap(model, context[:1], context[1:2], seeds=[3]).frames
+    freeze(model.cuda())
+    found = predict(model, context.cuda(), 5, seeds=[3, 4]).frames.cpu()
+    assert (found - expected).abs().mean() < 0.005 < (found[:, 0] - expected[:, 1]).abs().mean()
+    found = swap(model, context[:1].cuda(), context[1:2].cuda(), seeds=[3]).frames.cpu()
+    assert (found - swapped).abs().mean() < 0.005
