@@ -19,7 +19,7 @@ import torch
 
 from drsvg_cli import metrics
 from drsvg_cli.checkpoint import load_model, save_model
-from drsvg_cli.cli import prediction
+from drsvg_cli.cli import prediction, session
 from drsvg_cli.config import Recipe
 from drsvg_cli.frames import fit_all, to_tensor
 from drsvg_cli.model.freezing import freeze
@@ -331,7 +331,7 @@ class TestPredict:
             logging.getLogger("drsvg_cli.video").warning("clip.mp4 is damaged")
             return read_clip(*arguments, **options)
 
-        monkeypatch.setattr(prediction, "read_clip", warned)
+        monkeypatch.setattr(session, "read_clip", warned)
         assert draw(clip).code == 0
         assert caplog.messages == ["clip.mp4 is damaged"]
         caplog.clear()

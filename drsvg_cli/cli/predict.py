@@ -64,7 +64,8 @@ def predict(
     from drsvg_cli.cli.sharing import find
 
     source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
-    from drsvg_cli.cli.prediction import Settings, run
+    from drsvg_cli.cli.prediction import run
+    from drsvg_cli.cli.session import Settings
 
     settings = Settings(
         model=model,

@@ -66,9 +66,10 @@ def swap(
     from drsvg_cli.cli.sharing import find
 
     source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
-    from drsvg_cli.cli import prediction, swapping
+    from drsvg_cli.cli.session import Settings
+    from drsvg_cli.cli.swapping import run
 
-    settings = prediction.Settings(
+    settings = Settings(
         model=model,
         context=None,
         horizon=horizon,
@@ -83,7 +84,7 @@ def swap(
         format=format,
         size=size,
     )
-    swapping.run(
+    run(
         content,
         pose,
         settings,

@@ -6,7 +6,8 @@ import numpy as np
 from rich.text import Text
 
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.cli.prediction import (
+from drsvg_cli.cli.results import check_free, filled, result_name, write_picture, write_record
+from drsvg_cli.cli.session import (
     Session,
     Settings,
     check_finite,
@@ -17,7 +18,6 @@ from drsvg_cli.cli.prediction import (
     tensor,
     to_shown,
 )
-from drsvg_cli.cli.results import check_free, filled, result_name, write_picture, write_record
 from drsvg_cli.cli.spool import LESS
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
