@@ -12,6 +12,8 @@ from torch import Tensor
 
 Plan = TypeVar("Plan", bound=Hashable)
 Inputs = tuple[Tensor | None, ...]
+MOST = 32
+"""Plans that are recorded: each takes memory on the GPU."""
 
 
 class Recorded(Generic[Plan]):
@@ -19,7 +21,7 @@ class Recorded(Generic[Plan]):
 
     On a GPU the first call with a plan computes as usual, so that libraries choose their kernels
     and optimisers make their states; the second one is recorded, and from then on it is replayed.
-    Elsewhere every call computes as usual.
+    Elsewhere every call computes as usual, and there every call with a plan beyond `MOST`.
     """
 
     def __init__(
@@ -49,10 +51,10 @@ class Recorded(Generic[Plan]):
         return result
 
     def _computed(self, plan: Plan, inputs: Inputs) -> Tensor:
-        if plan not in self._known:
-            self._known.add(plan)
-            return self._function(plan, inputs)
         if plan not in self._graphs:
+            if plan not in self._known or len(self._graphs) == MOST:
+                self._known.add(plan)
+                return self._function(plan, inputs)
             self._graphs[plan] = self._record(plan, inputs)
         graph, places, result = self._graphs[plan]
         for place, given in zip(places, inputs, strict=True):
