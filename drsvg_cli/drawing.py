@@ -37,6 +37,10 @@ class Film(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Return `(T, H, W, 3)`."""
 
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Return the type of a number."""
+
     def __len__(self) -> int:
         """Return T."""
 

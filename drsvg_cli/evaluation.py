@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from drsvg_cli.classifier import Classifier, recognised
+from drsvg_cli.generation import BATCH, ON_ACCELERATORS
 from drsvg_cli.metrics import (
     CEILING,
     LEAST_SHARPNESS,
@@ -24,7 +25,7 @@ from drsvg_cli.metrics import (
 )
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import enlarge
-from drsvg_cli.rollout import BATCH, ON_ACCELERATORS, Rollout, predict
+from drsvg_cli.rollout import Rollout, predict
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25

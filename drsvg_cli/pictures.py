@@ -20,6 +20,7 @@ from drsvg_cli.drawing import Animation, Colour, Film, Frames, Row, enlarge
 
 __all__ = [
     "HEAT_SCALE",
+    "Continued",
     "Futures",
     "comparison",
     "contact_sheet",
@@ -129,7 +130,7 @@ def contact_sheet(futures: Futures, *, tile: int, columns: int = 12) -> Frames:
     return drawing.sheet(rows, observed=observed, tile=tile, columns=columns, rate=futures.rate)
 
 
-def comparison(rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction) -> Animation:
+def comparison(rows: Sequence[tuple[str, Film]], *, tile: int, rate: Fraction) -> Animation:
     """Animate labelled clips `(T, H, W, 3)` of one shape side by side.
 
     Raises:
@@ -139,7 +140,7 @@ def comparison(rows: Sequence[tuple[str, Frames]], *, tile: int, rate: Fraction)
 
 
 def strip(
-    rows: Sequence[tuple[str, Frames]],
+    rows: Sequence[tuple[str, Film]],
     *,
     tile: int,
     rate: Fraction,
@@ -222,7 +223,7 @@ def disagreement_map(futures: Futures, *, tile: int) -> Frames:
     return picture
 
 
-def _require(name: str, frames: Frames | Films, shape: tuple[int | None, ...]) -> None:
+def _require(name: str, frames: Film | Films, shape: tuple[int | None, ...]) -> None:
     """Raise unless the frames are `uint8` RGB of this shape, where `None` stands for any number."""
     known = len(shape) + 1 == len(frames.shape) and all(
         want in (None, have) for want, have in zip((*shape, 3), frames.shape, strict=True)
@@ -233,20 +234,24 @@ def _require(name: str, frames: Frames | Films, shape: tuple[int | None, ...]) -
 
 
 @dataclass(frozen=True, eq=False)
-class _Continued:
-    """A context and what comes after it, as one clip."""
+class Continued:
+    """A context and what comes after it, as one clip; frames are asked for one at a time."""
 
     context: Frames
     tail: Film
+    dtype = np.dtype(np.uint8)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Return `(T, H, W, 3)`."""
         return len(self), *self.context.shape[1:]
 
     def __len__(self) -> int:
+        """Return T."""
         return len(self.context) + len(self.tail)
 
     def __getitem__(self, index: int, /) -> Frames:
+        """Return one frame."""
         seen = len(self.context)
         frame: Frames = self.context[index] if index < seen else self.tail[index - seen]
         return frame
@@ -257,6 +262,7 @@ class _Heat:
     """The disagreement over the mean of the samples, as a clip."""
 
     samples: Films
+    dtype = np.dtype(np.uint8)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -277,17 +283,17 @@ def future_rows(futures: Futures) -> list[Row]:
         tails.append(("what happened", TRUTH, futures.truth))
     for number in range(min(len(futures.samples), MOST_SHOWN)):
         tails.append((f"sample {number + 1}", drawing.PREDICTED, futures.samples[number]))
-    return [Row(name, hue, _Continued(futures.context, tail)) for name, hue, tail in tails]
+    return [Row(name, hue, Continued(futures.context, tail)) for name, hue, tail in tails]
 
 
 def heat_row(futures: Futures) -> Row:
     """Return the disagreement over the mean of the samples, blank while the context runs."""
     blank = np.full_like(futures.context, drawing.BACKGROUND)
-    frames = _Continued(blank, _Heat(futures.samples))
+    frames = Continued(blank, _Heat(futures.samples))
     return Row("disagreement", drawing.MUTED, frames, legend=f"0 to {HEAT_SCALE:.0f} levels")
 
 
-def _labelled(rows: Sequence[tuple[str, Frames]]) -> list[Row]:
+def _labelled(rows: Sequence[tuple[str, Film]]) -> list[Row]:
     if not rows:
         raise ValueError("there is no clip to show")
     for label, frames in rows:

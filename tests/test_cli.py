@@ -444,6 +444,8 @@ class TestSwap:
         first = contents(tmp_path / "both")
         exchange(*pair, "--both", "--samples", "2", "-o", "both", "-y")
         assert contents(tmp_path / "both") == first
+        exchange(*pair, "-o", "one")
+        assert contents(tmp_path / "one")["swap_A_as_B_1.mp4"] == first["swap_A_as_B_1.mp4"]
 
     def test_refusals(self, exchange, pair, tmp_path, make_clip):
         short = make_clip(tmp_path / "short.mp4", 3)

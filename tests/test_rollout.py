@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from drsvg_cli import rollout, weights
+from drsvg_cli import generation, weights
 from drsvg_cli.checkpoint import load_model
 from drsvg_cli.frames import to_frames, to_tensor
+from drsvg_cli.generation import BATCH, FEWEST
 from drsvg_cli.model.drsvg import MEASURED, SURPRISE_GAIN
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.model.rendering import SPEED_GAIN, warp
 from drsvg_cli.motion import measure
-from drsvg_cli.rollout import BATCH, FEWEST, predict, stream, swap
+from drsvg_cli.rollout import predict, stream, stream_swap, swap
 
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = {
@@ -144,18 +145,24 @@ def test_more_samples_keep_the_first_ones(noisy_frames):
 @pytest.mark.parametrize("count", [0, 1, 5, 16, 100, 1000])
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_every_worker_gets_as_many_samples(count, workers):
-    batches = rollout._shared_out(count, workers, 20)
+    batches = generation._shared_out(count, workers, 20)
     assert [sample for batch in batches for sample in batch] == list(range(count))
     sizes = [len(batch) for batch in batches]
     assert max(sizes, default=0) <= 20 and max(sizes, default=0) - min(sizes, default=0) <= 1
     assert len(batches) == count or len(batches) % workers == 0
 
 
-def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context):
+@pytest.mark.parametrize("way", ["predict", "swap"])
+def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context, way):
     model, seeds = tiny_model(), range(BATCH + 1)
-    whole = predict(model, context[:1], 3, seeds=seeds).frames
+    if way == "predict":
+        whole = predict(model, context[:1], 3, seeds=seeds).frames
+        moments = stream(model, context[:1], 3, seeds=seeds)
+    else:
+        whole = swap(model, context[:1], context[1:2], seeds=seeds).frames
+        moments = stream_swap(model, context[:1], context[1:2], seeds=seeds)
     seen = []
-    for moment in stream(model, context[:1], 3, seeds=seeds):
+    for moment in moments:
         seen += [(sample, moment.time) for sample in moment.samples]
         chosen = slice(moment.samples.start, moment.samples.stop)
         assert torch.equal(moment.frames, whole[:, chosen, moment.time])
@@ -163,12 +170,17 @@ def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context
     assert sorted(seen) == [(sample, time) for sample in seeds for time in range(3)]
 
 
-def test_a_stream_keeps_nothing(tiny_model, context):
+@pytest.mark.parametrize("way", ["predict", "swap"])
+def test_a_stream_keeps_nothing(tiny_model, noisy_frames, way):
     """What was given away is gone; so memory depends neither on the horizon nor on the samples."""
-    gone = []
-    for moment in stream(
-        tiny_model(), context[:1], 6, seeds=range(2 * BATCH), view=context[:1, -1:]
-    ):
+    gone, model, given = [], tiny_model(), noisy_frames(1, 7, 3, 32, 32)
+    what = {"seeds": range(2 * BATCH), "view": given[:, :1]}
+    moments = (
+        stream(model, given, 6, **what)
+        if way == "predict"
+        else stream_swap(model, given, given.flip(1), **what)
+    )
+    for moment in moments:
         assert all(storage.expired() for storage in gone[:-2])
         given = moment.frames, moment.views
         gone += [StorageWeakRef(each.untyped_storage()) for each in given]
@@ -199,7 +211,7 @@ def test_a_long_context_is_encoded_in_parts(tiny_model, noisy_frames, monkeypatc
     model = tiny_model(head="warp")
     context = noisy_frames(2, 9, 3, 32, 32)
     whole = predict(model, context, 2, seeds=[0]).frames
-    monkeypatch.setattr(rollout, "OBSERVED_AT_ONCE", 4)
+    monkeypatch.setattr(generation, "READ_AT_ONCE", 4)
     close(predict(model, context, 2, seeds=[0]).frames, whole)
 
 
@@ -357,9 +369,10 @@ def test_a_swapped_sample_depends_on_its_clips_and_its_seed_alone(
     tiny_model, noisy_frames, context
 ):
     model, pose = tiny_model(), noisy_frames(3, 4, 3, 32, 32, seed=9)
-    together = swap(model, context, pose, seeds=range(3)).frames
-    alone = swap(model, context[1:2], pose[1:2], seeds=[2]).frames
-    close(together[1:2, 2:], alone)
+    together = swap(model, context, pose, seeds=range(BATCH)).frames
+    for seed in (0, BATCH // 2, BATCH - 1):
+        alone = swap(model, context[1:2], pose[1:2], seeds=[seed]).frames
+        close(together[1:2, seed : seed + 1], alone)
     assert differ(together[:, 0], together[:, 1])
 
 

@@ -35,10 +35,11 @@ from drsvg_cli.cli.spool import LESS, Spool
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
 from drsvg_cli.frames import Frames, cut_out, put_back, to_frames
+from drsvg_cli.generation import Moment
 from drsvg_cli.metrics import CEILING, best_of, psnr, ssim
 from drsvg_cli.page import Listing, page
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
-from drsvg_cli.rollout import Moment, stream
+from drsvg_cli.rollout import stream
 from drsvg_cli.video import Clip, Pictures, find_clips, probe, write_frames
 
 LARGEST_TILE = 512

@@ -96,6 +96,8 @@ class Spool:
 class Spooled:
     """One sample of a spool, `(T, H, W, 3)`; a frame is read when it is asked for."""
 
+    dtype = Spool.dtype
+
     def __init__(self, spool: Spool, sample: int) -> None:
         """Name the sample."""
         self._spool, self._sample = spool, sample

@@ -1,12 +1,23 @@
 """The work behind `drsvg swap`."""
 
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
+import torch
 from rich.text import Text
 
 from drsvg_cli.cli.console import Reporter, one_line
-from drsvg_cli.cli.results import check_free, filled, result_name, write_picture, write_record
+from drsvg_cli.cli.results import (
+    check_free,
+    filled,
+    result_name,
+    write_picture,
+    write_record,
+    write_together,
+)
 from drsvg_cli.cli.session import (
     Session,
     Settings,
@@ -18,13 +29,25 @@ from drsvg_cli.cli.session import (
     tensor,
     to_shown,
 )
-from drsvg_cli.cli.spool import LESS
+from drsvg_cli.cli.spool import LESS, Spool
 from drsvg_cli.device import explained_memory
+from drsvg_cli.drawing import Film
 from drsvg_cli.errors import VideoError
 from drsvg_cli.frames import Frames, to_frames
-from drsvg_cli.pictures import comparison, strip
-from drsvg_cli.rollout import swap
-from drsvg_cli.video import Clip, write_clip, write_frames
+from drsvg_cli.generation import Moment
+from drsvg_cli.pictures import Continued, comparison, strip
+from drsvg_cli.rollout import stream_swap
+from drsvg_cli.video import Pictures, write_frames
+
+
+class _Side(NamedTuple):
+    """One of the two clips."""
+
+    path: Path
+    small: torch.Tensor
+    """As the model takes it, `(1, T, C, S, S)`."""
+    large: Frames
+    """As results show it, `(T, H, W, 3)`."""
 
 
 @explained_memory(LESS)
@@ -49,61 +72,106 @@ def run(
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
     check_free(folder, overwrite=overwrite)
     session = open_session(settings, source)
-    first = read(session, content, settings.horizon + 1)
-    # At the rate of A, or else B would move at another speed than its own.
-    clips = [first, read(session, pose, settings.horizon + 1, rate=first.rate)]
-    if len(clips[0].frames) != len(clips[1].frames):
-        shorter = min(
-            zip((content, pose), clips, strict=True), key=lambda pair: len(pair[1].frames)
-        )
-        raise VideoError(
-            f"{shorter[0]} has {len(shorter[1].frames)} frames there, fewer than the other clip; "
-            f"choose a smaller --horizon than {settings.horizon}"
-        )
-    named = dict(zip("AB", clips, strict=True))
-    paths = dict(zip("AB", (content, pose), strict=True))
-    ways = [("A", "B"), ("B", "A")] if both else [("A", "B")]
-    with filled(folder, overwrite=overwrite) as part:
-        rows = [(name, shown(session, clip)) for name, clip in named.items()]
-        for giver, mover in ways:
-            pair, path = (named[giver], named[mover]), paths[giver]
-            reconstruction = _swapped(session, named[giver], named[giver], session.seeds[0], path)
-            rows.append((f"{giver} reconstructed", reconstruction))
-            for number, seed in enumerate(session.seeds, start=1):
-                sample = _swapped(session, *pair, seed, path)
-                name = f"swap_{giver}_as_{mover}_{number}.{settings.format}"
-                write_clip(part / name, Clip(sample, clips[0].rate))
-                if number == 1:
-                    rows.append((f"{giver} moving as {mover}", sample))
-        rate, tile = clips[0].rate, session.side
-        write_frames(part / f"grid.{settings.format}", comparison(rows, tile=tile, rate=rate), rate)
-        write_picture(part / "sheet.png", strip(rows, tile=min(tile, 128), rate=rate))
+    sides, rate = _read_both(session, content, pose)
+    length = len(sides["A"].large)
+    # A reconstruction first, then the swaps.
+    plans = [("A", "A", session.seeds[:1]), ("A", "B", session.seeds)]
+    plans += [("B", "B", session.seeds[:1]), ("B", "A", session.seeds)] if both else []
+    count = sum(len(seeds) for *_, seeds in plans)
+    shape = count, length - 1, session.side, session.side
+    with (
+        filled(folder, overwrite=overwrite) as part,
+        Spool(part.parent, shape) as made,
+        reporter.progress() as progress,
+    ):
+        task = progress.add_task("Swapping", total=count * (length - 1), note="")
+        rows: list[tuple[str, Film]] = [(name, side.large) for name, side in sides.items()]
+        clips: dict[str, Pictures] = {}
+        place = 0
+        for giver, mover, seeds in plans:
+            for moment in _swapped(session, sides[giver], sides[mover], seeds):
+                _keep(moment, made, place)
+                progress.advance(task, len(moment.samples))
+            first = sides[giver].large[:1]
+            films = [Continued(first, made[place + number]) for number in range(len(seeds))]
+            if giver == mover:
+                rows.append((f"{giver} reconstructed", films[0]))
+            else:
+                rows.append((f"{giver} moving as {mover}", films[0]))
+                for number, film in enumerate(films, start=1):
+                    clips[f"swap_{giver}_as_{mover}_{number}"] = film
+            place += len(seeds)
+        progress.update(task, description=f"Writing {one_line(folder.name)}")
+        write_together(_jobs(part, clips, rows, session, rate), abandon=made.abandon)
         given = {"content": str(content), "pose": str(pose), "both": both, "folder": str(folder)}
         record = write_record(part, "swap.json", provenance(session) | given)
     told = (
-        f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of "
-        f"{len(first.frames)} frames · model {settings.model} · seed {session.seed}"
+        f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of {length} frames "
+        f"· model {settings.model} · seed {session.seed}"
     )
     reporter.result(record, Text.assemble((one_line(str(folder)), "bold"), one_line(told)))
 
 
-def shown(session: Session, clip: Clip) -> Frames:
-    """Return the frames of a clip at the size of the results."""
-    return to_shown(session, fitted(session, clip.frames, session.side))
-
-
-def _swapped(session: Session, content: Clip, pose: Clip, seed: int, path: Path) -> Frames:
-    """Return a sample `(T, H, W, 3)`, beginning with the first frame of `content`."""
+def _read_both(session: Session, content: Path, pose: Path) -> tuple[dict[str, _Side], Fraction]:
+    """Read A and B, as many frames of each, at the rate of A."""
+    count = session.settings.horizon + 1
+    first = read(session, content, count)
+    # At the rate of A, or else B would move at another speed than its own.
+    second = read(session, pose, count, rate=first.rate)
+    lengths = {content: len(first.frames), pose: len(second.frames)}
+    shorter = min((content, pose), key=lambda path: lengths[path])
+    if len(first.frames) != len(second.frames):
+        raise VideoError(
+            f"{shorter} has {lengths[shorter]} frames there, fewer than the other clip; "
+            f"choose a smaller --horizon than {session.settings.horizon}"
+        )
     size = session.recipe.model.size
-    large = shown(session, content)
-    rollout = swap(
+    sides = {
+        name: _Side(
+            path,
+            tensor(session, fitted(session, clip.frames, size))[None],
+            to_shown(session, fitted(session, clip.frames, session.side)),
+        )
+        for name, path, clip in (("A", content, first), ("B", pose, second))
+    }
+    return sides, first.rate
+
+
+def _swapped(session: Session, content: _Side, pose: _Side, seeds: list[int]) -> Iterator[Moment]:
+    """Generate what follows the first frame of `content`."""
+    for moment in stream_swap(
         session.model,
-        tensor(session, fitted(session, content.frames, size))[None],
-        tensor(session, fitted(session, pose.frames, size))[None],
-        seeds=[seed],
+        content.small,
+        pose.small,
+        seeds=seeds,
         temperature=session.temperature,
-        view=tensor(session, large[:1])[None],
-    )
-    check_finite(rollout.frames, path)
-    assert rollout.views is not None
-    return np.concatenate([large[:1], to_frames(rollout.views[0, 0])])
+        view=tensor(session, content.large[:1])[None],
+    ):
+        check_finite(moment.frames, content.path)
+        yield moment
+
+
+def _keep(moment: Moment, made: Spool, place: int) -> None:
+    """Write a frame of some samples, the first of which has this place."""
+    assert moment.views is not None
+    for number, frame in zip(moment.samples, to_frames(moment.views[0]), strict=True):
+        made.write(place + number, moment.time, frame)
+
+
+def _jobs(
+    folder: Path,
+    clips: dict[str, Pictures],
+    rows: list[tuple[str, Film]],
+    session: Session,
+    rate: Fraction,
+) -> list[Callable[[], object]]:
+    """Say what is to be written: every swap, the grid and the sheet."""
+    tile, suffix = session.side, session.settings.format
+    clips = clips | {"grid": comparison(rows, tile=tile, rate=rate)}
+    jobs: list[Callable[[], object]] = [
+        partial(write_frames, folder / f"{name}.{suffix}", frames, rate)
+        for name, frames in clips.items()
+    ]
+    sheet = folder / "sheet.png"
+    jobs.append(lambda: write_picture(sheet, strip(rows, tile=min(tile, 128), rate=rate)))
+    return jobs
