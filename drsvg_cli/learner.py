@@ -21,6 +21,7 @@ from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.objective import LossTerms, autoencoder_loss, discriminator_loss, model_loss
 from drsvg_cli.recording import Recorded
+from drsvg_cli.sequences.offers import Sequences
 
 EPSILON = 1e-14
 """Adam's: the loss is a mean over pixels, and gradients of the recurrent parts near 1e-10 were
@@ -120,7 +121,7 @@ class Learner:
         """Take one step with the model, one with the discriminator, and average the weights.
 
         Args:
-            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1].
+            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1]; as `draw_batch` draws it.
 
         Returns:
             The terms of the loss, and the discriminator's own.
@@ -233,7 +234,7 @@ def _drawn(recipe: Recipe, step: int, batch: Tensor) -> tuple[_Plan, _Inputs]:
     chance = random.Random(f"{training.seed}/{step}/context")
     if step < training.autoencoded_steps:
         plan = _Plan(context=1, start=0, autoencoded=True)
-        return plan, _inputs(training, step, _paired(batch, chance), decoded=torch.tensor([0]))
+        return plan, _inputs(training, step, batch, decoded=torch.tensor([0]))
     context, origins = chance.randint(data.shortest_context, data.context), None
     if training.swapped and chance.random() < training.swapped:
         context, origins = 1, chance.choices(range(length), k=length)
@@ -277,13 +278,6 @@ def _inputs(
     return _Inputs(*moved)  # type: ignore[arg-type]
 
 
-def _paired(batch: Tensor, chance: random.Random) -> Tensor:
-    """Draw two different frames of every sequence `(T, B, ...)`: `(2, B, ...)`."""
-    length, size = batch.shape[:2]
-    pairs = torch.tensor([chance.sample(range(length), 2) for _ in range(size)])
-    return batch[pairs.T.to(batch.device), torch.arange(size, device=batch.device)]
-
-
 def _shown(length: int, size: int, context: int, blind: float, chance: random.Random) -> Tensor:
     """Draw whose features the predictor gets, `(T, B, 1)`: all observed frames', others at times.
 
@@ -296,9 +290,19 @@ def _shown(length: int, size: int, context: int, blind: float, chance: random.Ra
     return (drawn >= blind).float()
 
 
-def batch_size(training: TrainingConfig, step: int) -> int:
-    """Return how many sequences the step after `step` others learns from."""
-    return training.batch * (PAIRS if step < training.autoencoded_steps else 1)
+def draw_batch(sequences: Sequences, training: TrainingConfig, step: int) -> Tensor:
+    """Draw what the step after `step` others learns from: `(T, B, C, S, S)`.
+
+    Two frames of each sequence and more sequences, where it autoencodes.
+    """
+    seed = f"{training.seed}/{step}"
+    if step >= training.autoencoded_steps:
+        return sequences.batch(training.batch, seed=seed)
+    whole = sequences.batch(PAIRS * training.batch, seed=seed)
+    chance = random.Random(f"{seed}/pairs")
+    length, size = whole.shape[:2]
+    pairs = torch.tensor([chance.sample(range(length), 2) for _ in range(size)])
+    return whole[pairs.T, torch.arange(size)]
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:

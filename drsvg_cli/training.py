@@ -26,7 +26,7 @@ from drsvg_cli.config import Recipe, TrainingConfig
 from drsvg_cli.device import usable_cores
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
-from drsvg_cli.learner import Learner, batch_size
+from drsvg_cli.learner import Learner, draw_batch
 from drsvg_cli.metrics import CEILING, psnr
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.rollout import predict
@@ -204,8 +204,7 @@ def _prefetched(
     workers = min(MOST_WORKERS, usable_cores()) if copying else 1
 
     def prepared(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
-        size = batch_size(training, step)
-        batch = sequences.batch(size, seed=f"{training.seed}/{step}")
+        batch = draw_batch(sequences, training, step)
         if copying is None:
             return batch, None
         with torch.cuda.stream(copying):
