@@ -10,7 +10,6 @@ from drsvg_cli import __version__
 from drsvg_cli.address import parse_address
 from drsvg_cli.config import Recipe
 from drsvg_cli.evaluation import Curves, Scores
-from drsvg_cli.learner import PAIRS
 from drsvg_cli.metrics import CEILING
 
 
@@ -46,12 +45,7 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
     family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
     began = f"the weights of `{recipe.parent}`" if recipe.parent else "random weights"
     data_sets = f"\n\n{recipe.trained_on}" if recipe.trained_on else ""
-    alone, first = min(origin.steps, training.autoencoded_steps), ""
-    if alone:
-        pairs = PAIRS * training.batch
-        first = f"{alone:,} steps of {pairs} pairs of frames for encoder and decoder alone, "
-    steps = origin.steps - alone
-    sequences = steps * training.batch
+    sequences = origin.steps * training.batch
     picture = f"\n![Held-back clips and a sample of each]({origin.picture})\n"
     return f"""{_front_matter(recipe, origin)}
 # {recipe.name}
@@ -66,7 +60,7 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
 {picture if origin.picture else ""}
 ## Training
 
-Trained from {began} on {origin.data}: {first}{steps:,} steps of {training.batch} sequences
+Trained from {began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences
 ({sequences:,} sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsvg
 {__version__}. `preset.toml` beside this file is the whole recipe.{data_sets}
 

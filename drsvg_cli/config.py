@@ -168,9 +168,8 @@ class TrainingConfig:
     kl_warmup: int = 0
     """Steps without KL terms, and steps over which `beta` then rises: of use before they cost."""
     autoencoded_steps: int = 0
-    """Steps at the start that train encoder and decoder alone, on two frames of each of three times
-    as many sequences: one is decoded from its own features, with the skip maps of the other. Not
-    for `head = "warp"`, whose frames are moved more than drawn."""
+    """Steps at the start that decode the features of the frames themselves, so that encoder and
+    decoder know frames first. The predictor learns from `matching` alone meanwhile."""
     matching: float = 0.0
     """Weight of the distance of predicted features from those of the frames themselves."""
     adversarial: float = 1e-3
@@ -305,11 +304,6 @@ class Recipe:
             raise ConfigError(
                 'training.swapped is for model.head = "pixels"; a warp counts the time from the '
                 "frame it starts from"
-            )
-        if self.training.autoencoded_steps and self.model.head == "warp":
-            raise ConfigError(
-                'training.autoencoded_steps is for model.head = "pixels"; a warp measures motion '
-                "between frames that follow each other"
             )
 
 

@@ -19,16 +19,12 @@ from drsvg_cli.errors import TrainingError
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.objective import LossTerms, autoencoder_loss, discriminator_loss, model_loss
+from drsvg_cli.objective import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.recording import Recorded
-from drsvg_cli.sequences.offers import Sequences
 
 EPSILON = 1e-14
 """Adam's: the loss is a mean over pixels, and gradients of the recurrent parts near 1e-10 were
 measured. Under the usual 1e-8 such a part hardly moves."""
-PAIRS = 3
-"""Times as many sequences in the steps that autoencode: they take two frames of each. More clips
-teach more than more frames of one (measured)."""
 _NUMBERS = ("step", "best", "stale", "seconds")
 
 
@@ -39,7 +35,6 @@ class _Plan(NamedTuple):
     start: int
     """The frame whose skip maps and reference the predicted ones get."""
     autoencoded: bool
-    """Whether it has two frames of each sequence, for encoder and decoder alone."""
 
 
 class _Inputs(NamedTuple):
@@ -121,7 +116,7 @@ class Learner:
         """Take one step with the model, one with the discriminator, and average the weights.
 
         Args:
-            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1]; as `draw_batch` draws it.
+            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1].
 
         Returns:
             The terms of the loss, and the discriminator's own.
@@ -159,25 +154,22 @@ class Learner:
                 group["lr"].copy_(inputs.rate)
         self.model.train()
         half = fast_in_half(frames.device)
-        pose = None
         with torch.autocast(frames.device.type, torch.bfloat16, enabled=half):
-            if plan.autoencoded:
-                terms = autoencoder_loss(self.model, frames, likelihood=training.likelihood)
-            else:
-                terms, pose = model_loss(
-                    self.model,
-                    frames,
-                    context=plan.context,
-                    decoded=inputs.decoded,
-                    noise=self._noise,
-                    discriminator=self.discriminator,
-                    likelihood=training.likelihood,
-                    shown=inputs.shown,
-                    origins=inputs.origins,
-                    start=plan.start,
-                    closed_loop=training.closed_loop,
-                    prior_dropout=training.prior_dropout,
-                )
+            terms, pose = model_loss(
+                self.model,
+                frames,
+                context=plan.context,
+                decoded=inputs.decoded,
+                noise=self._noise,
+                discriminator=self.discriminator,
+                likelihood=training.likelihood,
+                shown=inputs.shown,
+                origins=inputs.origins,
+                start=plan.start,
+                autoencoded=plan.autoencoded,
+                closed_loop=training.closed_loop,
+                prior_dropout=training.prior_dropout,
+            )
         loss = terms.total(
             beta=inputs.beta,
             adversarial=training.adversarial,
@@ -190,7 +182,7 @@ class Learner:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         self.optimizer.step()
-        opposed = loss.new_zeros(()) if pose is None else self._opposed(pose)
+        opposed = self._opposed(pose)
         self._follow(inputs.share)
         return torch.stack([*terms, opposed, loss, norm]).detach()
 
@@ -232,9 +224,6 @@ def _drawn(recipe: Recipe, step: int, batch: Tensor) -> tuple[_Plan, _Inputs]:
     training, data = recipe.training, recipe.data
     length, size = batch.shape[:2]
     chance = random.Random(f"{training.seed}/{step}/context")
-    if step < training.autoencoded_steps:
-        plan = _Plan(context=1, start=0, autoencoded=True)
-        return plan, _inputs(training, step, batch, decoded=torch.tensor([0]))
     context, origins = chance.randint(data.shortest_context, data.context), None
     if training.swapped and chance.random() < training.swapped:
         context, origins = 1, chance.choices(range(length), k=length)
@@ -243,39 +232,20 @@ def _drawn(recipe: Recipe, step: int, batch: Tensor) -> tuple[_Plan, _Inputs]:
     decoded = sorted(
         chance.sample(predicted, min(training.decoded or len(predicted), len(predicted)))
     )
-    inputs = _inputs(
-        training,
-        step,
-        batch,
-        decoded=torch.tensor(decoded),
-        shown=_shown(length, size, context, training.blind, chance) if training.blind else None,
-        origins=None if origins is None else torch.tensor(origins),
-    )
-    return _Plan(context, start, autoencoded=False), inputs
-
-
-def _inputs(
-    training: TrainingConfig,
-    step: int,
-    frames: Tensor,
-    *,
-    decoded: Tensor,
-    shown: Tensor | None = None,
-    origins: Tensor | None = None,
-) -> _Inputs:
-    """Add what follows from the step's number; bring all to the device of the frames."""
+    shown = _shown(length, size, context, training.blind, chance) if training.blind else None
     reached = (2 + step) / (11 + step)  # the average follows faster at the start of a run
     inputs = _Inputs(
-        frames,
-        decoded,
-        shown,
-        origins,
+        frames=batch,
+        decoded=torch.tensor(decoded),
+        shown=shown,
+        origins=None if origins is None else torch.tensor(origins),
         rate=torch.tensor(learning_rate(training, step)),
         beta=torch.tensor(training.beta * kl_share(training, step)),
         share=torch.tensor(1 - min(training.average, reached)),
     )
-    moved = [None if given is None else given.to(frames.device) for given in inputs]
-    return _Inputs(*moved)  # type: ignore[arg-type]
+    plan = _Plan(context, start, step < training.autoencoded_steps)
+    moved = [None if given is None else given.to(batch.device) for given in inputs]
+    return plan, _Inputs(*moved)  # type: ignore[arg-type]
 
 
 def _shown(length: int, size: int, context: int, blind: float, chance: random.Random) -> Tensor:
@@ -288,21 +258,6 @@ def _shown(length: int, size: int, context: int, blind: float, chance: random.Ra
     drawn = torch.rand(length, size, 1, generator=generator)
     drawn[:context] = 1
     return (drawn >= blind).float()
-
-
-def draw_batch(sequences: Sequences, training: TrainingConfig, step: int) -> Tensor:
-    """Draw what the step after `step` others learns from: `(T, B, C, S, S)`.
-
-    Two frames of each sequence and more sequences, where it autoencodes.
-    """
-    seed = f"{training.seed}/{step}"
-    if step >= training.autoencoded_steps:
-        return sequences.batch(training.batch, seed=seed)
-    whole = sequences.batch(PAIRS * training.batch, seed=seed)
-    chance = random.Random(f"{seed}/pairs")
-    length, size = whole.shape[:2]
-    pairs = torch.tensor([chance.sample(range(length), 2) for _ in range(size)])
-    return whole[pairs.T, torch.arange(size)]
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:

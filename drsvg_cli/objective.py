@@ -70,6 +70,7 @@ def model_loss(
     shown: Tensor | None = None,
     origins: Tensor | None = None,
     start: int | None = None,
+    autoencoded: bool = False,
     closed_loop: bool = False,
     prior_dropout: float = 0.0,
 ) -> tuple[LossTerms, Tensor]:
@@ -92,6 +93,7 @@ def model_loss(
             its own; its own if left out. Latents are of the frames as they are.
         start: the frame whose skip maps and reference are taken, in place of the last observed one;
             that one's origin, where there are any.
+        autoencoded: decode every frame from its own features and not from what was predicted.
         closed_loop: let the pose prior read, after the context, the frames that were predicted, as
             in a rollout, and not the true ones; all of them must be decoded.
         prior_dropout: share of the features that the pose prior goes without, 0 to below 1, drawn
@@ -109,7 +111,7 @@ def model_loss(
     observed = model.observe(encoded.features, noise, given=given)
     scene = model.settle(encoded, start, frames[start])
     own = encoded.features[1:, :, : model.config.feature_dim]
-    outputs = observed.outputs[context - 1 :].index_select(0, decoded)
+    outputs = (own if autoencoded else observed.outputs)[context - 1 :].index_select(0, decoded)
     ahead = decoded + 1.0
     maps = model.decoder(outputs, scene.prepared, ahead)
     travel = model.head.travel(maps, scene.reference, ahead)
@@ -136,26 +138,6 @@ def model_loss(
         _astray(travel, encoded.motion, frames, decoded + context),
     )
     return terms, pose.detach()
-
-
-def autoencoder_loss(model: DRSVG, pairs: Tensor, *, likelihood: Likelihood) -> LossTerms:
-    """Evaluate encoder and decoder alone, on two frames of each of B sequences.
-
-    The second one is decoded from its own features, with the skip maps of the first one. All other
-    terms are zero.
-
-    Args:
-        model: in training mode; one that does not measure motion.
-        pairs: `(2, B, C, S, S)` in [0, 1].
-        likelihood: of a pixel, see `reconstruction_error`.
-    """
-    encoded = model.encode(pairs)
-    scene = model.settle(encoded, 0, pairs[0])
-    ahead = encoded.features.new_ones(1)
-    maps = model.decoder(encoded.features[1:], scene.prepared, ahead)
-    decoded = model.head.compose(maps, scene.reference, ahead, None)
-    error = reconstruction_error(decoded[None], pairs[1:], likelihood=likelihood)
-    return LossTerms(error, *(error.new_zeros(6)))
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from drsvg_cli.config import Recipe, TrainingConfig
 from drsvg_cli.device import usable_cores
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
-from drsvg_cli.learner import Learner, draw_batch
+from drsvg_cli.learner import Learner
 from drsvg_cli.metrics import CEILING, psnr
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.rollout import predict
@@ -204,7 +204,7 @@ def _prefetched(
     workers = min(MOST_WORKERS, usable_cores()) if copying else 1
 
     def prepared(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
-        batch = draw_batch(sequences, training, step)
+        batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
         if copying is None:
             return batch, None
         with torch.cuda.stream(copying):

@@ -326,19 +326,14 @@ class TestInterruptions:
 class TestTrain:
     def test_from_a_recipe(self, drsvg, model_folder, clips, tmp_path):
         (tmp_path / "mine").mkdir()
-        text = (model_folder / "preset.toml").read_text(encoding="utf-8")
-        text = text.replace("autoencoded_steps = 0", "autoencoded_steps = 4")
-        (tmp_path / "mine" / "preset.toml").write_text(text, encoding="utf-8")
+        recipe = (model_folder / "preset.toml").read_bytes()
+        (tmp_path / "mine" / "preset.toml").write_bytes(recipe)
         common = ("train", "mine", "--data", clips / "0.mp4", "--data", clips / "1.mp4")
         outcome = drsvg(*common, "--steps", 10, "--device", "cpu")
         assert outcome.code == 0, outcome
         assert names(tmp_path / "mine-model") == FILES
-        recipe = load_model(tmp_path / "mine-model")[1]
-        assert recipe.training.steps == 10
-        card, batch = (tmp_path / "mine-model" / "README.md").read_text(), recipe.training.batch
-        assert "Trained from random weights" in card
-        assert f"4 steps of {3 * batch} pairs of frames" in card
-        assert f"6 steps of {batch} sequences\n({6 * batch} sequences of" in card
+        assert "Trained from random weights" in (tmp_path / "mine-model" / "README.md").read_text()
+        assert load_model(tmp_path / "mine-model")[1].training.steps == 10
 
     def test_from_the_weights_of_a_model(self, drsvg, model_folder, clips, tmp_path):
         """More training: nothing is lost at the start, and what came first is not learned again."""
