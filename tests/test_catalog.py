@@ -8,6 +8,7 @@ import torch
 
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.errors import ConfigError, DataError
+from drsvg_cli.folder import read_recipe
 from drsvg_cli.sequences import moving_mnist
 from drsvg_cli.sequences.catalog import benchmark, material
 from drsvg_cli.sequences.offers import Listener, Place
@@ -95,8 +96,6 @@ class TestClips:
 
 
 def test_the_baselines_differ_in_their_latents_alone():
-    from drsvg_cli.folder import read_recipe
-
     ours, lp, fp = (
         read_recipe(presets()[f"moving-mnist{suffix}"]) for suffix in ("", "-svg-lp", "-svg-fp")
     )
@@ -111,3 +110,12 @@ def test_the_baselines_differ_in_their_latents_alone():
     assert replace(lp.training, **terms) == ours.training, "they have neither term"
     assert fp.training == lp.training
     assert all(Path(name).name == name for name in presets())
+
+
+@pytest.mark.parametrize("name", ["sprites", "kth"])
+def test_a_twin_is_trained_as_its_model_is(name):
+    ours, lp = (read_recipe(presets()[each]) for each in (name, f"{name}-svg-lp"))
+    assert replace(lp.model, content_dim=ours.model.content_dim) == ours.model
+    terms = {each: getattr(ours.training, each) for each in ("adversarial", "content_kl")}
+    assert (lp.data, replace(lp.training, **terms)) == (ours.data, ours.training)
+    assert (lp.model.content_dim, lp.training.adversarial) == (0, 0)
