@@ -19,6 +19,7 @@ from drsvg_cli.errors import TrainingError
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.motion import follow
 from drsvg_cli.objective import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.recording import Recorded
 
@@ -48,6 +49,8 @@ class _Inputs(NamedTuple):
     """`(T, B, 1)`, whose features the predictor gets; all if left out."""
     origins: Tensor | None
     """`(T,)`, which frames those are of; the own ones if left out."""
+    motion: Tensor | None
+    """Where each place was a frame earlier, `(T B, 2, S, S)`, for a model that wants to know."""
     rate: Tensor
     """The learning rate."""
     beta: Tensor
@@ -83,9 +86,7 @@ class Learner:
         self.seconds = 0.0
         self._recipe, self._device = recipe, device
         self._noise = BatchNoise(0, device)
-        # Motion is measured on the CPU, for which a recording cannot wait.
-        able = torch.device("cpu") if self.model.head.moving else device
-        self._update = Recorded[_Plan](self._updated, able, self._noise.generator)
+        self._update = Recorded[_Plan](self._updated, device, self._noise.generator)
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -112,11 +113,12 @@ class Learner:
                 group["capturable"] = self._device.type == "cuda"
                 group["lr"] = torch.as_tensor(group["lr"]).to(self._device)
 
-    def learn(self, batch: Tensor) -> dict[str, float]:
+    def learn(self, batch: Tensor, motion: Tensor | None = None) -> dict[str, float]:
         """Take one step with the model, one with the discriminator, and average the weights.
 
         Args:
             batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1].
+            motion: what `moved` tells of it, on the device; found out if left out.
 
         Returns:
             The terms of the loss, and the discriminator's own.
@@ -125,7 +127,9 @@ class Learner:
             TrainingError: they are not finite. The learner is of no more use then.
         """
         training = self._recipe.training
-        plan, inputs = _drawn(self._recipe, self.step, batch)
+        if motion is None:
+            motion = moved(self._recipe, batch)
+        plan, inputs = _drawn(self._recipe, self.step, batch, motion)
         self._noise.generator.manual_seed(training.seed * 1_000_003 + self.step)
         # Read together: an accelerator would be waited for with each.
         *values, discriminator, total, length = self._update(plan, inputs).tolist()
@@ -147,8 +151,7 @@ class Learner:
     def _updated(self, plan: _Plan, tensors: tuple[Tensor | None, ...]) -> Tensor:
         """Do the step; return what it reports, without waiting for it."""
         training, inputs = self._recipe.training, _Inputs(*tensors)  # type: ignore[arg-type]
-        frames = inputs.frames
-        frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
+        frames = _brightness(inputs.frames)
         for optimizer in (self.optimizer, self.opponent):
             for group in optimizer.param_groups:
                 group["lr"].copy_(inputs.rate)
@@ -165,6 +168,7 @@ class Learner:
                 likelihood=training.likelihood,
                 shown=inputs.shown,
                 origins=inputs.origins,
+                motion=inputs.motion,
                 start=plan.start,
                 autoencoded=plan.autoencoded,
                 closed_loop=training.closed_loop,
@@ -219,7 +223,24 @@ def _adam(module: nn.Module, training: TrainingConfig, device: torch.device) -> 
     )
 
 
-def _drawn(recipe: Recipe, step: int, batch: Tensor) -> tuple[_Plan, _Inputs]:
+def moved(recipe: Recipe, batch: Tensor) -> Tensor | None:
+    """Measure how a batch `(T, B, C, S, S)` moves, for a model that wants to know.
+
+    It takes the CPU, for which no GPU should wait.
+
+    Returns:
+        `(T B, 2, S, S)` on the batch's device, see `motion.follow`.
+    """
+    return follow(_brightness(batch)) if recipe.model.head == "warp" else None
+
+
+def _brightness(frames: Tensor) -> Tensor:
+    return frames.float() / 255 if frames.dtype == torch.uint8 else frames
+
+
+def _drawn(
+    recipe: Recipe, step: int, batch: Tensor, motion: Tensor | None
+) -> tuple[_Plan, _Inputs]:
     """Draw what a step is about."""
     training, data = recipe.training, recipe.data
     length, size = batch.shape[:2]
@@ -239,6 +260,7 @@ def _drawn(recipe: Recipe, step: int, batch: Tensor) -> tuple[_Plan, _Inputs]:
         decoded=torch.tensor(decoded),
         shown=shown,
         origins=None if origins is None else torch.tensor(origins),
+        motion=motion,
         rate=torch.tensor(learning_rate(training, step)),
         beta=torch.tensor(training.beta * kl_share(training, step)),
         share=torch.tensor(1 - min(training.average, reached)),

@@ -4,11 +4,28 @@ Kroeger et al. 2016, as OpenCV has it. Knows nothing of models.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+
+_ALONE = Lock()
+"""Of who has set the number of OpenCV's threads, which is the whole process's."""
+
+
+def follow(frames: Tensor) -> Tensor:
+    """Tell where each place of sequences was a frame earlier; before the first nothing moved.
+
+    Args:
+        frames: `(T, B, C, H, W)` in [0, 1].
+
+    Returns:
+        `(T B, 2, H, W)`, as `measure` gives it.
+    """
+    before = torch.cat([frames[:1], frames[:-1]])
+    return measure(frames.flatten(0, 1), before.flatten(0, 1))
 
 
 def measure(newest: Tensor, before: Tensor) -> Tensor:
@@ -22,13 +39,14 @@ def measure(newest: Tensor, before: Tensor) -> Tensor:
         `(B, 2, H, W)` in half frames (x, y): 1 reaches from the centre to the border.
     """
     pairs = zip(_gray(newest), _gray(before), strict=True)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # or else what is found depends on how many there are
-    try:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            found = list(pool.map(_search, pairs))
-    finally:
-        cv2.setNumThreads(threads)
+    with _ALONE:
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # or else what is found depends on how many there are
+        try:
+            with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+                found = list(pool.map(_search, pairs))
+        finally:
+            cv2.setNumThreads(threads)
     pixels = torch.from_numpy(np.stack(found))
     height, width = newest.shape[-2:]
     return (pixels * torch.tensor([2 / width, 2 / height])).movedim(-1, 1).to(newest.device)

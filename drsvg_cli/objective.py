@@ -69,6 +69,7 @@ def model_loss(
     likelihood: Likelihood = "gaussian",
     shown: Tensor | None = None,
     origins: Tensor | None = None,
+    motion: Tensor | None = None,
     start: int | None = None,
     autoencoded: bool = False,
     closed_loop: bool = False,
@@ -91,6 +92,8 @@ def model_loss(
             place of the others it gets zeros.
         origins: int64 `(T,)`, for every frame the one whose features the predictor gets in place of
             its own; its own if left out. Latents are of the frames as they are.
+        motion: where each place was a frame earlier, `(T B, 2, S, S)`, for a model that wants to
+            know; measured if left out.
         start: the frame whose skip maps and reference are taken, in place of the last observed one;
             that one's origin, where there are any.
         autoencoded: decode every frame from its own features and not from what was predicted.
@@ -102,7 +105,7 @@ def model_loss(
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
-    encoded = model.encode(frames)
+    encoded = model.encode(frames, motion=motion)
     given, start = encoded.features, context - 1 if start is None else start
     if origins is not None:
         given = given.index_select(0, origins)

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.checkpoint import load_state, save_model, save_state, write_atomically
-from drsvg_cli.config import Recipe, TrainingConfig
+from drsvg_cli.config import Recipe
 from drsvg_cli.device import usable_cores
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.folder import WEIGHTS_FILE
-from drsvg_cli.learner import Learner
+from drsvg_cli.learner import Learner, moved
 from drsvg_cli.metrics import CEILING, psnr
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.rollout import predict
@@ -109,16 +109,16 @@ def fit(
         # At once, so that a run can be resumed from its first moment and a full disk shows early.
         _save(learner, recipe, folder, origin)
     training = recipe.training
-    batches = _prefetched(sequences, training, learner.step, device)
+    batches = _prefetched(sequences, recipe, learner.step, device)
     try:
         if learner.best == -math.inf:
             yield _validated(learner, recipe, held, folder, Step(0, {}, 0.0, None, False))
-        for frames in batches:
+        for frames, motion in batches:
             if training.patience and learner.stale >= training.patience:
                 _save(learner, recipe, folder, origin)
                 return
             began = time.perf_counter()
-            terms = learner.learn(frames)
+            terms = learner.learn(frames, motion)
             elapsed = time.perf_counter() - began
             learner.seconds += elapsed
             rate = frames.shape[0] * frames.shape[1] / elapsed
@@ -193,32 +193,38 @@ def _explained_loss(folder: Path) -> Iterator[None]:
 
 
 def _prefetched(
-    sequences: Sequences, training: TrainingConfig, done: int, device: torch.device
-) -> Generator[Tensor, None, None]:
+    sequences: Sequences, recipe: Recipe, done: int, device: torch.device
+) -> Generator[tuple[Tensor, Tensor | None], None, None]:
     """Prepare batches for the steps after `done` in the background, and bring them to the device.
 
+    With each comes how it moves, for a model that wants to know (`learner.moved`).
     For a GPU by several threads, since it learns faster than one of them draws, and beside what it
     computes. A step must have ended before the next batch is asked for.
     """
     copying = torch.cuda.Stream(device) if device.type == "cuda" else None
     workers = min(MOST_WORKERS, usable_cores()) if copying else 1
 
-    def prepared(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
+    training = recipe.training
+
+    def brought(frames: Tensor) -> Tensor:
+        return frames.pin_memory().to(device, non_blocking=True) if copying else frames.to(device)
+
+    def prepared(step: int) -> tuple[Tensor, Tensor | None, torch.cuda.Event | None]:
         batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
-        if copying is None:
-            return batch, None
+        motion = moved(recipe, batch)
         with torch.cuda.stream(copying):
-            return batch.pin_memory().to(device, non_blocking=True), copying.record_event()
+            there = brought(batch), None if motion is None else brought(motion)
+            return *there, copying.record_event() if copying else None
 
     with ThreadPoolExecutor(workers) as pool:
         steps = iter(range(done, training.steps))
         ahead = deque(pool.submit(prepared, step) for step in islice(steps, workers + 1))
         while ahead:
-            batch, copied = ahead.popleft().result()
+            batch, motion, copied = ahead.popleft().result()
             ahead.extend(pool.submit(prepared, step) for step in islice(steps, 1))
             if copied is not None:
                 copied.wait()
-            yield batch.to(device)
+            yield batch, motion
 
 
 def _validated(learner: Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:

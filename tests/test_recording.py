@@ -46,10 +46,17 @@ def test_a_replay_takes_new_inputs_and_new_noise():
 
 
 @gpu
-@pytest.mark.parametrize("settings", [{}, {"swapped": 0.5, "blind": 0.3, "decoded": 2}])
-def test_replayed_steps_learn_what_computed_ones_learn(tiny_config, noisy_frames, settings):
+@pytest.mark.parametrize(
+    ("head", "settings"),
+    [
+        ("pixels", {}),
+        ("pixels", {"swapped": 0.5, "blind": 0.3, "decoded": 2}),
+        ("warp", {"motion": 0.02, "drawing": 3e-3, "closed_loop": True, "prior_dropout": 0.5}),
+    ],
+)
+def test_replayed_steps_learn_what_computed_ones_learn(tiny_config, noisy_frames, head, settings):
     device = torch.device("cuda")
-    model = tiny_config(normalization="group")
+    model = tiny_config(normalization="group", head=head)
     training = TrainingConfig(batch=4, steps=40, kl_warmup=5, autoencoded_steps=6, **settings)
     recipe = Recipe("r", "", model=model, data=DataConfig(context=3, horizon=4), training=training)
     frames = [noisy_frames(7, 4, 3, 32, 32).to(device).roll(n, -1) for n in range(3)]
