@@ -119,6 +119,9 @@ class DataConfig:
     """Share of sequences that are one frame, which moves by what is done to it alone."""
     bend: float = 0.0
     """Share of sequences that are bent smoothly, more and less."""
+    reshaped: float = 0.0
+    """Share of sequences whose picture is stretched, bent, turned and moved a little, alike in all
+    frames: people of other builds in other places."""
     walls: Walls = "stochastic"
     """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
     gestures: Gestures = "changing"
@@ -145,6 +148,7 @@ _DATA_BOUNDS = (
     ("cutouts", 0.0, 1.0),
     ("stills", 0.0, 1.0),
     ("bend", 0.0, 1.0),
+    ("reshaped", 0.0, 1.0),
 )
 
 

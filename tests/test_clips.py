@@ -323,6 +323,32 @@ def test_a_still_stands_unless_it_is_bent(tmp_path, scan_all, model):
     assert (step > 0).all() and step.max() < apart  # each moves, and none jumps
 
 
+def test_a_sequence_is_reshaped_alike_in_all_frames(tmp_path, scan_all, model):
+    """A bright square in the middle, a quarter of a dark frame high."""
+    frames = np.full((30, 64, 64, 3), 20, np.uint8)
+    frames[:, 24:40, 24:40] = 220
+    write_clip(tmp_path / "square.mkv", Clip(frames, Fraction(24)))
+    data = replace(DATA, fit="stretch")
+    clips = scan_all(tmp_path / "square.mkv", data=data)
+
+    def seen(share):
+        batch = ClipSequences(clips, model, replace(data, reshaped=share)).batch(60, seed="0")
+        assert (batch == batch[:1]).all(), "a sequence does not move by itself"
+        bright = batch[0, :, 0] > 120
+        assert not bright[:, 0].any(), "beyond the edge it is dark as well"
+        rows, columns = bright.any(2), bright.any(1)
+        heights, widths = rows.sum(1), columns.sum(1)
+        return heights, widths, rows.int().argmax(1), columns.int().argmax(1)
+
+    assert all(len(set(each.tolist())) == 1 for each in seen(0.0))
+    heights, widths, tops, lefts = seen(1.0)
+    for sides in (heights, widths):
+        assert 4 <= sides.min() < 7 and 9 < sides.max() <= 14
+    assert 6 <= tops.min() < 11 and 13 < tops.max() <= 20
+    assert 2 <= lefts.min() < 10 and 14 < lefts.max() <= 24
+    assert (heights != widths).any()
+
+
 def test_windows_are_fixed_and_at_the_model_s_own_rate(some, model):
     cut = windows(some, model=model, data=DATA, most=8)
     assert cut.shape == (8, 5, 3, 32, 32) and cut.dtype == torch.float32

@@ -56,6 +56,7 @@ DATA = {
     "cutouts": 0.5,
     "stills": 0.125,
     "bend": 0.375,
+    "reshaped": 0.625,
     "source": "moving-mnist",
     "walls": "deterministic",
     "gestures": "fixed",

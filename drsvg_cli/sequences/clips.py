@@ -24,7 +24,7 @@ from torch import Tensor
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
-from drsvg_cli.sequences.cutouts import bend, paste
+from drsvg_cli.sequences.cutouts import bend, paste, reshape
 from drsvg_cli.video import grid_rate, probe, read_frames
 
 SPARE = 2.0
@@ -227,6 +227,8 @@ class ClipSequences:
             sequence = sequence[:, :, ::-1]
         if chance.random() < self.data.bend:
             sequence = bend(sequence, chance)
+        if self.data.reshaped and chance.random() < self.data.reshaped:
+            sequence = reshape(sequence, chance)
         for _ in range(MOST_PIECES):
             if chance.random() >= self.data.cutouts:
                 break

@@ -14,6 +14,11 @@ from drsvg_cli.frames import Frames, resize
 
 FASTEST = 3.5
 """Pixels a frame at 64 x 64."""
+ZOOM, LEAN, TURN = 0.18, 0.06, math.radians(3)
+"""Deviations of what gives a sequence another shape: doublings of width and of height, by how much
+of its height an upright line leans, and the angle it is turned by."""
+AWAY = 0.12, 0.06
+"""How far it is moved at most along each axis, in shares of a side."""
 
 
 def paste(sequence: Frames, picture: Frames, chance: random.Random) -> Frames:
@@ -39,19 +44,54 @@ def paste(sequence: Frames, picture: Frames, chance: random.Random) -> Frames:
 def bend(sequence: Frames, chance: random.Random) -> Frames:
     """Deform a sequence `(T, S, S, 3)` smoothly, to and fro or ever further."""
     length, size = sequence.shape[:2]
+    field = _smooth_field(size, chance, (0.5, 4))
+    period, phase = chance.uniform(8, 40), chance.uniform(0, 2 * math.pi)
+    shares = np.sin(2 * math.pi * np.arange(length) / period + phase).astype(np.float32)
+    return np.stack(
+        [
+            _fetch(frame, _places(size) + share * field, cv2.BORDER_REFLECT)
+            for frame, share in zip(sequence, shares, strict=True)
+        ]
+    )
+
+
+def reshape(sequence: Frames, chance: random.Random) -> Frames:
+    """Give all frames of a sequence `(T, S, S, 3)` the same other shape, size and place.
+
+    Beyond an edge its pixels repeat.
+    """
+    size = sequence.shape[1]
+    turn, lean = chance.gauss(0, TURN), chance.gauss(0, LEAN)
+    wide, high = (2 ** chance.gauss(0, ZOOM) for _ in range(2))
+    sine, cosine = math.sin(turn), math.cos(turn)
+    fetched = np.array([[cosine, lean - sine], [sine, cosine]]) / [[wide], [high]]
+    away = [chance.uniform(-most, most) * size for most in AWAY]
+    middle = (size - 1) / 2
+    straight = (_places(size) - middle) @ fetched.T + middle + away
+    points = straight.astype(np.float32) + _smooth_field(size, chance, (0, 1.5))
+    return np.stack([_fetch(frame, points, cv2.BORDER_REPLICATE) for frame in sequence])
+
+
+def _places(size: int) -> np.ndarray:
+    """Return where every pixel is, (x, y): `(S, S, 2)`."""
+    rows, columns = np.mgrid[:size, :size].astype(np.float32)
+    return np.stack([columns, rows], axis=-1)
+
+
+def _smooth_field(size: int, chance: random.Random, deviations: tuple[float, float]) -> np.ndarray:
+    """Draw a smooth field of shifts `(S, S, 2)` of some deviation, in pixels at 64 x 64."""
     side = chance.randint(3, 6)
     knots = [chance.gauss(0, 1) for _ in range(2 * side * side)]
-    field = np.array(knots, np.float32).reshape(side, side, 2) * chance.uniform(0.5, 4) * size / 64
-    field = cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    period, phase = chance.uniform(8, 40), chance.uniform(0, 2 * math.pi)
-    bent = np.empty_like(sequence)
-    for time in range(length):
-        share = math.sin(2 * math.pi * time / period + phase)
-        x, y = columns + share * field[..., 0], rows + share * field[..., 1]
-        frame = np.ascontiguousarray(sequence[time])
-        bent[time] = cv2.remap(frame, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    return bent
+    field = np.array(knots, np.float32).reshape(side, side, 2)
+    field *= chance.uniform(*deviations) * size / 64
+    return cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def _fetch(frame: Frames, points: np.ndarray, border: int) -> Frames:
+    """Fetch every pixel of a frame from the place `(S, S, 2)`, (x, y), that is named for it."""
+    x, y = (np.ascontiguousarray(points[..., axis]) for axis in range(2))
+    fetched = cv2.remap(np.ascontiguousarray(frame), x, y, cv2.INTER_LINEAR, borderMode=border)
+    return fetched.astype(np.uint8, copy=False)
 
 
 def _texture(picture: Frames, size: int, chance: random.Random) -> Frames:
