@@ -122,6 +122,9 @@ class DataConfig:
     reshaped: float = 0.0
     """Share of sequences whose picture is stretched, bent, turned and moved a little, alike in all
     frames: people of other builds in other places."""
+    second_view: bool = False
+    """Whether the pose posterior reads each sequence of clips in a second view, reshaped and tinted
+    otherwise than the one that is predicted: a pose cannot tell then whose it is."""
     walls: Walls = "stochastic"
     """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
     gestures: Gestures = "changing"
@@ -308,6 +311,11 @@ class Recipe:
             raise ConfigError(
                 'training.swapped is for model.head = "pixels"; a warp counts the time from the '
                 "frame it starts from"
+            )
+        if self.data.second_view and self.data.source not in ("clips", "kth"):
+            raise ConfigError(
+                f'data.second_view is for data.source = "clips" and "kth"; {self.data.source} is '
+                "drawn and has one view"
             )
 
 

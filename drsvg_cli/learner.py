@@ -43,6 +43,8 @@ class _Inputs(NamedTuple):
 
     frames: Tensor
     """`(T, B, C, S, S)`, uint8 or in [0, 1]."""
+    posed: Tensor | None
+    """The same in a second view, if there is one."""
     decoded: Tensor
     """Indices `(K,)` of predicted frames."""
     shown: Tensor | None
@@ -50,7 +52,9 @@ class _Inputs(NamedTuple):
     origins: Tensor | None
     """`(T,)`, which frames those are of; the own ones if left out."""
     motion: Tensor | None
-    """Where each place was a frame earlier, `(T B, 2, S, S)`, for a model that wants to know."""
+    """Where each place was a frame earlier, `(T, B, 2, S, S)`, for a model that wants to know."""
+    posed_motion: Tensor | None
+    """Likewise, of the second view."""
     rate: Tensor
     """The learning rate."""
     beta: Tensor
@@ -117,7 +121,8 @@ class Learner:
         """Take one step with the model, one with the discriminator, and average the weights.
 
         Args:
-            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1].
+            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1]; its second half is the
+                second view of the first one, where the recipe has it (`data.second_view`).
             motion: what `moved` tells of it, on the device; found out if left out.
 
         Returns:
@@ -169,6 +174,8 @@ class Learner:
                 shown=inputs.shown,
                 origins=inputs.origins,
                 motion=inputs.motion,
+                posed=None if inputs.posed is None else _brightness(inputs.posed),
+                posed_motion=inputs.posed_motion,
                 start=plan.start,
                 autoencoded=plan.autoencoded,
                 closed_loop=training.closed_loop,
@@ -229,13 +236,23 @@ def moved(recipe: Recipe, batch: Tensor) -> Tensor | None:
     It takes the CPU, for which no GPU should wait.
 
     Returns:
-        `(T B, 2, S, S)` on the batch's device, see `motion.follow`.
+        `(T, B, 2, S, S)` on the batch's device, see `motion.follow`.
     """
-    return follow(_brightness(batch)) if recipe.model.head == "warp" else None
+    if recipe.model.head != "warp":
+        return None
+    return follow(_brightness(batch)).unflatten(0, batch.shape[:2])
 
 
 def _brightness(frames: Tensor) -> Tensor:
     return frames.float() / 255 if frames.dtype == torch.uint8 else frames
+
+
+def _views(recipe: Recipe, both: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Tell the views of a batch `(T, B, ...)` apart, where there are two."""
+    if both is None or not recipe.data.second_view:
+        return both, None
+    first, second = both.chunk(2, dim=1)
+    return first, second
 
 
 def _drawn(
@@ -243,7 +260,9 @@ def _drawn(
 ) -> tuple[_Plan, _Inputs]:
     """Draw what a step is about."""
     training, data = recipe.training, recipe.data
-    length, size = batch.shape[:2]
+    (frames, posed), (motion, posed_motion) = _views(recipe, batch), _views(recipe, motion)
+    assert frames is not None
+    length, size = frames.shape[:2]
     chance = random.Random(f"{training.seed}/{step}/context")
     context, origins = chance.randint(data.shortest_context, data.context), None
     if training.swapped and chance.random() < training.swapped:
@@ -256,11 +275,13 @@ def _drawn(
     shown = _shown(length, size, context, training.blind, chance) if training.blind else None
     reached = (2 + step) / (11 + step)  # the average follows faster at the start of a run
     inputs = _Inputs(
-        frames=batch,
+        frames=frames,
+        posed=posed,
         decoded=torch.tensor(decoded),
         shown=shown,
         origins=None if origins is None else torch.tensor(origins),
         motion=motion,
+        posed_motion=posed_motion,
         rate=torch.tensor(learning_rate(training, step)),
         beta=torch.tensor(training.beta * kl_share(training, step)),
         share=torch.tensor(1 - min(training.average, reached)),

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from drsvg_cli.config import Likelihood
 from drsvg_cli.model.discriminator import PoseDiscriminator
-from drsvg_cli.model.drsvg import DRSVG, Observed, Scene
+from drsvg_cli.model.drsvg import DRSVG, Encoded, Observed, Scene
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.rendering import SPEED_GAIN, Travel
 
@@ -70,6 +70,8 @@ def model_loss(
     shown: Tensor | None = None,
     origins: Tensor | None = None,
     motion: Tensor | None = None,
+    posed: Tensor | None = None,
+    posed_motion: Tensor | None = None,
     start: int | None = None,
     autoencoded: bool = False,
     closed_loop: bool = False,
@@ -92,8 +94,11 @@ def model_loss(
             place of the others it gets zeros.
         origins: int64 `(T,)`, for every frame the one whose features the predictor gets in place of
             its own; its own if left out. Latents are of the frames as they are.
-        motion: where each place was a frame earlier, `(T B, 2, S, S)`, for a model that wants to
+        motion: where each place was a frame earlier, `(T, B, 2, S, S)`, for a model that wants to
             know; measured if left out.
+        posed: the same sequences in another view, of the shape of `frames`, from which the pose
+            posterior reads; it reads `frames` if left out.
+        posed_motion: as `motion`, of that view.
         start: the frame whose skip maps and reference are taken, in place of the last observed one;
             that one's origin, where there are any.
         autoencoded: decode every frame from its own features and not from what was predicted.
@@ -105,13 +110,14 @@ def model_loss(
     Returns:
         The terms, and the drawn pose latents `(T, B, Z)` without their gradient.
     """
-    encoded = model.encode(frames, motion=motion)
+    encoded = _encoded(model, frames, motion)
     given, start = encoded.features, context - 1 if start is None else start
     if origins is not None:
         given = given.index_select(0, origins)
     if shown is not None:
         given = given * shown.to(given.dtype)
-    observed = model.observe(encoded.features, noise, given=given)
+    other = None if posed is None else _encoded(model, posed, posed_motion).features
+    observed = model.observe(encoded.features, noise, given=given, posed=other)
     scene = model.settle(encoded, start, frames[start])
     own = encoded.features[1:, :, : model.config.feature_dim]
     outputs = (own if autoencoded else observed.outputs)[context - 1 :].index_select(0, decoded)
@@ -141,6 +147,10 @@ def model_loss(
         _astray(travel, encoded.motion, frames, decoded + context),
     )
     return terms, pose.detach()
+
+
+def _encoded(model: DRSVG, frames: Tensor, motion: Tensor | None) -> Encoded:
+    return model.encode(frames, motion=None if motion is None else motion.flatten(0, 1))
 
 
 @torch.no_grad()

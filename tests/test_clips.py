@@ -343,10 +343,36 @@ def test_a_sequence_is_reshaped_alike_in_all_frames(tmp_path, scan_all, model):
     assert all(len(set(each.tolist())) == 1 for each in seen(0.0))
     heights, widths, tops, lefts = seen(1.0)
     for sides in (heights, widths):
-        assert 4 <= sides.min() < 7 and 9 < sides.max() <= 14
-    assert 6 <= tops.min() < 11 and 13 < tops.max() <= 20
-    assert 2 <= lefts.min() < 10 and 14 < lefts.max() <= 24
+        assert 4 <= sides.min() < 8 < sides.max() <= 16
+    assert 5 <= tops.min() < 11 and 13 < tops.max() <= 22
+    assert 2 <= lefts.min() < 10 and 14 < lefts.max() <= 26
     assert (heights != widths).any()
+
+
+def test_a_second_view_shows_the_same_motion_in_another_shape(tmp_path, scan_all, model):
+    """A bright square that walks across, to the right or, mirrored, to the left."""
+    frames = np.full((30, 64, 64, 3), 20, np.uint8)
+    for time in range(30):
+        frames[time, 24:40, 4 + time : 20 + time] = 220
+    write_clip(tmp_path / "square.mkv", Clip(frames, Fraction(24)))
+    data = replace(DATA, fit="stretch", fastest=1.0, second_view=True)
+    clips = scan_all(tmp_path / "square.mkv", data=data)
+
+    def views(share):
+        changed = replace(data, reshaped=share)
+        return ClipSequences(clips, model, changed).batch(20, seed="0").float().chunk(2, dim=1)
+
+    def walked(view):
+        columns = (view[:, :, 0] > 120).float().sum(2)
+        centers = (columns * torch.arange(32)).sum(-1) / columns.sum(-1)
+        return centers[-1] - centers[0]
+
+    first, second = views(0.0)
+    assert first.shape[1] == 20 and torch.equal(first, second)
+    first, second = views(1.0)
+    assert ((first - second).abs().mean((0, 2, 3, 4)) > 1).all()
+    assert torch.equal(walked(first).sign(), walked(second).sign())
+    assert len(set(walked(first).sign().tolist())) == 2
 
 
 def test_windows_are_fixed_and_at_the_model_s_own_rate(some, model):

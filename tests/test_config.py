@@ -57,6 +57,7 @@ DATA = {
     "stills": 0.125,
     "bend": 0.375,
     "reshaped": 0.625,
+    "second_view": False,
     "source": "moving-mnist",
     "walls": "deterministic",
     "gestures": "fixed",
@@ -109,9 +110,10 @@ def parse(text):
 
 def test_every_field_survives_the_round_trip():
     recipe, default = whole(), Recipe(name="")
-    # A warp has no swapped steps, and a closed loop leaves no frame out.
+    # A warp has no swapped steps, a closed loop leaves no frame out, what is drawn has one view.
     training = dataclasses.replace(recipe.training, swapped=0.25, decoded=0, closed_loop=True)
-    other = dataclasses.replace(recipe, model=ModelConfig(), training=training)
+    data = dataclasses.replace(recipe.data, source="kth", second_view=True)
+    other = dataclasses.replace(recipe, model=ModelConfig(), data=data, training=training)
     for part in ("model", "data", "training", "hub"):
         for field in dataclasses.fields(getattr(recipe, part)):
             values = {getattr(getattr(each, part), field.name) for each in (recipe, other, default)}

@@ -173,6 +173,23 @@ def test_the_gradients_are_those_of_a_loop_over_time(tiny_model, frames, discrim
 
 
 @torch.no_grad()
+def test_a_pose_may_be_read_from_another_view(tiny_model, frames, discriminator):
+    model = tiny_model(normalization="group").train()
+    usual, _ = loss(model, frames, discriminator)
+    same, _ = loss(model, frames, discriminator, posed=frames)
+    assert all(map(torch.equal, usual, same))
+    other, other_pose = loss(model, frames, discriminator, posed=frames.flip(-1))
+    assert torch.equal(other.content_kl, usual.content_kl)
+    assert not torch.allclose(other.pose_kl, usual.pose_kl)
+    # The pose is that of the other view, and the prior still reads the one that is predicted.
+    flipped = model.observe(model.encode(frames.flip(-1)).features, BatchNoise(1))
+    torch.testing.assert_close(other_pose, flipped.drawn[-1])
+    priors = model.observe(model.encode(frames).features, BatchNoise(1)).priors
+    expected = flipped.posteriors[-1].kl(priors[-1]).mean()
+    torch.testing.assert_close(other.pose_kl, expected)
+
+
+@torch.no_grad()
 def test_features_that_are_hidden_do_not_reach_the_predictor(tiny_model, frames, discriminator):
     model = tiny_model(normalization="group").train()
     shown = torch.ones(T, B, 1)

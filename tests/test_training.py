@@ -350,6 +350,26 @@ def test_a_step_is_swapped_from_one_observed_frame(make_recipe, tmp_path, losses
         make_recipe(model={"head": "warp"}, swapped=0.5)
 
 
+@pytest.mark.parametrize("head", ["pixels", "warp"])
+def test_the_second_half_of_a_batch_is_a_second_view(make_recipe, tmp_path, losses, head):
+    class Twice(MovingSquare):
+        def batch(self, size, *, seed):
+            first = super().batch(size, seed=seed)
+            return torch.cat([first, 255 - first], dim=1)
+
+    recipe = make_recipe(model={"head": head}, data={"second_view": True}, steps=2)
+    list(run(recipe, tmp_path, sequences=Twice(4)))
+    assert len(losses) == 2
+    for options in losses:
+        assert options["posed"].shape == (4, 4, 3, 32, 32) and options["posed"].min() < 0.2
+        moved = options["motion"], options["posed_motion"]
+        assert [None if each is None else tuple(each.shape) for each in moved] == (
+            [(4, 4, 2, 32, 32)] * 2 if head == "warp" else [None, None]
+        )
+    with pytest.raises(ConfigError, match="second_view"):
+        make_recipe(data={"second_view": True, "source": "sprites"})
+
+
 def test_the_first_steps_learn_frames(make_recipe, tmp_path, losses):
     list(run(make_recipe(autoencoded_steps=2, steps=4), tmp_path))
     assert [options["autoencoded"] for options in losses] == [True, True, False, False]

@@ -160,14 +160,21 @@ class DRSVG(nn.Module):
         return Encoded(features.unflatten(0, frames.shape[:2]), skips, motion)
 
     def observe(
-        self, features: Tensor, noise: Noise | None = None, *, given: Tensor | None = None
+        self,
+        features: Tensor,
+        noise: Noise | None = None,
+        *,
+        given: Tensor | None = None,
+        posed: Tensor | None = None,
     ) -> Observed:
         """Read features `(T, B, F)`: latents from the posteriors, every step at once (Eq. 7).
 
         Without `noise` each latent is its posterior's mean. The predictor gets the features
-        `given`, of the same shape, in place of those that were read, if there are any.
+        `given`, of the same shape, in place of those that were read, if there are any, and the
+        pose posterior those that are `posed`.
         """
-        seen = [latent.observe(features) for latent in self.latents]
+        seen = [latent.observe(features) for latent in self.latents.others]
+        seen.append(self.latents.pose.observe(features, posed))
         drawn = tuple(
             each.posterior.mean if noise is None else each.posterior.sample(noise) for each in seen
         )

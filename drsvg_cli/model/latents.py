@@ -59,9 +59,9 @@ class PoseLatent(nn.Module):
         )
         self.dim = dim
 
-    def observe(self, features: Tensor) -> Observation:
-        """Infer from features `(T, B, F)`."""
-        posterior, _ = self.posterior(features)
+    def observe(self, features: Tensor, posed: Tensor | None = None) -> Observation:
+        """Infer from features `(T, B, F)`; the posterior from `posed`, of that shape, if given."""
+        posterior, _ = self.posterior(features if posed is None else posed)
         return Observation(posterior, *self.expect(features))
 
     def expect(self, features: Tensor) -> tuple[Gaussian, LatentState]:
@@ -120,6 +120,11 @@ class Latents(nn.ModuleList):
         for latent in super().__iter__():
             assert isinstance(latent, ContentLatent | PoseLatent)
             yield latent
+
+    @property
+    def others(self) -> list[ContentLatent | PoseLatent]:
+        """All but the pose."""
+        return [*self][:-1]
 
     @property
     def pose(self) -> PoseLatent:

@@ -193,20 +193,38 @@ def split(
 
 @dataclass(frozen=True)
 class ClipSequences:
-    """Training batches; a batch depends on its seed alone."""
+    """Training batches; a batch depends on its seed alone.
+
+    With `data.second_view` all sequences come twice, those of the second view after the others.
+    """
 
     clips: Sequence[CachedClip]
     model: ModelConfig
     data: DataConfig
 
     def batch(self, size: int, *, seed: str) -> Tensor:
-        """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips."""
+        """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips.
+
+        B is `size`, or twice as much with a second view.
+        """
         chance = random.Random(seed)
         weights = [clip.windows(self.data) ** 0.75 for clip in self.clips]
         chosen = _apart(chance.choices(range(len(self.clips)), weights, k=size))
-        sequences = np.stack([self._sequence(self.clips[i], chance) for i in chosen], axis=1)
+        drawn = [self._views(self.clips[i], chance) for i in chosen]
+        sequences = np.stack([view for views in zip(*drawn, strict=True) for view in views], axis=1)
         batch = torch.from_numpy(sequences).movedim(-1, -3)
         return convert_channels(batch, self.model.channels).contiguous()
+
+    def _views(self, clip: CachedClip, chance: random.Random) -> list[Frames]:
+        """Cut a sequence and show it once, or in two ways that move alike: `(T, S, S, 3)` each."""
+        sequence = self._sequence(clip, chance)
+        return [self._view(sequence, chance) for _ in range(2 if self.data.second_view else 1)]
+
+    def _view(self, sequence: Frames, chance: random.Random) -> Frames:
+        """Change what does not move."""
+        if self.data.reshaped and chance.random() < self.data.reshaped:
+            sequence = reshape(sequence, chance)
+        return _tint(sequence, chance, self.data.tint)
 
     def _sequence(self, clip: CachedClip, chance: random.Random) -> Frames:
         """Cut `(T, S, S, 3)`: any speed, place, size and direction, sometimes a moving camera."""
@@ -227,14 +245,12 @@ class ClipSequences:
             sequence = sequence[:, :, ::-1]
         if chance.random() < self.data.bend:
             sequence = bend(sequence, chance)
-        if self.data.reshaped and chance.random() < self.data.reshaped:
-            sequence = reshape(sequence, chance)
         for _ in range(MOST_PIECES):
             if chance.random() >= self.data.cutouts:
                 break
             other = chance.choice(self.clips).frames()
             sequence = paste(sequence, other[chance.randrange(len(other))], chance)
-        return _tint(sequence, chance, self.data.tint)
+        return sequence
 
     def _window(self, clip: CachedClip, chance: random.Random) -> Frames:
         """Cut a window `(T, H, W, 3)`; of two, half of the time, the one that moves more."""
