@@ -24,8 +24,11 @@ def follow(frames: Tensor) -> Tensor:
     Returns:
         `(T B, 2, H, W)`, as `measure` gives it.
     """
-    before = torch.cat([frames[:1], frames[:-1]])
-    return measure(frames.flatten(0, 1), before.flatten(0, 1))
+    clips, size = frames.shape[1], frames.shape[-2:]
+    still = frames.new_zeros(clips, 2, *size)
+    if len(frames) == 1:
+        return still
+    return torch.cat([still, measure(frames[1:].flatten(0, 1), frames[:-1].flatten(0, 1))])
 
 
 def measure(newest: Tensor, before: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLat
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
 from drsvg_cli.model.rendering import SPEED_GAIN, PixelsHead, Reference, WarpHead, warp
-from drsvg_cli.motion import measure
+from drsvg_cli.motion import follow, measure
 
 SURPRISE_GAIN = 4.0
 """What motion does not explain is small; this brings it to the scale of a frame."""
@@ -150,7 +150,8 @@ class DRSVG(nn.Module):
         if self.head.moving:
             earlier = torch.cat([frames[:1], frames[:-1]]) if before is None else before
             earlier = earlier.flatten(0, 1)
-            motion = measure(flat, earlier) if motion is None else motion
+            if motion is None:
+                motion = follow(frames) if before is None else measure(flat, earlier)
             surprise = flat - warp(earlier, motion)
             flat = torch.cat([flat, motion / SPEED_GAIN, surprise * SURPRISE_GAIN], dim=1)
         features, skips = self.encoder(flat.contiguous(memory_format=torch.channels_last))
