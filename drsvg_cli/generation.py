@@ -115,10 +115,9 @@ def generate(
     clips, cpu = len(beginning.frame), beginning.frame.device.type == "cpu"
     workers = min(torch.get_num_threads(), MOST_WORKERS) if cpu else 1
     workers = max(1, min(workers, math.ceil(len(seeds) * clips / FEWEST)))
-    batches = [
-        _halving(model, beginning, begin, length, samples, seeds=seeds)
-        for samples in _shared_out(len(seeds), workers, _most(model, beginning, workers))
-    ]
+    work = _Work(model, beginning, begin, length, seeds)
+    most = _most(model, beginning, workers)
+    batches = [work.batch(samples) for samples in _shared_out(len(seeds), workers, most)]
     workers = min(workers, len(batches))
     yield from chain(*batches) if workers < 2 else side_by_side(batches, workers)
 
@@ -141,85 +140,69 @@ def _shared_out(count: int, workers: int, most: int) -> list[range]:
     return [range(start, stop) for start, stop in pairwise(edges)]
 
 
-def _halving(
-    model: DRSVG,
-    beginning: Beginning,
-    begin: Begin,
-    length: int,
-    samples: range,
-    *,
-    seeds: Sequence[int],
-    fewest: int = FEWEST,
-) -> Iterator[Moment]:
-    """Generate one batch; where memory is used up, one half of it after the other."""
-    try:
-        yield from _batch(model, beginning, begin, length, samples, seeds=seeds, fewest=fewest)
-        return
-    except (MemoryError, RuntimeError) as error:
-        if max(len(samples), fewest) == 1 or not is_used_up(error):
-            raise
-    half = len(samples) // 2
-    for part in filter(len, (samples[:half], samples[half:])):
-        yield from _halving(model, beginning, begin, length, part, seeds=seeds, fewest=1)
+class _Work(NamedTuple):
+    """What all batches of samples have in common."""
 
+    model: DRSVG
+    beginning: Beginning
+    begin: Begin
+    length: int
+    seeds: Sequence[int]
 
-@torch.inference_mode()
-def _batch(
-    model: DRSVG,
-    beginning: Beginning,
-    begin: Begin,
-    length: int,
-    samples: range,
-    *,
-    seeds: Sequence[int],
-    fewest: int,
-) -> Iterator[Moment]:
-    clips, wanted = len(beginning.frame), len(samples)
-    drawn = wanted + max(0, math.ceil(fewest / clips) - wanted)
-    chosen = [seeds[sample] for sample in samples]
-    chosen += chosen[-1:] * (drawn - wanted)
-    advance = begin(SeededNoise(chosen, copies=clips), drawn)
-    newest, travel = beginning.features.repeat(drawn, 1), None
-    before = beginning.frame.expand(drawn, *beginning.frame.shape)
-    for time in range(length):
-        outputs = advance(newest).unflatten(0, (drawn, clips))
-        frames, views, travel = _render(
-            model, outputs, beginning, step=time + 1, since=travel, shown=wanted
-        )
-        seen = None if views is None else views.transpose(0, 1)
-        yield Moment(samples, time, frames[:wanted].transpose(0, 1), seen)
-        if time + 1 < length:
-            newest = model.encode(frames, before, travel and travel.speed).features.flatten(0, 1)
-            before = frames
+    def batch(self, samples: range, fewest: int = FEWEST) -> Iterator[Moment]:
+        """Generate one batch; where memory is used up, one half of it after the other."""
+        try:
+            yield from self._together(samples, fewest)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if max(len(samples), fewest) == 1 or not is_used_up(error):
+                raise
+        half = len(samples) // 2
+        for part in filter(len, (samples[:half], samples[half:])):
+            yield from self.batch(part, fewest=1)
 
+    @torch.inference_mode()
+    def _together(self, samples: range, fewest: int) -> Iterator[Moment]:
+        """Generate one batch, filled up to `fewest` sequences."""
+        first = self.beginning.frame
+        clips, wanted = len(first), len(samples)
+        drawn = wanted + max(0, math.ceil(fewest / clips) - wanted)
+        chosen = [self.seeds[sample] for sample in samples]
+        chosen += chosen[-1:] * (drawn - wanted)
+        advance = self.begin(SeededNoise(chosen, copies=clips), drawn)
+        newest, travel = self.beginning.features.repeat(drawn, 1), None
+        before = first.expand(drawn, *first.shape)
+        for time in range(self.length):
+            outputs = advance(newest).unflatten(0, (drawn, clips))
+            frames, views, travel = self._render(outputs, step=time + 1, since=travel, shown=wanted)
+            seen = None if views is None else views.transpose(0, 1)
+            yield Moment(samples, time, frames[:wanted].transpose(0, 1), seen)
+            if time + 1 < self.length:
+                speed = None if travel is None else travel.speed
+                newest = self.model.encode(frames, before, speed).features.flatten(0, 1)
+                before = frames
 
-def _render(
-    model: DRSVG,
-    outputs: Tensor,
-    beginning: Beginning,
-    *,
-    step: int,
-    since: Travel | None,
-    shown: int,
-) -> _Rendered:
-    """Decode outputs `(S, N, D)`, `step` frames ahead, into frames and views.
+    def _render(self, outputs: Tensor, *, step: int, since: Travel | None, shown: int) -> _Rendered:
+        """Decode outputs `(S, N, D)`, `step` frames ahead, into frames and views.
 
-    Views are rendered of the first `shown` samples, one after the other: it is as fast, and the
-    size of a view is not multiplied.
-    """
-    scene, view = beginning.scene, beginning.view
-    ahead = torch.full((1,), float(step), device=outputs.device)
-    maps = model.decoder(outputs.flatten(0, 1)[None], scene.prepared, ahead)
-    travel = model.head.travel(maps, scene.reference, ahead, since)
-    frames = model.head.compose(maps, scene.reference, ahead, travel)
-    frames = frames.unflatten(0, outputs.shape[:2])
-    if view is None:
-        return _Rendered(frames, None, travel)
-    clips = len(view.frame)
-    views = []
-    for sample in range(shown):
-        chosen = slice(sample * clips, (sample + 1) * clips)
-        moved = travel and travel._replace(times=travel.times[chosen], shift=travel.shift[chosen])
-        composed = model.head.compose(maps[chosen], view, ahead, moved)
-        views.append(composed.mul_(255).round_().to(torch.uint8))
-    return _Rendered(frames, torch.stack(views), travel)
+        Views are rendered of the first `shown` samples, one after the other: it is as fast, and the
+        size of a view is not multiplied.
+        """
+        head, (_, _, scene, view) = self.model.head, self.beginning
+        ahead = torch.full((1,), float(step), device=outputs.device)
+        maps = self.model.decoder(outputs.flatten(0, 1)[None], scene.prepared, ahead)
+        travel = head.travel(maps, scene.reference, ahead, since)
+        frames = head.compose(maps, scene.reference, ahead, travel)
+        frames = frames.unflatten(0, outputs.shape[:2])
+        if view is None:
+            return _Rendered(frames, None, travel)
+        clips = len(view.frame)
+        views = []
+        for sample in range(shown):
+            chosen = slice(sample * clips, (sample + 1) * clips)
+            moved = travel and travel._replace(
+                times=travel.times[chosen], shift=travel.shift[chosen]
+            )
+            composed = head.compose(maps[chosen], view, ahead, moved)
+            views.append(composed.mul_(255).round_().to(torch.uint8))
+        return _Rendered(frames, torch.stack(views), travel)
