@@ -155,6 +155,21 @@ def test_every_worker_gets_as_many_samples(count, workers):
     assert len(batches) == count or len(batches) % workers == 0
 
 
+@pytest.mark.parametrize(
+    ("clips", "samples", "batches"), [(1, 3, 1), (1, 4, 1), (1, 5, 2), (3, 1, 1), (3, 2, 2)]
+)
+def test_few_sequences_are_one_batch_on_all_cores(
+    tiny_model, context, monkeypatch, clips, samples, batches
+):
+    asked, shared_out = [], generation._shared_out
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(
+        generation, "_shared_out", lambda *given: asked.append(shared_out(*given)) or asked[-1]
+    )
+    predict(tiny_model(), context[:clips], 2, seeds=range(samples))
+    assert [len(each) for each in asked] == [batches]
+
+
 @pytest.mark.parametrize("way", ["predict", "swap"])
 def test_a_stream_gives_every_frame_of_every_sample_in_order(tiny_model, context, way):
     model, seeds = tiny_model(), range(BATCH + 1)
