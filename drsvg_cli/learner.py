@@ -247,21 +247,16 @@ def _brightness(frames: Tensor) -> Tensor:
     return frames.float() / 255 if frames.dtype == torch.uint8 else frames
 
 
-def _views(recipe: Recipe, both: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Tell the views of a batch `(T, B, ...)` apart, where there are two."""
-    if both is None or not recipe.data.second_view:
-        return both, None
-    first, second = both.chunk(2, dim=1)
-    return first, second
-
-
 def _drawn(
-    recipe: Recipe, step: int, batch: Tensor, motion: Tensor | None
+    recipe: Recipe, step: int, frames: Tensor, motion: Tensor | None
 ) -> tuple[_Plan, _Inputs]:
     """Draw what a step is about."""
     training, data = recipe.training, recipe.data
-    (frames, posed), (motion, posed_motion) = _views(recipe, batch), _views(recipe, motion)
-    assert frames is not None
+    device, posed, posed_motion = frames.device, None, None
+    if data.second_view:
+        frames, posed = frames.chunk(2, dim=1)
+        if motion is not None:
+            motion, posed_motion = motion.chunk(2, dim=1)
     length, size = frames.shape[:2]
     chance = random.Random(f"{training.seed}/{step}/context")
     context, origins = chance.randint(data.shortest_context, data.context), None
@@ -287,7 +282,7 @@ def _drawn(
         share=torch.tensor(1 - min(training.average, reached)),
     )
     plan = _Plan(context, start, step < training.autoencoded_steps)
-    moved = [None if given is None else given.to(batch.device) for given in inputs]
+    moved = [None if given is None else given.to(device) for given in inputs]
     return plan, _Inputs(*moved)  # type: ignore[arg-type]
 
 
