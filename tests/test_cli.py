@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def start(*arguments, cwd, **options):
         cwd=cwd,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {}),
         stdout=options.pop("stdout", subprocess.PIPE),
-        stderr=subprocess.PIPE,
+        stderr=options.pop("stderr", subprocess.PIPE),
         **options,
     )
 
@@ -84,6 +85,30 @@ def assert_refused(outcome, code, *parts):
     assert outcome.err.count("\n") == 1, outcome.err
     for part in parts:
         assert part in outcome.err
+
+
+def seen_on_a_terminal(*arguments, cwd):
+    """Run the command line with stderr on a terminal; return what is shown there."""
+    terminal, inside = os.openpty()
+    wide = {"TERM": "xterm", "COLUMNS": "100"}
+    command = start(*arguments, cwd=cwd, stdout=subprocess.DEVNULL, stderr=inside, env=wide)
+    os.close(inside)
+    shown = b""
+    with os.fdopen(terminal, "rb", buffering=0) as stream, suppress(OSError):  # it was hung up
+        while part := stream.read(4096):
+            shown += part
+    assert command.wait() == 0, shown
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown.decode())
+
+
+@pytest.mark.parametrize(("verb", "said"), [("predict", "Reading clip.mp4"), ("swap", "Swapping")])
+def test_a_terminal_shows_how_far_it_is(model_folder, clip, tmp_path, verb, said):
+    clips = [clip] * (1 if verb == "predict" else 2)
+    options = "--model", model_folder, *SMALL
+    shown = seen_on_a_terminal(verb, *clips, *options, "-o", "shown", cwd=tmp_path)
+    assert said in shown and re.search(r"Writing shown \S+ +(\d+)/\1 ", shown), shown
+    command = start(verb, *clips, *options, "-o", "not_shown", cwd=tmp_path)
+    assert command.communicate()[1] == b"", "where nobody looks nothing is drawn"
 
 
 class TestPredict:
