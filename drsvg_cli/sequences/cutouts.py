@@ -1,7 +1,7 @@
-"""Motion that a few clips lack: pieces of other pictures that move across, and pictures that bend.
+"""What a few clips lack: pieces of other pictures that move across, pictures that bend, other builds.
 
 What moves, and where to, is known to the last pixel, edges are sharp, and what was hidden comes
-into view; real clips alone show too little of that.
+into view; real clips alone show too little of that. And they show few people.
 """
 
 import math
