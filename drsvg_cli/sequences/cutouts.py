@@ -1,4 +1,4 @@
-"""What a few clips lack: pieces of other pictures that move across, pictures that bend, other builds.
+"""What a few clips lack: pieces of other pictures that move across, pictures that bend, builds.
 
 What moves, and where to, is known to the last pixel, edges are sharp, and what was hidden comes
 into view; real clips alone show too little of that. And they show few people.
