@@ -161,12 +161,15 @@ def test_every_worker_gets_as_many_samples(count, workers):
 def test_few_sequences_are_one_batch_on_all_cores(
     tiny_model, context, monkeypatch, clips, samples, batches
 ):
-    asked, shared_out = [], generation._shared_out
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    asked, shared_out, before = [], generation._shared_out, torch.get_num_threads()
     monkeypatch.setattr(
         generation, "_shared_out", lambda *given: asked.append(shared_out(*given)) or asked[-1]
     )
-    predict(tiny_model(), context[:clips], 2, seeds=range(samples))
+    torch.set_num_threads(2)
+    try:
+        predict(tiny_model(), context[:clips], 2, seeds=range(samples))
+    finally:
+        torch.set_num_threads(before)
     assert [len(each) for each in asked] == [batches]
 
 
