@@ -317,6 +317,10 @@ class Recipe:
                 f'data.second_view is for data.source = "clips" and "kth"; {self.data.source} is '
                 "drawn and has one view"
             )
+        if self.data.second_view and not (self.data.reshaped or self.data.tint):
+            raise ConfigError(
+                "data.second_view needs data.reshaped or data.tint: else both views are the same"
+            )
 
 
 def parse_recipe(text: str, *, origin: str) -> Recipe:

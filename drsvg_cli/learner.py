@@ -282,8 +282,8 @@ def _drawn(
         share=torch.tensor(1 - min(training.average, reached)),
     )
     plan = _Plan(context, start, step < training.autoencoded_steps)
-    moved = [None if given is None else given.to(device) for given in inputs]
-    return plan, _Inputs(*moved)  # type: ignore[arg-type]
+    there = [None if given is None else given.to(device) for given in inputs]
+    return plan, _Inputs(*there)  # type: ignore[arg-type]
 
 
 def _shown(length: int, size: int, context: int, blind: float, chance: random.Random) -> Tensor:

@@ -97,7 +97,7 @@ def model_loss(
         motion: where each place was a frame earlier, `(T, B, 2, S, S)`, for a model that wants to
             know; measured if left out.
         posed: the same sequences in another view, of the shape of `frames`, from which the pose
-            posterior reads; it reads `frames` if left out.
+            posterior reads; it reads `frames` if left out. It counts for batch normalisation too.
         posed_motion: as `motion`, of that view.
         start: the frame whose skip maps and reference are taken, in place of the last observed one;
             that one's origin, where there are any.

@@ -58,7 +58,8 @@ class Step(NamedTuple):
     terms: dict[str, float]
     """The terms of the loss, before their weights; empty for number 0."""
     rate: float
-    """Frames a second of computing: without waiting for a batch, validating or saving."""
+    """Frames a second of computing: without waiting for a batch and how it moves, validating or
+    saving. A second view counts once, with the first."""
     validation: Validation | None
     kept: bool
     """Whether the model folder now holds these weights."""
@@ -121,7 +122,7 @@ def fit(
             terms = learner.learn(frames, motion)
             elapsed = time.perf_counter() - began
             learner.seconds += elapsed
-            rate = frames.shape[0] * frames.shape[1] / elapsed
+            rate = frames.shape[0] * training.batch / elapsed
             step = Step(learner.step, terms, rate, None, False)
             if step.number % training.validate_every == 0 or step.number == training.steps:
                 step = _validated(learner, recipe, held, folder, step)
@@ -203,28 +204,29 @@ def _prefetched(
     """
     copying = torch.cuda.Stream(device) if device.type == "cuda" else None
     workers = min(MOST_WORKERS, usable_cores()) if copying else 1
-
     training = recipe.training
 
-    def brought(frames: Tensor) -> Tensor:
-        return frames.pin_memory().to(device, non_blocking=True) if copying else frames.to(device)
+    def sent(each: Tensor | None) -> Tensor | None:
+        return None if each is None else each.pin_memory().to(device, non_blocking=True)
 
-    def prepared(step: int) -> tuple[Tensor, Tensor | None, torch.cuda.Event | None]:
+    def prepared(step: int) -> tuple[list[Tensor | None], torch.cuda.Event | None]:
         batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
-        motion = moved(recipe, batch)
+        both = [batch, moved(recipe, batch)]
+        if copying is None:
+            return both, None
         with torch.cuda.stream(copying):
-            there = brought(batch), None if motion is None else brought(motion)
-            return *there, copying.record_event() if copying else None
+            return [sent(each) for each in both], copying.record_event()
 
     with ThreadPoolExecutor(workers) as pool:
         steps = iter(range(done, training.steps))
         ahead = deque(pool.submit(prepared, step) for step in islice(steps, workers + 1))
         while ahead:
-            batch, motion, copied = ahead.popleft().result()
+            (batch, motion), copied = ahead.popleft().result()
             ahead.extend(pool.submit(prepared, step) for step in islice(steps, 1))
             if copied is not None:
                 copied.wait()
-            yield batch, motion
+            assert batch is not None
+            yield batch.to(device), None if motion is None else motion.to(device)
 
 
 def _validated(learner: Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:

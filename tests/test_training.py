@@ -357,7 +357,7 @@ def test_the_second_half_of_a_batch_is_a_second_view(make_recipe, tmp_path, loss
             first = super().batch(size, seed=seed)
             return torch.cat([first, 255 - first], dim=1)
 
-    recipe = make_recipe(model={"head": head}, data={"second_view": True}, steps=2)
+    recipe = make_recipe(model={"head": head}, data={"second_view": True, "tint": 0.5}, steps=2)
     list(run(recipe, tmp_path, sequences=Twice(4)))
     assert len(losses) == 2
     for options in losses:
@@ -368,6 +368,8 @@ def test_the_second_half_of_a_batch_is_a_second_view(make_recipe, tmp_path, loss
         )
     with pytest.raises(ConfigError, match="second_view"):
         make_recipe(data={"second_view": True, "source": "sprites"})
+    with pytest.raises(ConfigError, match=r"reshaped or data\.tint"):
+        make_recipe(data={"second_view": True})
 
 
 def test_the_first_steps_learn_frames(make_recipe, tmp_path, losses):
