@@ -206,26 +206,26 @@ def _prefetched(
     workers = min(MOST_WORKERS, usable_cores()) if copying else 1
     training = recipe.training
 
-    def sent(each: Tensor | None) -> Tensor | None:
-        return None if each is None else each.pin_memory().to(device, non_blocking=True)
+    def sent(frames: Tensor) -> Tensor:
+        return frames.pin_memory().to(device, non_blocking=True)
 
-    def prepared(step: int) -> tuple[list[Tensor | None], torch.cuda.Event | None]:
+    def prepared(step: int) -> tuple[Tensor, Tensor | None, torch.cuda.Event | None]:
         batch = sequences.batch(training.batch, seed=f"{training.seed}/{step}")
-        both = [batch, moved(recipe, batch)]
+        motion = moved(recipe, batch)
         if copying is None:
-            return both, None
+            return batch, motion, None
         with torch.cuda.stream(copying):
-            return [sent(each) for each in both], copying.record_event()
+            there = sent(batch), None if motion is None else sent(motion)
+            return *there, copying.record_event()
 
     with ThreadPoolExecutor(workers) as pool:
         steps = iter(range(done, training.steps))
         ahead = deque(pool.submit(prepared, step) for step in islice(steps, workers + 1))
         while ahead:
-            (batch, motion), copied = ahead.popleft().result()
+            batch, motion, copied = ahead.popleft().result()
             ahead.extend(pool.submit(prepared, step) for step in islice(steps, 1))
             if copied is not None:
                 copied.wait()
-            assert batch is not None
             yield batch.to(device), None if motion is None else motion.to(device)
 
 
