@@ -9,6 +9,7 @@ import torch
 from drsvg_cli import disentanglement
 from drsvg_cli.checkpoint import save_classifier, save_model
 from drsvg_cli.classifier import Classifier
+from drsvg_cli.cli.disentangling import _shown
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.sequences.sprites import GARMENTS
 from drsvg_cli.training import fit
@@ -150,3 +151,10 @@ def test_what_cannot_be_done(drsvg, sheets, save, reader, tmp_path):
     save_classifier(tmp_path / "other.safetensors", other, words="")
     outcome = drsvg("evaluate", name, "--swap", *options, "--classifier", "other.safetensors")
     assert outcome.code == 2 and "no such hair" in outcome.err
+
+
+def test_the_picture_shows_pairs_whose_first_frames_show_somebody(noisy_frames):
+    """Of every quarter the pair of which neither begins with an empty scene."""
+    frames = (noisy_frames(8, 3, 3, 32, 32) * 255).to(torch.uint8)
+    frames[[0, 3, 4, 7], 0] = 128  # sequence n moves as sequence n + 4 does
+    assert _shown(frames) == [1, 2, 5, 6]

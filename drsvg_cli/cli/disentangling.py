@@ -37,6 +37,7 @@ from drsvg_cli.drawing import Frames
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation import average
 from drsvg_cli.frames import to_frames
+from drsvg_cli.metrics import LEAST_SHARPNESS, sharpness
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.noise import BatchNoise
@@ -281,7 +282,7 @@ def _picture(found: Findings) -> Frames:
     frames, pages = found.task.frames, []
     others = partners(len(frames))
     rate = Fraction(found.subjects[0].recipe.data.rate).limit_denominator(1001)
-    for number in torch.linspace(0, len(frames) - 1, SHOWN + 1).long()[:-1].tolist():
+    for number in _shown(frames):
         first, second = frames[number], frames[others[number]]
         rows = [("A", to_frames(first)), ("B", to_frames(second))]
         for subject in found.subjects:
@@ -290,6 +291,18 @@ def _picture(found: Findings) -> Frames:
                 rows.append((f"{subject.name}, {label}", made))
         pages.append(strip(rows, tile=64, rate=rate, columns=20))
     return np.concatenate(pages)
+
+
+def _shown(frames: Tensor) -> list[int]:
+    """Choose pairs from everywhere, in which both begin with as much in view as they later have.
+
+    A swap starts from the first frame of A: whoever is not in it yet does not come.
+    """
+    detail = sharpness(frames.float() / 255)
+    begun = detail[:, 0] / detail.mean(1).clamp(min=LEAST_SHARPNESS)
+    begun = torch.minimum(begun, begun[partners(len(frames))])
+    parts = torch.arange(len(frames)).tensor_split(SHOWN)
+    return [int(part[begun[part].argmax()]) for part in parts]
 
 
 def _swapped(subject: Subject, content: Tensor, pose: Tensor, found: Findings) -> Frames:
