@@ -38,8 +38,10 @@ class ModelConfig:
     width: int = 64
     """Channels of the first convolution; the deeper ones are multiples of it."""
     normalization: Literal["batch", "group"] = "batch"
-    head: Literal["pixels", "warp"] = "pixels"
-    """How the decoder's maps become a frame. A model with a warp measures motion and sees it."""
+    head: Literal["pixels", "warp", "forward_warp"] = "pixels"
+    """How the decoder's maps become a frame: drawn, or fetched from the last observed one, by the
+    speeds of every place or of what is seen there. A model with a warp measures motion and sees
+    it."""
     feature_dim: int = 128
     """Size of the frame features h and of the predictor's output g."""
     content_dim: int = 64
@@ -182,15 +184,15 @@ class TrainingConfig:
     adversarial: float = 1e-3
     """Weight of Eq. 6 against the mean error of a pixel."""
     drawing: float = 0.0
-    """Cost of drawing a whole frame instead of warping it (`head = "warp"`), against the same."""
+    """Cost of drawing a whole frame instead of warping it (heads that warp), against the same."""
     motion: float = 0.0
     """Weight of the distance of a warp's speeds from the motion that is measured between the true
-    frames (`head = "warp"`)."""
+    frames (heads that warp)."""
     blind: float = 0.0
     """Share of the predicted frames whose features the frame predictor is not given."""
     swapped: float = 0.0
     """Share of steps whose frame predictor is given features of any frames of the clip, in whatever
-    pose, as a swap starts with. Not for `head = "warp"`, which counts the time between frames."""
+    pose, as a swap starts with. For `head = "pixels"`: a warp counts the time between frames."""
     closed_loop: bool = False
     """Whether the learned prior reads, after the context, the frames that were predicted, as in a
     rollout, and not the true ones."""
@@ -307,7 +309,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what only together makes no sense."""
-        if self.training.swapped and self.model.head == "warp":
+        if self.training.swapped and self.model.head != "pixels":
             raise ConfigError(
                 'training.swapped is for model.head = "pixels"; a warp counts the time from the '
                 "frame it starts from"

@@ -238,7 +238,7 @@ def moved(recipe: Recipe, batch: Tensor) -> Tensor | None:
     Returns:
         `(T, B, 2, S, S)` on the batch's device, see `motion.follow`.
     """
-    if recipe.model.head != "warp":
+    if recipe.model.head == "pixels":
         return None
     return follow(_brightness(batch)).unflatten(0, batch.shape[:2])
 

@@ -102,7 +102,7 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
         maps = model.decoder(g, scene.prepared, ahead)
         travel = model.head.travel(maps, scene.reference, ahead, travel)
         predicted = model.head.compose(maps, scene.reference, ahead, travel)
-        if model.config.head == "warp":
+        if model.head.moving:
             reach = ahead / (ahead + HALF_REACH)
             speed = (travel.speed - measure(frames[t], frames[t - 1])) / SPEED_GAIN
             strayed.append(speed.abs().mean())
@@ -139,10 +139,20 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
         {"content_dim": 0},
         {"head": "warp", "backbone": "vgg"},
         {"head": "warp"},
+        {"head": "forward_warp"},
         {"predictor_shortcut": True},
         {"predictor_shortcut": True, "latent_shortcut": True, "head": "warp"},
     ],
-    ids=["dr-svg", "fixed", "svg-lp", "warp-vgg", "warp", "shortcut", "shortcuts-warp"],
+    ids=[
+        "dr-svg",
+        "fixed",
+        "svg-lp",
+        "warp-vgg",
+        "warp",
+        "forward-warp",
+        "shortcut",
+        "shortcuts-warp",
+    ],
 )
 def test_the_terms_are_those_of_a_loop_over_time(
     tiny_model, frames, discriminator, changes, likelihood

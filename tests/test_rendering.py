@@ -1,17 +1,23 @@
 """A warp of nothing is nothing, and an integer displacement is a shift, at any size."""
 
+from itertools import product
+
 import pytest
 import torch
 
 from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import (
+    CRACK,
     HALF_REACH,
     SPEED_GAIN,
+    STILL,
+    ForwardWarpHead,
     PixelsHead,
     Reference,
     Travel,
     WarpHead,
+    carry,
     saturate,
     warp,
 )
@@ -25,6 +31,11 @@ LATER = NEXT * 10
 @pytest.fixture
 def head(tiny_config):
     return WarpHead(tiny_config(head="warp"))
+
+
+@pytest.fixture
+def forward(tiny_config):
+    return ForwardWarpHead(tiny_config(head="forward_warp"))
 
 
 def warp_maps(clips, height, width, *, flow=(0.0, 0.0), change=0.0, mask=OPEN):
@@ -154,6 +165,74 @@ def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_fram
     torch.testing.assert_close(
         moved[..., :-shift], reference[..., shift:], atol=2e-4 * factor, rtol=0
     )
+
+
+def square_that_moves(size, pixels, steps):
+    """Show a square on a lighter ground, and maps that give a speed to its place alone."""
+    frame = torch.full((1, 3, size, size), 0.75)
+    frame[..., 12:20, 6:14] = torch.linspace(0.1, 0.5, 8)
+    maps = warp_maps(steps, size, size)
+    ahead = torch.arange(1.0, steps + 1)
+    reach = (ahead / (ahead + HALF_REACH))[:, None, None]
+    maps[:, 3, 10:22, 4:16] = -pixels * 2 / size / SPEED_GAIN / reach
+    return frame, maps, ahead
+
+
+def test_a_forward_warp_takes_a_thing_s_speed_along_with_it(head, forward):
+    """Three pixels a frame for five frames: it is whole, and the ground behind it is drawn."""
+    frame, maps, ahead = square_that_moves(64, 3, 5)
+    expected = torch.linspace(0.1, 0.5, 8).expand(3, 6, 8)
+    for each, whole in ((forward, True), (head, False)):
+        moved = render(each, maps, still(frame), ahead)[4, :, 13:19, 21:29]
+        assert ((moved - expected).abs().max() < 0.02) == whole
+    travel = forward.travel(maps, still(frame), ahead)
+    speed = travel.speed[4, 0]
+    torch.testing.assert_close(
+        speed[13:19, 21:29], torch.full((6, 8), -3 * 2 / 64), atol=1e-3, rtol=0
+    )
+    assert speed[:, :12].abs().max() < 1e-4 > speed[:, 40:].abs().max()
+    last = render(forward, maps, still(frame), ahead)[4]
+    drawn = torch.sigmoid(maps[4, :3, 0, 0])[:, None, None].expand(3, 6, 4)
+    torch.testing.assert_close(last[:, 13:19, 8:12], drawn, atol=1e-3, rtol=0)
+    assert torch.equal(last[..., 40:], frame[0, :, :, 40:])
+    assert torch.equal(last[..., 30:, :], frame[0, :, 30:])
+
+
+def test_a_forward_warp_moves_a_view_as_the_frame(forward):
+    """At three times the size, a thing and its speed are three times as large."""
+    frame, maps, ahead = square_that_moves(64, 3, 2)
+    travel = forward.travel(maps, still(frame), ahead)
+    large = frame.repeat_interleave(3, -1).repeat_interleave(3, -2)
+    view = forward.compose(maps, still(large), ahead, travel)[1]
+    own = forward.compose(maps, still(frame), ahead, travel)[1]
+    inner = view[:, 3 * 13 + 1 : 3 * 19 : 3, 3 * 12 + 1 : 3 * 20 : 3]
+    torch.testing.assert_close(inner, own[:, 13:19, 12:20], atol=0.03, rtol=0)
+
+
+def test_carried_values_arrive_where_things_have_moved_to():
+    """As a loop over pixels does it; what moved more is in front of what moved less."""
+    height, width, size = 6, 8, 8
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(2, 3, height, width, generator=generator)
+    flow = torch.randn(2, 2, height, width, generator=generator)
+    flow[:, :, ::2] = 0
+    totals = torch.zeros(2, 5, height, width)  # values and their weights, and how many they are
+    for n, y, x in product(range(2), range(height), range(width)):
+        right, down = (-flow[n, :, y, x] * torch.tensor([width / 2, height / 2])).tolist()
+        weight = STILL + float((flow[n, :, y, x] * size / 2).square().sum()) ** 2
+        for row, column in product(range(height), range(width)):
+            share = max(0, 1 - abs(row - y - down)) * max(0, 1 - abs(column - x - right))
+            told = torch.tensor([*(values[n, :, y, x] * weight), weight, 1])
+            totals[n, :, row, column] += share * told
+    for axis, length in ((2, height), (3, width)):
+        places = torch.arange(length)
+        near = torch.exp(-(((places - places[:, None]) / (CRACK * length / size)) ** 2) / 2)
+        totals = torch.tensordot(totals, near / near.sum(1, keepdim=True), ([axis], [1]))
+        totals = totals.movedim(-1, axis)
+    carried, covered = carry(values, flow, size)
+    torch.testing.assert_close(covered, (2 * totals[:, 4:]).clamp(max=1))
+    torch.testing.assert_close(carried, totals[:, :3] / (totals[:, 3:4] + 1e-3 * STILL))
+    assert covered.min() < 0.5 < covered.max()
 
 
 def test_a_shut_mask_gives_the_colours_alone(head, noisy_frames):

@@ -27,6 +27,7 @@ VARIANTS = {
     "svg-fp": {"content_dim": 0, "prior": "fixed"},
     "vgg-warp-group": {"backbone": "vgg", "head": "warp", "normalization": "group"},
     "dcgan-warp": {"head": "warp"},
+    "forward-warp": {"head": "forward_warp"},
     "correlated": {"noise_correlation": 0.9},
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)
@@ -299,7 +300,7 @@ def test_predicting_changes_nothing_in_the_model(tiny_model, context):
         assert torch.equal(before[name], tensor), name
 
 
-@pytest.mark.parametrize("head", ["pixels", "warp"])
+@pytest.mark.parametrize("head", ["pixels", "warp", "forward_warp"])
 def test_views_show_the_same_frames_at_another_size(tiny_model, noisy_frames, context, head):
     model = tiny_model(head=head)
     plain = predict(model, context, 2, seeds=[0, 1])

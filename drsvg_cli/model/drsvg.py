@@ -17,7 +17,7 @@ from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLatent
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
-from drsvg_cli.model.rendering import SPEED_GAIN, PixelsHead, Reference, WarpHead, warp
+from drsvg_cli.model.rendering import HEADS, SPEED_GAIN, PixelsHead, Reference, WarpHead, warp
 from drsvg_cli.motion import follow, measure
 
 SURPRISE_GAIN = 4.0
@@ -98,9 +98,7 @@ class DRSVG(nn.Module):
         """Build the network with random weights from the global generator."""
         super().__init__()
         self.config = config
-        self.head: PixelsHead | WarpHead = (
-            WarpHead(config) if config.head == "warp" else PixelsHead(config)
-        )
+        self.head: PixelsHead | WarpHead = HEADS[config.head](config)
         moving = self.head.moving
         maps, measured = (2 * config.channels + 2, MEASURED) if moving else (config.channels, 0)
         size, hidden = config.feature_dim + measured, config.latent_hidden

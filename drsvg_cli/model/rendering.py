@@ -5,6 +5,7 @@ sharp in the reference stays sharp in the result.
 """
 
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,11 @@ SMOOTHNESS = 1.5
 or edges fray. The next frame's warp is left as it is, later ones are smoothed more and more."""
 HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
+
+CRACK = 0.5
+"""Deviation, in pixels of the model, of the Gaussian that smooths what a forward warp carries."""
+STILL = 0.002
+"""Weight of what did not move where something that moved arrives, whose weight is 1 at most."""
 
 
 class Travel(NamedTuple):
@@ -117,7 +123,9 @@ class WarpHead(nn.Module):
         total = (each * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
         if since is not None:
             total = total + _tiled(torch.cat([since.times, since.shift], dim=1), total)
-        speed = _tiled(reference.motion, maps) * each[:, :1] + each[:, 1:]
+        motion = _tiled(reference.motion, maps)
+        speed = motion * each[:, :1] + each[:, 1:]
+        speed = self._seen(speed, motion * total[:, :1] + total[:, 1:])
         return Travel(total[:, :1], total[:, 1:], speed, ahead[-1:])
 
     def compose(
@@ -132,11 +140,22 @@ class WarpHead(nn.Module):
         colors, _, _, mask = self._split(maps)
         steps = _each(ahead, maps)
         motion = _tiled(reference.motion, maps)
-        flow = torch.addcmul(enlarge(travel.shift, size), motion, enlarge(travel.times, size))
-        flow = torch.lerp(self._smoothed(flow), flow, 1 / steps)
+        times, shift = enlarge(travel.times, size), enlarge(travel.shift, size)
+        flow, covered = self._fetching(motion, times, shift, steps)
         warped = warp(_tiled(reference.frame.float(), maps), flow)
-        kept = self._kept(enlarge(mask * _reach(steps), size))
+        kept = self._kept(enlarge(mask * _reach(steps), size)) * covered
         return torch.lerp(torch.sigmoid(enlarge(colors, size)), warped, kept)
+
+    def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
+        """Tell at which places of a frame the speeds are, after a flow up to it."""
+        return speed
+
+    def _fetching(
+        self, motion: Tensor, times: Tensor, shift: Tensor, steps: Tensor
+    ) -> tuple[Tensor, Tensor | float]:
+        """Tell from where pixels are fetched, and which of them are anywhere, 0 to 1."""
+        flow = torch.addcmul(shift, motion, times)
+        return torch.lerp(self._smoothed(flow), flow, 1 / steps), 1.0
 
     def _smoothed(self, flow: Tensor) -> Tensor:
         """Smooth a flow `(K B, 2, H, W)`; a larger one than the model's is smoothed at its size."""
@@ -149,6 +168,34 @@ class WarpHead(nn.Module):
     def _split(self, maps: Tensor) -> tuple[Tensor, ...]:
         """Tell colours, speed, its change, and the mask apart."""
         return maps.float().split([self.maps - 4, 2, 1, 1], dim=1)
+
+
+class ForwardWarpHead(WarpHead):
+    """A warp whose speeds are those of what the reference shows, wherever that has moved to.
+
+    Forward warping (Niklaus and Liu 2020): flows are carried along with what moves and only then
+    tell where pixels are fetched. Speeds of one thing add up without being told anew at every
+    place it comes to; where nothing has come to, a frame is drawn.
+    """
+
+    def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
+        return carry(speed, flow, self.size)[0]
+
+    def _fetching(
+        self, motion: Tensor, times: Tensor, shift: Tensor, steps: Tensor
+    ) -> tuple[Tensor, Tensor | float]:
+        """Smooth what was measured, or else what it moves is torn; what was told is smooth."""
+        motion = torch.lerp(self._smoothed(motion), motion, 1 / steps)
+        flow = torch.addcmul(shift, motion, times)
+        return carry(flow, flow, self.size)
+
+
+HEADS: dict[str, type[PixelsHead] | type[WarpHead]] = {
+    "pixels": PixelsHead,
+    "warp": WarpHead,
+    "forward_warp": ForwardWarpHead,
+}
+"""By their names in a recipe."""
 
 
 def _tiled(each: Tensor, like: Tensor) -> Tensor:
@@ -168,11 +215,11 @@ def _reach(steps: Tensor) -> Tensor:
 
 
 @cache
-def _gaussian(size: int, device: torch.device) -> Tensor:
+def _gaussian(size: int, device: torch.device, deviation: float = SMOOTHNESS) -> Tensor:
     """Return the weights `(size, size)` that smooth along one dimension; each row adds up to 1."""
     with torch.inference_mode(False):  # training needs them after a prediction has
         places = torch.arange(size, device=device, dtype=torch.float32)
-        weights = torch.exp(-(((places - places[:, None]) / SMOOTHNESS) ** 2) / 2)
+        weights = torch.exp(-(((places - places[:, None]) / deviation) ** 2) / 2)
         return weights / weights.sum(1, keepdim=True)
 
 
@@ -198,6 +245,47 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     points = torch.stack([columns, rows], dim=-1) + flow.permute(0, 2, 3, 1)
     return functional.grid_sample(frames, points, padding_mode="border", align_corners=False)
+
+
+def carry(values: Tensor, flow: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Bring values `(B, C, H, W)` from every pixel to where what is there has moved to.
+
+    Where several arrive, what moved more is in front. What arrived is smoothed a little: else
+    cracks would open in what is stretched.
+
+    Args:
+        values: of any kind.
+        flow: `(B, 2, H, W)` in half frames, against the motion, as for `warp`.
+        size: height and width of a frame in pixels of the model.
+
+    Returns:
+        The values where they arrived, zero where none did, and which pixels are covered
+        `(B, 1, H, W)`, 0 to 1.
+    """
+    batch, channels, height, width = values.shape
+    moved = (flow.detach() * (size / 2)).square().sum(1, keepdim=True)
+    weight = STILL + moved.square()
+    parts = torch.cat([values * weight, weight, torch.ones_like(weight)], dim=1)
+    parts = parts.movedim(1, -1).flatten(0, 2)
+    columns, rows = (torch.arange(length, device=flow.device) for length in (width, height))
+    x = columns - flow[:, 0] * (width / 2)
+    y = rows[:, None] - flow[:, 1] * (height / 2)
+    first = torch.arange(batch, device=flow.device)[:, None, None] * (height * width)
+    arrived = parts.new_zeros(parts.shape)
+    left, top = x.detach().floor(), y.detach().floor()
+    for row, column in product((top, top + 1), (left, left + 1)):
+        share = (1 - (x - column).abs()) * (1 - (y - row).abs())
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        places = (first + place.long()).flatten()
+        arrived = arrived.index_add(0, places, parts * (share * inside).reshape(-1, 1))
+    sums = arrived.unflatten(0, (batch, height, width)).movedim(-1, 1)
+    down, across = (
+        _gaussian(length, flow.device, CRACK * length / size) for length in (height, width)
+    )
+    with torch.autocast(flow.device.type, enabled=False):
+        result, weights, covered = (down @ sums @ across.T).split([channels, 1, 1], dim=1)
+    return result / (weights + 1e-3 * STILL), (2 * covered).clamp(max=1)
 
 
 def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
