@@ -169,7 +169,7 @@ def stream_swap(
         raise ValueError("a swap needs two frames: it begins after the first one")
     features, begin = read(model, content, 0, view)
     givers = [features] * (len(model.latents) - 1)
-    givers.append(read(model, pose, 0)[0])
+    givers.append(features if pose is content else read(model, pose, 0)[0])
     posteriors = [
         latent.observe(giver).posterior for latent, giver in zip(model.latents, givers, strict=True)
     ]
