@@ -14,7 +14,7 @@ from drsvg_cli.config import Likelihood
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG, Encoded, Observed, Scene
 from drsvg_cli.model.noise import Noise
-from drsvg_cli.model.rendering import SPEED_GAIN, Travel
+from drsvg_cli.model.rendering import SPEED_GAIN, Travel, WarpHead
 
 TYPICAL = 5e-3
 """Squared error of a typical prediction; it brings an adaptive error to the usual scale."""
@@ -144,7 +144,7 @@ def model_loss(
         confusion(discriminator, pose),
         model.head.drawn(maps, ahead),
         (observed.outputs - own.detach()).square().mean(),
-        _astray(travel, encoded.motion, frames, decoded + context),
+        _astray(model, travel, encoded, start, decoded),
     )
     return terms, pose.detach()
 
@@ -171,12 +171,17 @@ def _dropped(features: Tensor, share: float, noise: Noise) -> Tensor:
     return features * kept / (1 - share)
 
 
-def _astray(travel: Travel | None, motion: Tensor | None, frames: Tensor, times: Tensor) -> Tensor:
-    """Compare a warp's speeds with the motion `(T B, 2, S, S)` of the frames at those times."""
-    if travel is None or motion is None:
-        return frames.new_zeros(())
-    measured = motion.unflatten(0, frames.shape[:2])[times].flatten(0, 1)
-    return (travel.speed - measured).abs().mean() / SPEED_GAIN
+def _astray(
+    model: DRSVG, travel: Travel | None, encoded: Encoded, start: int, decoded: Tensor
+) -> Tensor:
+    """Compare the speeds that a warp was told with the motion measured after the reference."""
+    if travel is None or encoded.motion is None:
+        return encoded.features.new_zeros(())
+    assert isinstance(model.head, WarpHead)
+    measured = encoded.motion.unflatten(0, encoded.features.shape[:2])[start + 1 :]
+    aim, known = (each.index_select(0, decoded) for each in model.head.aim(measured))
+    astray = travel.told.unflatten(0, aim.shape[:2]) - aim
+    return (astray.abs() * known).mean() / SPEED_GAIN
 
 
 def reconstruction_error(predicted: Tensor, truth: Tensor, *, likelihood: Likelihood) -> Tensor:

@@ -104,8 +104,10 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
         predicted = model.head.compose(maps, scene.reference, ahead, travel)
         if model.head.moving:
             reach = ahead / (ahead + HALF_REACH)
-            speed = (travel.speed - measure(frames[t], frames[t - 1])) / SPEED_GAIN
-            strayed.append(speed.abs().mean())
+            aim, known = model.head.aim(
+                torch.stack([measure(frames[n], frames[n - 1]) for n in range(CONTEXT, T)])
+            )
+            strayed.append((travel.told - aim[t - CONTEXT]) * known[t - CONTEXT] / SPEED_GAIN)
             masks.append((1.2 * torch.sigmoid(maps[:, -1] * reach + OPEN_MASK) - 0.1).clamp(0, 1))
         errors.append(predicted - frames[t])
     pose, doubts = drawn[-1], []
@@ -125,7 +127,7 @@ def by_hand(model, frames, discriminator, likelihood, shown=None, origins=range(
     drawn = 1 - torch.stack(masks).mean() if masks else torch.zeros(())
     doubt = sum(doubts) / len(doubts)
     mismatch = torch.stack(misses).mean()
-    astray = torch.stack(strayed).mean() if strayed else torch.zeros(())
+    astray = torch.stack(strayed).abs().mean() if strayed else torch.zeros(())
     return LossTerms(reconstruction, content, kls[-1], doubt, drawn, mismatch, astray), pose
 
 

@@ -9,6 +9,7 @@ from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import (
     CRACK,
+    FORWARD_GAIN,
     HALF_REACH,
     SPEED_GAIN,
     STILL,
@@ -19,6 +20,7 @@ from drsvg_cli.model.rendering import (
     WarpHead,
     carry,
     saturate,
+    trace,
     warp,
 )
 from drsvg_cli.rollout import predict
@@ -139,7 +141,7 @@ def test_a_ragged_warp_is_smoothed_the_more_the_further_ahead(head, noisy_frames
     """Neighbours that are fetched from different places stay nearer to where they were."""
     reference = still(noisy_frames(1, 3, size, size))
     shift = 0.1 * (noisy_frames(1, 2, size, size, seed=1) - 0.5)
-    travel = Travel(torch.ones(1, 1, size, size), shift, shift, NEXT)
+    travel = Travel(torch.ones(1, 1, size, size), shift, shift, shift, NEXT)
     composed = [
         head.compose(warp_maps(1, size, size), reference, NEXT * step, travel)
         for step in (1, 2, 10)
@@ -167,23 +169,23 @@ def test_maps_can_be_composed_at_the_size_of_a_larger_reference(head, noisy_fram
     )
 
 
-def square_that_moves(size, pixels, steps):
+def square_that_moves(pixels, steps):
     """Show a square on a lighter ground, and maps that give a speed to its place alone."""
-    frame = torch.full((1, 3, size, size), 0.75)
+    frame = torch.full((1, 3, 64, 64), 0.75)
     frame[..., 12:20, 6:14] = torch.linspace(0.1, 0.5, 8)
-    maps = warp_maps(steps, size, size)
-    ahead = torch.arange(1.0, steps + 1)
-    reach = (ahead / (ahead + HALF_REACH))[:, None, None]
-    maps[:, 3, 10:22, 4:16] = -pixels * 2 / size / SPEED_GAIN / reach
-    return frame, maps, ahead
+    maps = warp_maps(steps, 64, 64)
+    maps[:, 3, 10:22, 4:16] = -pixels * 2 / 64 / FORWARD_GAIN
+    return frame, maps, torch.arange(1.0, steps + 1)
 
 
 def test_a_forward_warp_takes_a_thing_s_speed_along_with_it(head, forward):
     """Three pixels a frame for five frames: it is whole, and the ground behind it is drawn."""
-    frame, maps, ahead = square_that_moves(64, 3, 5)
+    frame, maps, ahead = square_that_moves(3, 5)
     expected = torch.linspace(0.1, 0.5, 8).expand(3, 6, 8)
-    for each, whole in ((forward, True), (head, False)):
-        moved = render(each, maps, still(frame), ahead)[4, :, 13:19, 21:29]
+    of_places = maps.clone()
+    of_places[:, 3] *= FORWARD_GAIN / SPEED_GAIN * ((ahead + HALF_REACH) / ahead)[:, None, None]
+    for each, told, whole in ((forward, maps, True), (head, of_places, False)):
+        moved = render(each, told, still(frame), ahead)[4, :, 13:19, 21:29]
         assert ((moved - expected).abs().max() < 0.02) == whole
     travel = forward.travel(maps, still(frame), ahead)
     speed = travel.speed[4, 0]
@@ -198,9 +200,31 @@ def test_a_forward_warp_takes_a_thing_s_speed_along_with_it(head, forward):
     assert torch.equal(last[..., 30:, :], frame[0, :, 30:])
 
 
+def test_what_a_frame_shows_is_followed_until_it_is_covered():
+    """A square goes 3 pixels to the right a frame; the ground before it is lost from sight."""
+    motion = torch.zeros(4, 1, 2, 32, 32)
+    for step, left in enumerate((6, 9, 12, 15)):
+        motion[step, :, 0, 10:18, left : left + 8] = -3 * 2 / 32
+    speeds, seen = trace(motion)
+    expected = torch.tensor([-3 * 2 / 32, 0.0])[:, None, None].expand(4, 2, 6, 4)
+    torch.testing.assert_close(speeds[:, 0, :, 11:17, 6:10], expected)
+    assert seen[:, 0, 0, 11:17, 6:10].all()
+    assert not seen[3, 0, 0, 11:17, 16:20].any(), "the square has come there"
+    assert seen[:, 0, 0, :8].all() and speeds[..., :8, :].abs().max() == 0
+
+
+def test_a_forward_warp_aims_at_the_motion_of_what_it_moves(head, forward):
+    motion = torch.zeros(2, 1, 2, 32, 32)
+    motion[0, :, 0, :, 8:16], motion[1, :, 0, :, 12:20] = -4 * 2 / 32, -4 * 2 / 32
+    assert head.aim(motion)[0] is motion
+    aim, _ = forward.aim(motion)
+    torch.testing.assert_close(aim[1, 0, 0, :, 8:12], motion[1, 0, 0, :, 16:20])
+    assert (aim[1, 0, 0, :, :3] == 0).all()
+
+
 def test_a_forward_warp_moves_a_view_as_the_frame(forward):
     """At three times the size, a thing and its speed are three times as large."""
-    frame, maps, ahead = square_that_moves(64, 3, 2)
+    frame, maps, ahead = square_that_moves(3, 2)
     travel = forward.travel(maps, still(frame), ahead)
     large = frame.repeat_interleave(3, -1).repeat_interleave(3, -2)
     view = forward.compose(maps, still(large), ahead, travel)[1]

@@ -16,6 +16,8 @@ from drsvg_cli.config import ModelConfig
 
 SPEED_GAIN = 0.025
 """Speed, in half frames a frame, for a map value of one: 0.8 pixels at 64 pixels."""
+FORWARD_GAIN = 0.075
+"""The same of a forward warp."""
 OPEN_MASK = 3.0
 """Mask logit for a map value of zero: all of a frame is the warped reference."""
 SMOOTHNESS = 1.5
@@ -26,6 +28,8 @@ HALF_REACH = 4.0
 
 CRACK = 0.5
 """Deviation, in pixels of the model, of the Gaussian that smooths what a forward warp carries."""
+GUESSES = 2
+"""Times that a motion is looked for where the guess before says that it is."""
 STILL = 0.002
 """Weight of what did not move where something that moved arrives, whose weight is 1 at most."""
 
@@ -37,8 +41,10 @@ class Travel(NamedTuple):
     """`(K B, 1, H, W)`."""
     shift: Tensor
     """`(K B, 2, H, W)` in half frames, see `warp`."""
-    speed: Tensor
+    told: Tensor
     """By how much the two together changed since the frame before: `(K B, 2, S, S)`."""
+    speed: Tensor
+    """The same at the places of the frames, where what moves so has got to by then."""
     ahead: Tensor
     """Frames ahead of the reference, `(1,)`."""
 
@@ -117,16 +123,31 @@ class WarpHead(nn.Module):
         assert reference.motion is not None
         _, speed, change, _ = self._split(maps)
         reach = _reach(_each(ahead, maps))
-        each = torch.cat([1 + change * reach, speed * reach * SPEED_GAIN], dim=1)
+        each = torch.cat([1 + change * reach, self._speed(speed, reach)], dim=1)
         begin = ahead.new_zeros(1) if since is None else since.ahead
         steps = _each(torch.diff(ahead, prepend=begin), maps)
         total = (each * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
         if since is not None:
             total = total + _tiled(torch.cat([since.times, since.shift], dim=1), total)
         motion = _tiled(reference.motion, maps)
-        speed = motion * each[:, :1] + each[:, 1:]
-        speed = self._seen(speed, motion * total[:, :1] + total[:, 1:])
-        return Travel(total[:, :1], total[:, 1:], speed, ahead[-1:])
+        told = motion * each[:, :1] + each[:, 1:]
+        speed = self._seen(told, motion * total[:, :1] + total[:, 1:])
+        return Travel(total[:, :1], total[:, 1:], told, speed, ahead[-1:])
+
+    def _speed(self, maps: Tensor, reach: Tensor) -> Tensor:
+        """Turn the maps of the speed into half frames a frame."""
+        return maps * reach * SPEED_GAIN
+
+    def aim(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn motion measured in the frames after the reference into what maps should tell.
+
+        Args:
+            motion: where each place was a frame earlier, `(K, B, 2, S, S)` in half frames.
+
+        Returns:
+            The same of what the maps speak of, and 1 where it is known, else 0 `(K, B, 1, S, S)`.
+        """
+        return motion, torch.ones_like(motion[:, :, :1])
 
     def compose(
         self, maps: Tensor, reference: Reference, ahead: Tensor, travel: Travel | None
@@ -177,6 +198,14 @@ class ForwardWarpHead(WarpHead):
     tell where pixels are fetched. Speeds of one thing add up without being told anew at every
     place it comes to; where nothing has come to, a frame is drawn.
     """
+
+    def _speed(self, maps: Tensor, reach: Tensor) -> Tensor:
+        """Have a say from the first frame on: a swap, which knows of no motion, begins there."""
+        return maps * FORWARD_GAIN
+
+    def aim(self, motion: Tensor) -> tuple[Tensor, Tensor]:
+        """Follow what every place of the reference shows from frame to frame."""
+        return trace(motion)
 
     def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
         return carry(speed, flow, self.size)[0]
@@ -286,6 +315,35 @@ def carry(values: Tensor, flow: Tensor, size: int) -> tuple[Tensor, Tensor]:
     with torch.autocast(flow.device.type, enabled=False):
         result, weights, covered = (down @ sums @ across.T).split([channels, 1, 1], dim=1)
     return result / (weights + 1e-3 * STILL), (2 * covered).clamp(max=1)
+
+
+@torch.no_grad()
+def trace(motion: Tensor) -> tuple[Tensor, Tensor]:
+    """Follow what every place of a frame shows through the frames after it.
+
+    What is lost from sight, behind something else for example, is not found again. Where a thing
+    leaves, the ground fits as well; measured motion reaches beyond what moves, so this is rare.
+
+    Args:
+        motion: where each place was a frame earlier, `(K, B, 2, S, S)` in half frames.
+
+    Returns:
+        The motion of what was at each place, wherever it is, and 1 while it is in sight, else 0
+        `(K, B, 1, S, S)`.
+    """
+    path, seen = torch.zeros_like(motion[0]), torch.ones_like(motion[0, :, :1])
+    speeds, sights = [], []
+    for each in motion:
+        # It is now where it was, less a motion that is to be found at the place where it is now.
+        speed = warp(each, path)
+        for _ in range(GUESSES):
+            speed = warp(each, path - speed)
+        off = (warp(each, path - speed) - speed).norm(dim=1, keepdim=True)
+        seen = seen * (off < 2 / motion.shape[-1] + speed.norm(dim=1, keepdim=True) / 4)
+        path = path - speed
+        speeds.append(speed)
+        sights.append(seen)
+    return torch.stack(speeds), torch.stack(sights)
 
 
 def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
