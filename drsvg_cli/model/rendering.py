@@ -26,8 +26,10 @@ or edges fray. The next frame's warp is left as it is, later ones are smoothed m
 HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 
+BODY = 5.0
+"""Deviation of the Gaussian, in pixels of the model, that leaves of a motion that of a body."""
 CRACK = 0.5
-"""Deviation, in pixels of the model, of the Gaussian that smooths what a forward warp carries."""
+"""The same of what smooths what a forward warp carries."""
 GUESSES = 2
 """Times that a motion is looked for where the guess before says that it is."""
 STILL = 0.002
@@ -35,10 +37,10 @@ STILL = 0.002
 
 
 class Travel(NamedTuple):
-    """How far everything has moved since the reference: so many times its motion, and a shift."""
+    """How far everything has moved since the reference: so many times its motions, and a shift."""
 
     times: Tensor
-    """`(K B, 1, H, W)`."""
+    """`(K B, N, H, W)`, of each of the N motions that a head goes on with."""
     shift: Tensor
     """`(K B, 2, H, W)` in half frames, see `warp`."""
     told: Tensor
@@ -122,17 +124,33 @@ class WarpHead(nn.Module):
         """
         assert reference.motion is not None
         _, speed, change, _ = self._split(maps)
-        reach = _reach(_each(ahead, maps))
-        each = torch.cat([1 + change * reach, self._speed(speed, reach)], dim=1)
+        frames = _each(ahead, maps)
+        reach = _reach(frames)
+        times = self._shared(1 + change * reach, frames)
+        each = torch.cat([times, self._speed(speed, reach)], dim=1)
         begin = ahead.new_zeros(1) if since is None else since.ahead
         steps = _each(torch.diff(ahead, prepend=begin), maps)
         total = (each * steps).unflatten(0, (len(ahead), -1)).cumsum(0).flatten(0, 1)
         if since is not None:
             total = total + _tiled(torch.cat([since.times, since.shift], dim=1), total)
-        motion = _tiled(reference.motion, maps)
-        told = motion * each[:, :1] + each[:, 1:]
-        speed = self._seen(told, motion * total[:, :1] + total[:, 1:])
-        return Travel(total[:, :1], total[:, 1:], told, speed, ahead[-1:])
+        told = self._flow(reference.motion, each[:, :-2], each[:, -2:])
+        times, shift = total[:, :-2], total[:, -2:]
+        speed = self._seen(told, self._flow(reference.motion, times, shift))
+        return Travel(times, shift, told, speed, ahead[-1:])
+
+    def _shared(self, times: Tensor, frames: Tensor) -> Tensor:
+        """Share out how many times motion goes on in a frame, so many ahead, among the motions."""
+        return times
+
+    def _motions(self, motion: Tensor) -> tuple[Tensor, ...]:
+        """Tell with which motions `(B, 2, H, W)` everything goes on."""
+        return (motion,)
+
+    def _flow(self, motion: Tensor, times: Tensor, shift: Tensor) -> Tensor:
+        """Add so many times each motion to a shift `(K B, 2, H, W)`."""
+        for each, often in zip(self._motions(motion), times.split(1, dim=1), strict=True):
+            shift = torch.addcmul(shift, _tiled(each, shift), often)
+        return shift
 
     def _speed(self, maps: Tensor, reach: Tensor) -> Tensor:
         """Turn the maps of the speed into half frames a frame."""
@@ -160,9 +178,8 @@ class WarpHead(nn.Module):
         size = reference.frame.shape[-2:]
         colors, _, _, mask = self._split(maps)
         steps = _each(ahead, maps)
-        motion = _tiled(reference.motion, maps)
         times, shift = enlarge(travel.times, size), enlarge(travel.shift, size)
-        flow, covered = self._fetching(motion, times, shift, steps)
+        flow, covered = self._fetching(self._flow(reference.motion, times, shift), steps)
         warped = warp(_tiled(reference.frame.float(), maps), flow)
         kept = self._kept(enlarge(mask * _reach(steps), size)) * covered
         return torch.lerp(torch.sigmoid(enlarge(colors, size)), warped, kept)
@@ -171,16 +188,13 @@ class WarpHead(nn.Module):
         """Tell at which places of a frame the speeds are, after a flow up to it."""
         return speed
 
-    def _fetching(
-        self, motion: Tensor, times: Tensor, shift: Tensor, steps: Tensor
-    ) -> tuple[Tensor, Tensor | float]:
+    def _fetching(self, flow: Tensor, steps: Tensor) -> tuple[Tensor, Tensor | float]:
         """Tell from where pixels are fetched, and which of them are anywhere, 0 to 1."""
-        flow = torch.addcmul(shift, motion, times)
-        return torch.lerp(self._smoothed(flow), flow, 1 / steps), 1.0
+        return torch.lerp(self._smoothed(flow, SMOOTHNESS), flow, 1 / steps), 1.0
 
-    def _smoothed(self, flow: Tensor) -> Tensor:
+    def _smoothed(self, flow: Tensor, deviation: float) -> Tensor:
         """Smooth a flow `(K B, 2, H, W)`; a larger one than the model's is smoothed at its size."""
-        blur = _gaussian(self.size, flow.device)
+        blur = _gaussian(self.size, flow.device, deviation)
         coarse = functional.adaptive_avg_pool2d(flow, self.size)
         with torch.autocast(flow.device.type, enabled=False):  # a flow needs more than eight bits
             smooth = blur @ coarse @ blur.T
@@ -208,14 +222,17 @@ class ForwardWarpHead(WarpHead):
         return trace(motion)
 
     def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
-        return carry(speed, flow, self.size)[0]
+        carried, covered = carry(speed, flow, self.size)
+        return carried * covered
 
-    def _fetching(
-        self, motion: Tensor, times: Tensor, shift: Tensor, steps: Tensor
-    ) -> tuple[Tensor, Tensor | float]:
-        """Smooth what was measured, or else what it moves is torn; what was told is smooth."""
-        motion = torch.lerp(self._smoothed(motion), motion, 1 / steps)
-        flow = torch.addcmul(shift, motion, times)
+    def _shared(self, times: Tensor, frames: Tensor) -> Tensor:
+        """Let limbs go on as they move now for a little while, and bodies from then on."""
+        return torch.cat([times / frames, times * (1 - 1 / frames)], dim=1)
+
+    def _motions(self, motion: Tensor) -> tuple[Tensor, ...]:
+        return motion, self._smoothed(motion, BODY)
+
+    def _fetching(self, flow: Tensor, steps: Tensor) -> tuple[Tensor, Tensor | float]:
         return carry(flow, flow, self.size)
 
 
@@ -244,7 +261,7 @@ def _reach(steps: Tensor) -> Tensor:
 
 
 @cache
-def _gaussian(size: int, device: torch.device, deviation: float = SMOOTHNESS) -> Tensor:
+def _gaussian(size: int, device: torch.device, deviation: float) -> Tensor:
     """Return the weights `(size, size)` that smooth along one dimension; each row adds up to 1."""
     with torch.inference_mode(False):  # training needs them after a prediction has
         places = torch.arange(size, device=device, dtype=torch.float32)
