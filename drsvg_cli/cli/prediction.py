@@ -150,7 +150,7 @@ def _predict_one(
             if scores is not None:
                 scores.note(moment)
             progress.advance(task, len(moment.samples))
-        progress.update(task, description=f"Writing {one_line(folder.name)}")
+        progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         futures = Futures(
             shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
         )

@@ -101,7 +101,7 @@ def run(
                 for number, film in enumerate(films, start=1):
                     clips[f"swap_{giver}_as_{mover}_{number}"] = film
             place += len(seeds)
-        progress.update(task, description=f"Writing {one_line(folder.name)}")
+        progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         write_together(_jobs(part, clips, rows, session, rate), abandon=made.abandon)
         given = {"content": str(content), "pose": str(pose), "both": both, "folder": str(folder)}
         record = write_record(part, "swap.json", provenance(session) | given)
