@@ -1,5 +1,6 @@
 """A warp of nothing is nothing, and an integer displacement is a shift, at any size."""
 
+import math
 from itertools import product
 
 import pytest
@@ -257,6 +258,12 @@ def test_carried_values_arrive_where_things_have_moved_to():
     torch.testing.assert_close(covered, (2 * totals[:, 4:]).clamp(max=1))
     torch.testing.assert_close(carried, totals[:, :3] / (totals[:, 3:4] + 1e-3 * STILL))
     assert covered.min() < 0.5 < covered.max()
+
+
+def test_broken_flows_show(forward, noisy_frames):
+    """Weights that are no numbers give frames that are none, wherever they would have led."""
+    maps = warp_maps(1, 64, 64, flow=(math.nan, 0.0))
+    assert render(forward, maps, still(noisy_frames(1, 3, 64, 64)), NEXT).isnan().any()
 
 
 def test_a_shut_mask_gives_the_colours_alone(head, noisy_frames):

@@ -25,7 +25,6 @@ SMOOTHNESS = 1.5
 or edges fray. The next frame's warp is left as it is, later ones are smoothed more and more."""
 HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
-
 BODY = 5.0
 """Deviation of the Gaussian, in pixels of the model, that leaves of a motion that of a body."""
 CRACK = 0.5
@@ -33,7 +32,7 @@ CRACK = 0.5
 GUESSES = 2
 """Times that a motion is looked for where the guess before says that it is."""
 STILL = 0.002
-"""Weight of what did not move where something that moved arrives, whose weight is 1 at most."""
+"""Weight of what did not move, where something arrives that moved; that weighs 1 after a pixel."""
 
 
 class Travel(NamedTuple):
@@ -296,8 +295,8 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
 def carry(values: Tensor, flow: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Bring values `(B, C, H, W)` from every pixel to where what is there has moved to.
 
-    Where several arrive, what moved more is in front. What arrived is smoothed a little: else
-    cracks would open in what is stretched.
+    Where several arrive, what moved more is in front: they count by the fourth power of how far.
+    What arrived is smoothed a little, or cracks would open in what is stretched.
 
     Args:
         values: of any kind.
@@ -322,9 +321,9 @@ def carry(values: Tensor, flow: Tensor, size: int) -> tuple[Tensor, Tensor]:
     for row, column in product((top, top + 1), (left, left + 1)):
         share = (1 - (x - column).abs()) * (1 - (y - row).abs())
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-        places = (first + place.long()).flatten()
-        arrived = arrived.index_add(0, places, parts * (share * inside).reshape(-1, 1))
+        places = first + torch.where(inside, row.long() * width + column.long(), 0)
+        portion = parts * (share * inside).reshape(-1, 1)
+        arrived = arrived.index_add(0, places.flatten(), portion)
     sums = arrived.unflatten(0, (batch, height, width)).movedim(-1, 1)
     down, across = (
         _gaussian(length, flow.device, CRACK * length / size) for length in (height, width)
@@ -338,8 +337,9 @@ def carry(values: Tensor, flow: Tensor, size: int) -> tuple[Tensor, Tensor]:
 def trace(motion: Tensor) -> tuple[Tensor, Tensor]:
     """Follow what every place of a frame shows through the frames after it.
 
-    What is lost from sight, behind something else for example, is not found again. Where a thing
-    leaves, the ground fits as well; measured motion reaches beyond what moves, so this is rare.
+    It is lost from sight, for good, where no motion leads there but for a pixel and a quarter of
+    that motion. Where a thing leaves, the ground fits as well; measured motion reaches beyond what
+    moves, so this is rare.
 
     Args:
         motion: where each place was a frame earlier, `(K, B, 2, S, S)` in half frames.
