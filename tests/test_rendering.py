@@ -201,6 +201,19 @@ def test_a_forward_warp_takes_a_thing_s_speed_along_with_it(head, forward):
     assert torch.equal(last[..., 30:, :], frame[0, :, 30:])
 
 
+def test_a_forward_warp_lets_a_body_go_on_and_a_limb_for_a_little_while(forward, noisy_frames):
+    """All of a picture goes on as measured; a small part keeps little more than a tenth of it."""
+    ahead, four = torch.arange(1.0, 11), -4 * 2 / 64
+    motion = torch.zeros(1, 2, 64, 64)
+    motion[:, 0, 29:35, 29:35] = four
+    frame, maps = noisy_frames(1, 3, 64, 64), warp_maps(10, 64, 64)
+    whole = torch.full((1, 2, 64, 64), four)
+    for seen, least, most in ((whole, 1.0, 1.0), (motion, 0.1, 0.2)):
+        told = forward.travel(maps, Reference(frame, seen), ahead).told[:, 0, 32, 32] / four
+        torch.testing.assert_close(told[0], torch.tensor(1.0))
+        assert least - 1e-5 <= told[-1] <= most + 1e-5
+
+
 def test_what_a_frame_shows_is_followed_until_it_is_covered():
     """A square goes 3 pixels to the right a frame; the ground before it is lost from sight."""
     motion = torch.zeros(4, 1, 2, 32, 32)
