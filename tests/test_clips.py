@@ -1,5 +1,7 @@
 """Clips become sequences: decoded once, split by clip, drawn from a seed and nothing else."""
 
+import os
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 
@@ -10,7 +12,7 @@ import torch
 
 from drsvg_cli.config import DataConfig
 from drsvg_cli.errors import ResourceError, TrainingError
-from drsvg_cli.sequences import clips
+from drsvg_cli.sequences import clips, folders
 from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
 from drsvg_cli.video import Clip, read_frames, write_clip
 
@@ -87,6 +89,17 @@ def test_a_clip_that_is_there_is_kept(make_clip, scan_all, tmp_path):
     assert again == first
     assert (again.frames() == 77).all()
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_copy_is_the_same_clip(make_clip, scan_all, tmp_path):
+    path = make_clip("a.mkv")
+    copy = tmp_path / "elsewhere" / "a.mkv"
+    copy.parent.mkdir()
+    shutil.copyfile(path, copy)
+    os.utime(copy, (1, 1))
+    (first,), (again,) = scan_all(path), scan_all(copy)
+    assert again.cache == first.cache
+    assert folders.origin([again], []) == folders.origin([first], [])
 
 
 def test_a_changed_clip_or_another_setting_is_decoded_anew(make_clip, scan_all, tmp_path):

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
+from drsvg_cli.folder import sha256
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
 from drsvg_cli.sequences.cutouts import bend, paste, reshape
 from drsvg_cli.video import grid_rate, probe, read_frames
@@ -111,10 +112,16 @@ def scan(
 def _cached(
     path: Path, cache: Path, wanted: Fraction, model: ModelConfig, data: DataConfig
 ) -> CachedClip:
-    """Find a clip in the cache, by what it is made from, or decode it."""
+    """Find a clip in the cache, by what it is made from, or decode it.
+
+    A clip is what its bytes are, not when or where they were copied to.
+    """
     rate = grid_rate(probe(path).rate, wanted)
-    stamp = path.stat()
-    origin = (path.resolve(), stamp.st_size, stamp.st_mtime_ns, wanted, model.size, data.fit)
+    try:
+        stamp, digest = path.stat(), sha256(path)
+    except OSError as error:
+        raise VideoError(f"cannot read {path}: {error.strerror or error}") from None
+    origin = (digest, wanted, model.size, data.fit)
     name = hashlib.sha256(repr(origin).encode()).hexdigest()[:16]
     try:
         file = next(filter(_is_whole, cache.glob(f"{name}-*.frames")), None) or _decode(

@@ -70,11 +70,14 @@ def check_batch(clips: Sequence[CachedClip], recipe: Recipe) -> None:
 
 
 def origin(learned: Sequence[CachedClip], held: Sequence[CachedClip]) -> dict[str, str]:
-    """Say what a run learns from: the name of a file in the cache tells a clip and its state."""
+    """Say what a run learns from: the name of a file in the cache tells what a clip holds.
+
+    The folders do not count: clips may be elsewhere when the run is resumed.
+    """
     made: dict[str, str] = {}
     for role, clips in (("learned", learned), ("held", held)):
         for clip in clips:
-            name = str(clip.path.resolve())
+            name = clip.path.name
             use = f"{role} {clip.cache.name} {clip.begin} {clip.end}"
             made[name] = f"{made[name]}, {use}" if name in made else use
     return made
