@@ -214,6 +214,22 @@ def test_a_forward_warp_lets_a_body_go_on_and_a_limb_for_a_little_while(forward,
         assert least - 1e-5 <= told[-1] <= most + 1e-5
 
 
+def test_the_parts_of_a_body_that_moves_keep_together(forward):
+    """Its middle moves by three pixels a frame, both ends by two; after ten frames it is whole."""
+    frame, maps = torch.full((1, 3, 64, 64), 0.8), warp_maps(10, 64, 64)
+    frame[:, :, 16:48, 50:56] = 0.2
+    for rows, pixels in ((slice(16, 48), 2), (slice(24, 40), 3)):
+        maps[:, 3, rows, 48:58] = pixels * 2 / 64 / FORWARD_GAIN
+    frames = render(forward, maps, still(frame), torch.arange(1.0, 11))
+    dark = (0.5 - frames[:, 0]).clamp(min=0)
+    place = (dark * torch.arange(64)).sum(-1) / dark.sum(-1)
+    lag = place[:, [18, 46]].mean(1) - place[:, 32]
+    torch.testing.assert_close(lag[0], torch.tensor(1.0), atol=0.1, rtol=0)
+    assert lag[-1] < 5
+    assert place[-1, 32] < 52.5 - 2.5 * 10
+    assert torch.equal(frames[-1, ..., :12], frame[0, ..., :12])
+
+
 def test_what_a_frame_shows_is_followed_until_it_is_covered():
     """A square goes 3 pixels to the right a frame; the ground before it is lost from sight."""
     motion = torch.zeros(4, 1, 2, 32, 32)

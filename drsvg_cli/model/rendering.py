@@ -27,6 +27,8 @@ HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 BODY = 5.0
 """Deviation of the Gaussian, in pixels of the model, that leaves of a motion that of a body."""
+COMPANY = 8.0
+"""The same of what makes parts of a body that moves keep together: heads and feet go along."""
 CRACK = 0.5
 """The same of what smooths what a forward warp carries."""
 GUESSES = 2
@@ -134,7 +136,8 @@ class WarpHead(nn.Module):
             total = total + _tiled(torch.cat([since.times, since.shift], dim=1), total)
         told = self._flow(reference.motion, each[:, :-2], each[:, -2:])
         times, shift = total[:, :-2], total[:, -2:]
-        speed = self._seen(told, self._flow(reference.motion, times, shift))
+        flow = self._flow(reference.motion, times, self._together(shift, frames))
+        speed = self._seen(told, flow)
         return Travel(times, shift, told, speed, ahead[-1:])
 
     def _shared(self, times: Tensor, frames: Tensor) -> Tensor:
@@ -177,11 +180,16 @@ class WarpHead(nn.Module):
         size = reference.frame.shape[-2:]
         colors, _, _, mask = self._split(maps)
         steps = _each(ahead, maps)
-        times, shift = enlarge(travel.times, size), enlarge(travel.shift, size)
+        times = enlarge(travel.times, size)
+        shift = enlarge(self._together(travel.shift, steps), size)
         flow, covered = self._fetching(self._flow(reference.motion, times, shift), steps)
         warped = warp(_tiled(reference.frame.float(), maps), flow)
         kept = self._kept(enlarge(mask * _reach(steps), size)) * covered
         return torch.lerp(torch.sigmoid(enlarge(colors, size)), warped, kept)
+
+    def _together(self, shift: Tensor, steps: Tensor) -> Tensor:
+        """Correct a shift `(K B, 2, S, S)` that speeds have added up to in so many frames."""
+        return shift
 
     def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
         """Tell at which places of a frame the speeds are, after a flow up to it."""
@@ -192,7 +200,7 @@ class WarpHead(nn.Module):
         return torch.lerp(self._smoothed(flow, SMOOTHNESS), flow, 1 / steps), 1.0
 
     def _smoothed(self, flow: Tensor, deviation: float) -> Tensor:
-        """Smooth a flow `(K B, 2, H, W)`; a larger one than the model's is smoothed at its size."""
+        """Smooth a flow `(K B, N, H, W)`; a larger one than the model's is smoothed at its size."""
         blur = _gaussian(self.size, flow.device, deviation)
         coarse = functional.adaptive_avg_pool2d(flow, self.size)
         with torch.autocast(flow.device.type, enabled=False):  # a flow needs more than eight bits
@@ -219,6 +227,13 @@ class ForwardWarpHead(WarpHead):
     def aim(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         """Follow what every place of the reference shows from frame to frame."""
         return trace(motion)
+
+    def _together(self, shift: Tensor, steps: Tensor) -> Tensor:
+        """Let what moves go along with what moves around it, more and more, or bodies bend."""
+        moved = (shift.detach() * (self.size / 2)).square().sum(1, keepdim=True)
+        weight = STILL + moved
+        near = self._smoothed(torch.cat([shift * weight, weight], dim=1), COMPANY)
+        return torch.lerp(shift, near[:, :2] / near[:, 2:], (1 - 1 / steps) * moved / (moved + 1))
 
     def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
         carried, covered = carry(speed, flow, self.size)
