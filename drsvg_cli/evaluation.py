@@ -24,7 +24,7 @@ from drsvg_cli.metrics import (
     ssim,
 )
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.rendering import enlarge
+from drsvg_cli.model.resampling import enlarge
 from drsvg_cli.rollout import Rollout, predict
 
 CLIPS_AT_ONCE = 8

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "drsvg_cli"
 
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
-    ("errors", "drawing", "motion", "recording", "model.noise"),
+    ("errors", "drawing", "motion", "recording", "model.noise", "model.resampling"),
     ("config", "classifier", "device", "lock", "video", "charts", "model.gaussian"),
     (
         "address",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from drsvg_cli.model.rendering import warp
+from drsvg_cli.model.resampling import warp
 from drsvg_cli.motion import measure
 
 SIZE = 64

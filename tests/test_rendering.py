@@ -1,7 +1,6 @@
 """A warp of nothing is nothing, and an integer displacement is a shift, at any size."""
 
 import math
-from itertools import product
 
 import pytest
 import torch
@@ -9,21 +8,17 @@ import torch
 from drsvg_cli.frames import to_frames
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.rendering import (
-    CRACK,
     FORWARD_GAIN,
     HALF_REACH,
     SPEED_GAIN,
-    STILL,
     ForwardWarpHead,
     PixelsHead,
     Reference,
     Travel,
     WarpHead,
-    carry,
     saturate,
-    trace,
-    warp,
 )
+from drsvg_cli.model.resampling import warp
 from drsvg_cli.rollout import predict
 
 OPEN, SHUT = 0.0, -8.0  # within reach of training, and yet a pixel is kept exactly or not at all
@@ -125,24 +120,12 @@ def test_a_speed_holds_for_the_frames_that_are_left_out(head, noisy_frames):
     torch.testing.assert_close(shift[1, 0], torch.full((32, 32), float(expected) * SPEED_GAIN))
 
 
-@pytest.mark.parametrize(("right", "down"), [(3, 0), (0, 5), (-2, 4), (-7, -1)])
-def test_an_integer_flow_moves_content_and_the_border_repeats(noisy_frames, right, down):
-    frames = noisy_frames(1, 3, 32, 64)
-    flow = torch.zeros(1, 2, 32, 64)
-    flow[:, 0], flow[:, 1] = -right * 2 / 64, -down * 2 / 32
-    moved = warp(frames, flow)
-    for y in range(32):
-        for x in range(64):
-            source = frames[:, :, min(max(y - down, 0), 31), min(max(x - right, 0), 63)]
-            torch.testing.assert_close(moved[:, :, y, x], source, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("size", [32, 96])
 def test_a_ragged_warp_is_smoothed_the_more_the_further_ahead(head, noisy_frames, size):
     """Neighbours that are fetched from different places stay nearer to where they were."""
     reference = still(noisy_frames(1, 3, size, size))
     shift = 0.1 * (noisy_frames(1, 2, size, size, seed=1) - 0.5)
-    travel = Travel(torch.ones(1, 1, size, size), shift, shift, shift, NEXT)
+    travel = Travel(torch.ones(1, 1, size, size), shift, shift, shift, shift, NEXT)
     composed = [
         head.compose(warp_maps(1, size, size), reference, NEXT * step, travel)
         for step in (1, 2, 10)
@@ -230,19 +213,6 @@ def test_the_parts_of_a_body_that_moves_keep_together(forward):
     assert torch.equal(frames[-1, ..., :12], frame[0, ..., :12])
 
 
-def test_what_a_frame_shows_is_followed_until_it_is_covered():
-    """A square goes 3 pixels to the right a frame; the ground before it is lost from sight."""
-    motion = torch.zeros(4, 1, 2, 32, 32)
-    for step, left in enumerate((6, 9, 12, 15)):
-        motion[step, :, 0, 10:18, left : left + 8] = -3 * 2 / 32
-    speeds, seen = trace(motion)
-    expected = torch.tensor([-3 * 2 / 32, 0.0])[:, None, None].expand(4, 2, 6, 4)
-    torch.testing.assert_close(speeds[:, 0, :, 11:17, 6:10], expected)
-    assert seen[:, 0, 0, 11:17, 6:10].all()
-    assert not seen[3, 0, 0, 11:17, 16:20].any(), "the square has come there"
-    assert seen[:, 0, 0, :8].all() and speeds[..., :8, :].abs().max() == 0
-
-
 def test_a_forward_warp_aims_at_the_motion_of_what_it_moves(head, forward):
     motion = torch.zeros(2, 1, 2, 32, 32)
     motion[0, :, 0, :, 8:16], motion[1, :, 0, :, 12:20] = -4 * 2 / 32, -4 * 2 / 32
@@ -261,32 +231,6 @@ def test_a_forward_warp_moves_a_view_as_the_frame(forward):
     own = forward.compose(maps, still(frame), ahead, travel)[1]
     inner = view[:, 3 * 13 + 1 : 3 * 19 : 3, 3 * 12 + 1 : 3 * 20 : 3]
     torch.testing.assert_close(inner, own[:, 13:19, 12:20], atol=0.03, rtol=0)
-
-
-def test_carried_values_arrive_where_things_have_moved_to():
-    """As a loop over pixels does it; what moved more is in front of what moved less."""
-    height, width, size = 6, 8, 8
-    generator = torch.Generator().manual_seed(0)
-    values = torch.rand(2, 3, height, width, generator=generator)
-    flow = torch.randn(2, 2, height, width, generator=generator)
-    flow[:, :, ::2] = 0
-    totals = torch.zeros(2, 5, height, width)  # values and their weights, and how many they are
-    for n, y, x in product(range(2), range(height), range(width)):
-        right, down = (-flow[n, :, y, x] * torch.tensor([width / 2, height / 2])).tolist()
-        weight = STILL + float((flow[n, :, y, x] * size / 2).square().sum()) ** 2
-        for row, column in product(range(height), range(width)):
-            share = max(0, 1 - abs(row - y - down)) * max(0, 1 - abs(column - x - right))
-            told = torch.tensor([*(values[n, :, y, x] * weight), weight, 1])
-            totals[n, :, row, column] += share * told
-    for axis, length in ((2, height), (3, width)):
-        places = torch.arange(length)
-        near = torch.exp(-(((places - places[:, None]) / (CRACK * length / size)) ** 2) / 2)
-        totals = torch.tensordot(totals, near / near.sum(1, keepdim=True), ([axis], [1]))
-        totals = totals.movedim(-1, axis)
-    carried, covered = carry(values, flow, size)
-    torch.testing.assert_close(covered, (2 * totals[:, 4:]).clamp(max=1))
-    torch.testing.assert_close(carried, totals[:, :3] / (totals[:, 3:4] + 1e-3 * STILL))
-    assert covered.min() < 0.5 < covered.max()
 
 
 def test_broken_flows_show(forward, noisy_frames):

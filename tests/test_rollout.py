@@ -15,7 +15,8 @@ from drsvg_cli.generation import BATCH, FEWEST
 from drsvg_cli.model.drsvg import MEASURED, SURPRISE_GAIN
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.model.rendering import SPEED_GAIN, warp
+from drsvg_cli.model.rendering import SPEED_GAIN
+from drsvg_cli.model.resampling import warp
 from drsvg_cli.motion import measure
 from drsvg_cli.rollout import predict, stream, stream_swap, swap
 

@@ -13,7 +13,7 @@ from drsvg_cli.errors import ConfigError, ResourceError, TrainingError, WeightsE
 from drsvg_cli.folder import WEIGHTS_FILE
 from drsvg_cli.learner import kl_share, learning_rate
 from drsvg_cli.metrics import CEILING, psnr
-from drsvg_cli.model import rendering
+from drsvg_cli.model import resampling
 from drsvg_cli.motion import follow
 from drsvg_cli.rollout import predict
 from drsvg_cli.training import LOG_FILE, STATE_FILE, fit, read_log, validate
@@ -104,7 +104,7 @@ def test_every_head_trains_alike_in_either_precision(make_recipe, tmp_path, monk
     errors = []
     for half in (True, False):
         monkeypatch.setattr(learner, "fast_in_half", lambda device, half=half: half)
-        rendering._gaussian.cache_clear()  # what another test left must not help
+        resampling._gaussian.cache_clear()  # what another test left must not help
         steps = list(run(make_recipe(model={"head": head}), tmp_path / str(half)))
         errors.append(steps[-1].terms["reconstruction"])
     assert errors[0] == pytest.approx(errors[1], rel=0.05)

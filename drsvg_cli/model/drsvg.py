@@ -17,7 +17,8 @@ from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLatent
 from drsvg_cli.model.noise import Noise
 from drsvg_cli.model.recurrent import LSTMState, Recurrent
-from drsvg_cli.model.rendering import HEADS, SPEED_GAIN, PixelsHead, Reference, WarpHead, warp
+from drsvg_cli.model.rendering import HEADS, SPEED_GAIN, PixelsHead, Reference, WarpHead
+from drsvg_cli.model.resampling import warp
 from drsvg_cli.motion import follow, measure
 
 SURPRISE_GAIN = 4.0
