@@ -222,14 +222,15 @@ def test_a_forward_warp_aims_at_the_motion_of_what_it_moves(head, forward):
     assert (aim[1, 0, 0, :, :3] == 0).all()
 
 
-def test_a_forward_warp_moves_a_view_as_the_frame(forward):
-    """At three times the size, a thing and its speed are three times as large."""
+@pytest.mark.parametrize("factor", [3, 9])
+def test_a_forward_warp_moves_a_view_as_the_frame(forward, factor):
+    """At so many times the size, a thing and its speed are as many times as large."""
     frame, maps, ahead = square_that_moves(3, 2)
     travel = forward.travel(maps, still(frame), ahead)
-    large = frame.repeat_interleave(3, -1).repeat_interleave(3, -2)
+    large = frame.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
     view = forward.compose(maps, still(large), ahead, travel)[1]
     own = forward.compose(maps, still(frame), ahead, travel)[1]
-    inner = view[:, 3 * 13 + 1 : 3 * 19 : 3, 3 * 12 + 1 : 3 * 20 : 3]
+    inner = view[:, factor // 2 :: factor, factor // 2 :: factor][:, 13:19, 12:20]
     torch.testing.assert_close(inner, own[:, 13:19, 12:20], atol=0.03, rtol=0)
 
 

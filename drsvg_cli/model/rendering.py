@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.model.resampling import STILL, carry, enlarge, smooth, trace, warp
@@ -27,6 +28,9 @@ BODY = 5.0
 """Deviation of the Gaussian, in pixels of the model, that leaves of a motion that of a body."""
 COMPANY = 8.0
 """The same of what makes parts of a body that moves keep together: heads and feet go along."""
+FINENESS = 4
+"""Pixels along a side that a flow is carried in for one of the model, at most: it is smooth, and in
+all pixels of a large view it would take many times as long."""
 
 
 class Travel(NamedTuple):
@@ -232,7 +236,10 @@ class ForwardWarpHead(WarpHead):
         return motion, smooth(motion, BODY, self.size)
 
     def _fetching(self, flow: Tensor, steps: Tensor) -> tuple[Tensor, Tensor | float]:
-        return carry(flow, flow, self.size)
+        size, most = flow.shape[-2:], FINENESS * self.size
+        few = functional.adaptive_avg_pool2d(flow, (min(size[0], most), min(size[1], most)))
+        carried, covered = carry(few, few, self.size)
+        return enlarge(carried, size), enlarge(covered, size).clamp(0, 1)
 
 
 HEADS: dict[str, type[PixelsHead] | type[WarpHead]] = {
