@@ -472,7 +472,22 @@ class TestSwap:
         exchange(*pair, "-o", "one")
         assert contents(tmp_path / "one")["swap_A_as_B_1.mp4"] == first["swap_A_as_B_1.mp4"]
 
+    def test_each_clip_has_a_moment_of_its_own(self, exchange, clip, tmp_path, make_clip):
+        """A clip's first second, moving as its last one: as with a clip that ends there."""
+        early = make_clip(tmp_path / "early.mp4", 10)
+        exchange(clip, clip, "--at", "0.95", "--at-b", "100%", "-o", "moments")
+        assert record(tmp_path / "moments", "swap.json")["at_b"] == "100%"
+        exchange(early, clip, "-o", "cut")
+        exchange(clip, clip, "--at", "0.95", "-o", "one")
+        shown = [
+            np.stack(list(read_frames(tmp_path / name / "grid.mp4"))).astype(int)
+            for name in ("moments", "cut", "one")
+        ]
+        same, other = (np.abs(shown[0] - each).mean() for each in shown[1:])
+        assert same < other / 4
+
     def test_refusals(self, exchange, pair, tmp_path, make_clip):
+        assert_refused(exchange(*pair, "--at-b", "soon"), 2, "--at-b is 'soon'")
         short = make_clip(tmp_path / "short.mp4", 3)
         assert_refused(exchange(pair[0], short), 1, "short.mp4 has 3 frames", "--horizon")
         assert_refused(exchange(pair[0], "none.mp4"), 1, "none.mp4: no such file")

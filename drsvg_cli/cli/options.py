@@ -128,7 +128,7 @@ def check_range(option: str, value: float, least: float, most: float = LARGEST) 
         raise ConfigError(f"{option} is {value}; choose {least} to {most}")
 
 
-def read_moment(text: str | None, duration: float | None) -> float | None:
+def read_moment(text: str | None, duration: float | None, *, option: str = "--at") -> float | None:
     """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `duration` is the clip's.
 
     Raises:
@@ -139,12 +139,14 @@ def read_moment(text: str | None, duration: float | None) -> float | None:
         return None
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
         if duration is None:
-            raise VideoError(f"--at {text}: the clip does not say how long it is; give seconds")
+            raise VideoError(f"{option} {text}: the clip does not say how long it is; give seconds")
         if float(match[1]) > 100:
-            raise ConfigError(f"--at is {text}; choose 0% to 100%")
+            raise ConfigError(f"{option} is {text}; choose 0% to 100%")
         return duration * float(match[1]) / 100
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
-        raise ConfigError(f"--at is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)")
+        raise ConfigError(
+            f"{option} is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)"
+        )
     seconds = 0.0
     for part in text.split(":"):
         seconds = seconds * 60 + float(part)

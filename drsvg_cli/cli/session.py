@@ -93,9 +93,15 @@ def open_session(settings: Settings, source: Path) -> Session:
 
 
 def read(
-    session: Session, path: Path, count: int, *, after: int = 0, rate: Fraction | None = None
+    session: Session,
+    path: Path,
+    count: int,
+    *,
+    after: int = 0,
+    rate: Fraction | None = None,
+    at_b: str | None = None,
 ) -> Clip:
-    """Read frames of a clip at the moment that the settings ask for.
+    """Read frames of a clip, up to the moment `at_b` or else that of the settings.
 
     Without `rate`, they are at the rate of the settings, or near that of the model.
     """
@@ -111,11 +117,12 @@ def read(
     else:
         spare = 2 * max(settings.size, session.recipe.model.size)
     exact = rate or settings.rate
+    text, option = (settings.at, "--at") if at_b is None else (at_b, "--at-b")
     clip = read_clip(
         path,
         count,
         after=after,
-        at=options.read_moment(settings.at, info.duration),
+        at=options.read_moment(text, info.duration, option=option),
         info=info,
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,

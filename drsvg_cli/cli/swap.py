@@ -13,6 +13,8 @@ EPILOG = """Examples:
 
   $ drsvg swap a.mp4 b.mp4 --both -n 20 -o swapped
 
+  $ drsvg swap a.mp4 b.mp4 --at 0:20 --at-b 1:05
+
   $ drsvg swap a.mp4 b.mp4 --samples 3 --format gif
 """
 
@@ -35,6 +37,10 @@ def swap(
         float, typer.Option(help="How far samples stray: 0 not at all, 1 as learned.")
     ] = 1.0,
     at: options.At = None,
+    at_b: Annotated[
+        str | None,
+        typer.Option(help="The same of B alone; that of --at by default.", show_default=False),
+    ] = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
     device: options.Device = "auto",
@@ -90,6 +96,7 @@ def swap(
         settings,
         out,
         source=source,
+        at_b=at_b,
         both=both,
         overwrite=overwrite,
         as_json=as_json,

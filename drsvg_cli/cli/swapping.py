@@ -58,6 +58,7 @@ def run(
     out: Path | None,
     *,
     source: Path,
+    at_b: str | None,
     both: bool,
     overwrite: bool,
     as_json: bool,
@@ -72,7 +73,7 @@ def run(
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
     check_free(folder, overwrite=overwrite)
     session = open_session(settings, source)
-    sides, rate = _read_both(session, content, pose)
+    sides, rate = _read_both(session, content, pose, at_b)
     length = len(sides["A"].large)
     # A reconstruction first, then the swaps.
     plans = [("A", "A", session.seeds[:1]), ("A", "B", session.seeds)]
@@ -103,7 +104,8 @@ def run(
             place += len(seeds)
         progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         write_together(_jobs(part, clips, rows, session, rate), abandon=made.abandon)
-        given = {"content": str(content), "pose": str(pose), "both": both, "folder": str(folder)}
+        given = {"content": str(content), "pose": str(pose), "at_b": at_b, "both": both}
+        given |= {"folder": str(folder)}
         record = write_record(part, "swap.json", provenance(session) | given)
     told = (
         f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of {length} frames "
@@ -112,12 +114,14 @@ def run(
     reporter.result(record, Text.assemble((one_line(str(folder)), "bold"), one_line(told)))
 
 
-def _read_both(session: Session, content: Path, pose: Path) -> tuple[dict[str, _Side], Fraction]:
+def _read_both(
+    session: Session, content: Path, pose: Path, at_b: str | None
+) -> tuple[dict[str, _Side], Fraction]:
     """Read A and B, as many frames of each, at the rate of A."""
     count = session.settings.horizon + 1
     first = read(session, content, count)
     # At the rate of A, or else B would move at another speed than its own.
-    second = read(session, pose, count, rate=first.rate)
+    second = read(session, pose, count, rate=first.rate, at_b=at_b)
     lengths = {content: len(first.frames), pose: len(second.frames)}
     shorter = min((content, pose), key=lambda path: lengths[path])
     if len(first.frames) != len(second.frames):
