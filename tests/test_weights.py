@@ -589,6 +589,15 @@ def test_only_a_whole_model_is_pushed(hub, run, garden, tmp_path) -> None:
     assert not hub.count()
 
 
+def test_a_card_that_is_no_utf_8_is_neither_pushed_nor_emptied(hub, run, garden, tmp_path) -> None:
+    shutil.copytree(garden, tmp_path / "garden")
+    path = tmp_path / "garden" / "README.md"
+    path.write_bytes(before := path.read_bytes() + b"caf\xe9\n")
+    done = run("drsvg", "models", "push", "garden", "me/garden", HF_TOKEN=hub_server.TOKEN)
+    assert "README.md is not UTF-8" in refused(done)
+    assert path.read_bytes() == before and "me/garden" not in hub.repos
+
+
 # The card
 
 

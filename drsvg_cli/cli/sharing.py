@@ -143,9 +143,9 @@ def _record(model: str, source: Path) -> dict[str, Any]:
 
 
 def _weights(record: dict[str, Any]) -> str:
-    if record["where"] == "recipe":
-        return "none"
-    return "not downloaded" if record["bytes"] is None else decimal(record["bytes"])
+    if record["bytes"] is not None:
+        return decimal(record["bytes"])
+    return "not downloaded" if record["where"] == "on the Hub" else "none"
 
 
 def _trained_on(record: dict[str, Any]) -> str:
@@ -200,7 +200,10 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     from drsvg_cli.checkpoint import write_atomically
 
     recipe = _load(folder)
-    card = _addressed(read_card(folder), repo)
+    try:
+        card = _addressed((folder / CARD_FILE).read_text(encoding="utf-8"), repo)
+    except UnicodeDecodeError:
+        raise WeightsError(f"{folder / CARD_FILE} is not UTF-8; save it as UTF-8") from None
     names = [*WHOLE, *([PICTURE_FILE] if (folder / PICTURE_FILE).is_file() else [])]
     contents = {name: (folder / name).read_bytes() for name in names} | {CARD_FILE: card.encode()}
     message = f"{recipe.name}, from drsvg {__version__}"
