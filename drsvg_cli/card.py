@@ -11,6 +11,7 @@ from drsvg_cli.address import parse_address
 from drsvg_cli.config import Recipe
 from drsvg_cli.evaluation import Curves, Scores
 from drsvg_cli.metrics import CEILING
+from drsvg_cli.weights import as_folder
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
 {"colour" if model.channels == 3 else "gray"}, {data.context} observed frames, trained to predict
 {data.horizon} at about {data.rate:g} a second.
 
-    drsvg predict clip.mp4 --model {shlex.quote(recipe.name)}
+    drsvg predict clip.mp4 --model {shlex.quote(as_folder(recipe.name))}
 {picture if origin.picture else ""}
 ## Training
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from drsvg_cli.checkpoint import load_state, save_model, save_state, write_atomically
 from drsvg_cli.config import Recipe
 from drsvg_cli.device import usable_cores
-from drsvg_cli.errors import ResourceError, TrainingError
+from drsvg_cli.errors import ResourceError, TrainingError, WeightsError
 from drsvg_cli.folder import WEIGHTS_FILE
 from drsvg_cli.learner import Learner, moved
 from drsvg_cli.metrics import CEILING, psnr
@@ -138,6 +138,8 @@ def fit(
 
 def _checked_state(folder: Path, recipe: Recipe, origin: dict[str, str]) -> dict[str, Any]:
     state = load_state(folder / STATE_FILE)
+    if not {"origin", "recipe"} <= state.keys():
+        raise WeightsError(f"{folder / STATE_FILE} is no training state of drsvg")
     for difference in _differences(state["origin"], origin):
         raise TrainingError(
             f"{folder} was trained on other clips: {difference}; resume with the same clips, or "
@@ -268,6 +270,11 @@ def _rewind_log(folder: Path, learner: Learner) -> None:
     done = learner.step if learner.best > -math.inf else -1
     lines = read_log(folder)
     kept = [line for line in lines if line["step"] <= done]
+    if done >= 0 and not kept:
+        raise TrainingError(
+            f"{folder / LOG_FILE} is gone, without which the run cannot go on; begin a new one "
+            "from its weights"
+        )
     text = "".join(json.dumps(line) + "\n" for line in kept)
     path = folder / LOG_FILE
     if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:

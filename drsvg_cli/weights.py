@@ -41,6 +41,11 @@ def presets() -> dict[str, Path]:
     }
 
 
+def as_folder(name: str) -> str:
+    """Write a folder's name so that it does not stand for the preset that is called the same."""
+    return f"./{name}" if name in presets() else name
+
+
 def classifier_path(source: str) -> Path | None:
     """Return the classifier that the package embeds for a source of sequences, if it has one."""
     path = Path(str(files("drsvg_cli.classifiers"))) / f"{source}.safetensors"

@@ -199,6 +199,7 @@ class TestRefusals:
         [
             (("-o", "mine"), 2, "mine exists already; go on with --resume"),
             (("-o", "text.mp4"), 2, "text.mp4 is in the way"),
+            (("-o", os.fsdecode(b"caf\xe9")), 2, "is no name for a model folder: it is not UTF-8"),
             (("-o", "text.mp4/below"), 4, "cannot write to text.mp4/below"),
             (("-o", "mine", "--resume"), 1, "mine holds no run to resume"),
             (("-o", "none", "--resume"), 1, "none holds no run to resume"),
@@ -214,6 +215,24 @@ class TestRefusals:
     )
     def test_options(self, tune, clips, options, code, said):
         assert_refused(tune(clips, *options), code, said)
+
+    @pytest.mark.parametrize("recipe", [False, True])
+    def test_a_folder_of_ours_is_no_run_because_of_its_name(
+        self, drsvg, tune, model_folder, tmp_path, make_clip, recipe
+    ):
+        """Clips in `training`, beside a recipe or not, are not what a killed run left."""
+        own = tmp_path / "own"
+        for number in range(2):
+            make_clip(own / "training" / f"{number}.mp4")
+        (own / "notes.part").write_text("mine")
+        if recipe:
+            shutil.copy(model_folder / "preset.toml", own)
+        before = sorted(tmp_path.rglob("*"))
+        assert_refused(tune("own", "--batch", 4000, "-o", "own"), 2, "own exists already")
+        outcome = drsvg("train", model_folder, "--data", "own", "--share", 0.9, "-o", "own")
+        assert_refused(outcome, 2, "own exists already")
+        assert sorted(tmp_path.rglob("*")) == before
+        shutil.rmtree(own)
 
     def test_ctrl_c_while_the_clips_are_read(self, tune, clips, monkeypatch):
         def press(*_, **__):
@@ -262,10 +281,11 @@ class TestInterruptions:
         cache.mkdir(parents=True)
         (cache / "0123.99.part").write_text("half")
         (tmp_path / "run" / ".preset.toml.99.part").write_text("half")
+        (tmp_path / "run" / ".results.99.part").mkdir()
         assert_refused(tune(clips, *QUICK, "-o", "run", "--resume"), 1, "no run to resume")
         assert tune(clips, *QUICK, "-o", "run").code == 0
         assert weights(tmp_path / "run") == whole
-        assert not list(tmp_path.rglob("*.part"))
+        assert not [path for path in tmp_path.rglob("*.part") if path.is_file()]
 
     def test_a_second_process_is_refused(self, tune, clips, model_folder, tmp_path):
         begun = tmp_path / "begun"
@@ -355,6 +375,30 @@ class TestTrain:
         outcome = drsvg("train", "mine", "--data", clips, "--start", "general", "-o", "other")
         assert_refused(outcome, 2, "general has ", "where the recipe has")
         assert not (tmp_path / "other").exists()
+
+    def test_the_clips_are_the_user_s_own(self, drsvg, model_folder, clips, tmp_path, monkeypatch):
+        """A preset speaks of other clips and their licence; a recipe of the user's speaks of these.
+
+        The model is not taken for the preset, though both are called the same.
+        """
+        text = (model_folder / "preset.toml").read_text(encoding="utf-8")
+        text = text.replace('license = "other"', 'license = "mit"')
+        text = text.replace('trained_on = ""', 'trained_on = "clips of somebody"')
+        (tmp_path / "presets" / "tiny").mkdir(parents=True)
+        (tmp_path / "presets" / "tiny" / "preset.toml").write_text(text, encoding="utf-8")
+        found = {"tiny": tmp_path / "presets" / "tiny"}
+        monkeypatch.setattr("drsvg_cli.weights.presets", lambda: found)
+        for source, out, mine in (("tiny", "tiny", False), ("presets/tiny", "mine", True)):
+            common = ("--data", clips, "--steps", 1, "--device", "cpu", "-o", out)
+            outcome = drsvg("train", source, *common)
+            assert outcome.code == 0, outcome
+            recipe = load_model(tmp_path / out)[1]
+            assert (recipe.license == "mit") == (recipe.trained_on != "") == mine
+            card = (tmp_path / out / "README.md").read_text(encoding="utf-8")
+            assert ("clips of somebody" in card) == mine
+            name = out if mine else "./tiny"
+            assert outcome.out.endswith(f"drsvg predict CLIP --model {name}\n")
+            assert f"    drsvg predict clip.mp4 --model {name}\n" in card
 
     def test_moving_mnist(self, drsvg, model_folder, write_mnist, tmp_path, monkeypatch):
         """Without a clip, from the cache or a folder; and it resumes."""

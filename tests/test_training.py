@@ -236,6 +236,18 @@ def test_what_a_killed_run_logged_after_its_checkpoint_is_forgotten(make_recipe,
     assert [line["step"] for line in read_log(tmp_path)] == [0, 1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_without_its_log_or_its_facts_does_not_go_on(make_recipe, tmp_path):
+    recipe = make_recipe()
+    list(run(recipe, tmp_path))
+    (tmp_path / LOG_FILE).rename(tmp_path / "log")
+    with pytest.raises(TrainingError, match=f"{LOG_FILE.name} is gone"):
+        next(run(recipe, tmp_path, resume=True))
+    (tmp_path / "log").rename(tmp_path / LOG_FILE)
+    save_state(tmp_path / STATE_FILE, {"model": {}})
+    with pytest.raises(WeightsError, match="no training state of drsvg"):
+        next(run(recipe, tmp_path, resume=True))
+
+
 def test_a_discriminator_that_is_not_finite_stops_the_run(make_recipe, tmp_path, monkeypatch):
     recipe = make_recipe(checkpoint_every=1)
     steps = run(recipe, tmp_path)

@@ -16,7 +16,7 @@ from drsvg_cli.card import Provenance, model_card
 from drsvg_cli.checkpoint import blueprint, load_model, write_atomically
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.interruptions import collected
-from drsvg_cli.cli.results import check_free, write_picture
+from drsvg_cli.cli.results import check_free, is_content, write_picture
 from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
 from drsvg_cli.device import (
     explained_memory,
@@ -35,6 +35,7 @@ from drsvg_cli.rollout import predict
 from drsvg_cli.sequences.catalog import material
 from drsvg_cli.sequences.offers import Listener, Material, Place
 from drsvg_cli.training import STATE_FILE, Step, fit, read_log
+from drsvg_cli.weights import as_folder
 
 CARD_SAMPLES = 10
 
@@ -61,7 +62,7 @@ class Request:
     device: str
 
 
-@explained_memory("choose a smaller --batch")
+@explained_memory("choose a smaller --batch, or training.batch of the recipe")
 @tiny_as_zero()
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Gather what is to be learned, train on it, and leave a model folder.
@@ -127,22 +128,37 @@ def _public_name(model: str) -> str:
 def _check_folder(request: Request) -> None:
     """Make sure that the run folder is free, or holds a run to go on with."""
     out = request.out
+    try:
+        f"{out} {out.resolve().name}".encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{out} is no name for a model folder: it is not UTF-8; choose another with --out"
+        ) from None
     if request.resume:
         if not (out / STATE_FILE).is_file():
             raise TrainingError(
                 f"{out} holds no run to resume; leave --resume out to begin one in a new folder"
             )
-    elif not _was_killed_before_its_first_state(out):
+    elif request.source == out or not _was_killed_before_its_first_state(out):
         check_free(out, overwrite=False, remedy="go on with --resume")
 
 
 def _was_killed_before_its_first_state(folder: Path) -> bool:
-    """Tell what a run leaves that was killed while it read the clips: it may begin once more."""
+    """Tell what a run leaves that was killed while it read the clips: it may begin once more.
+
+    Whatever else is there is somebody's own.
+    """
     training = folder / STATE_FILE.parent
     if not training.is_dir() or (folder / STATE_FILE).exists():
         return False
-    names = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
-    return names <= {RECIPE_FILE, training.name}
+    names = {path.name for path in filter(is_content, folder.iterdir())}
+    files = (path for path in training.rglob("*") if not path.is_dir())
+    return names <= {RECIPE_FILE, training.name} and all(map(_is_cached, files))
+
+
+def _is_cached(path: Path) -> bool:
+    """Tell a clip that a run has decoded, or half of one."""
+    return path.suffix in (".frames", ".part")
 
 
 @contextmanager
@@ -156,7 +172,8 @@ def _claimed(request: Request) -> Iterator[None]:
                 out.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(claimed(out))
                 for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
-                    path.unlink()
+                    if path.is_file():  # a folder is that of results, of another command
+                        path.unlink()
             except BlockingIOError:
                 raise TrainingError(
                     f"another process is at work on {out}; wait for it, or choose another --out"
@@ -292,4 +309,5 @@ def _conclude(
         "copy_last": copied,
         "best_of_samples": float(scores.psnr.best().mean()),
     }
-    reporter.result(record, one_line(f"drsvg predict CLIP --model {shlex.quote(str(request.out))}"))
+    model = shlex.quote(as_folder(str(request.out)))
+    reporter.result(record, one_line(f"drsvg predict CLIP --model {model}"))

@@ -75,7 +75,7 @@ def check_free(folder: Path, *, overwrite: bool, remedy: str = "replace it with 
             raise ConfigError(
                 f"{folder} is in the way: it is not a folder; choose another with --out"
             )
-        if not overwrite and folder.is_dir() and any(map(_is_content, folder.iterdir())):
+        if not overwrite and folder.is_dir() and any(map(is_content, folder.iterdir())):
             raise ConfigError(f"{folder} exists already; {remedy} or choose another with --out")
         standing = _standing(folder)
         if not standing.is_dir():
@@ -91,7 +91,7 @@ def _standing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
-def _is_content(path: Path) -> bool:
+def is_content(path: Path) -> bool:
     """Tell what somebody keeps from the temporary folder of a run."""
     return not (path.name.startswith(".") and path.suffix == _PART)
 

@@ -53,9 +53,12 @@ def train(
     if steps is not None:
         options.check_range("--steps", steps, 1, 100_000_000)
     options.check_range("--share", share, 0.01, 0.9)
+    from drsvg_cli.folder import read_recipe
     from drsvg_cli.weights import describe
 
-    source = None if resume else describe(recipe)
+    source = None if resume else describe(recipe, offline=offline)
+    # What a recipe of others says of its clips is not true of these; what the user wrote is.
+    own = source not in (None, Path(recipe)) and read_recipe(source).data.source == "clips"
     begin = None
     if start is not None and not resume:
         from drsvg_cli.cli.sharing import find
@@ -67,12 +70,12 @@ def train(
         fitting.Request(
             clips=data or [],
             held=validation,
-            out=out or Path(f"{Path(recipe).name}-model"),
+            out=out or Path(f"{Path(recipe).resolve().name}-model"),
             source=source,
             start=begin,
             parent=start or "",
             changes={} if steps is None else {"steps": steps},
-            own=False,
+            own=own,
             share=share,
             resume=resume,
             device=device,
