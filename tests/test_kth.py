@@ -120,14 +120,16 @@ class TestRanges:
         longer = replace(recipe, data=replace(recipe.data, horizon=5))
         assert {who for who, _, _ in self.learned(longer, place)} == {"person02", "person03"}
 
-    def test_may_be_missing(self, recipe, place, films):
+    @pytest.mark.parametrize(("rate", "frames"), [(25.0, 20), (5.0, 10)])
+    def test_may_be_missing(self, recipe, place, films, rate, frames):
         notes = []
+        some = replace(recipe, data=replace(recipe.data, rate=rate, context=1, horizon=1))
         (films / kth.RANGES_FILE).rename(films / "aside.txt")
         try:
-            found = material(recipe, place, Listener(notes.append, lambda *_: None))
+            found = material(some, place, Listener(notes.append, lambda *_: None))
         finally:
             (films / "aside.txt").rename(films / kth.RANGES_FILE)
-        assert {len(clip) for clip in found.sequences.clips} == {20}
+        assert {(clip.begin, clip.end) for clip in found.sequences.clips} == {(0, frames)}
         assert any("no 00sequences.txt" in note for note in notes)
 
 

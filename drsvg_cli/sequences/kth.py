@@ -257,7 +257,8 @@ def _cut(
     found = False
     for cached in folders.usable([*keys], place.cache, recipe, listener):
         thinned = cached.rate / probe(cached.path).rate
-        for first, last in ranges.get(keys[cached.path], [(1, len(cached))]):
+        whole = 1, math.ceil(len(cached) / thinned)
+        for first, last in ranges.get(keys[cached.path], [whole]):
             begin, end = math.ceil((first - 1) * thinned), math.ceil(last * thinned)
             part = replace(cached, begin=begin, end=min(end, len(cached)))
             if part.windows(recipe.data):
