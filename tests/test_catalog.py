@@ -94,6 +94,25 @@ class TestClips:
         assert len(notes) == 1 and "bad.mp4" in notes[0]
         assert not list((tmp_path / "cache").glob("*.frames")), "nothing is left on the disk"
 
+    def test_material_is_the_same_in_whichever_order_clips_are_named(
+        self, recipe, tmp_path, make_clip
+    ):
+        names = ("one/a.mp4", "two/a.mp4", "b.mp4", "c.mp4", "d.mp4")
+        paths = [make_clip(tmp_path / name, seed=seed) for seed, name in enumerate(names)]
+
+        recipe = replace(recipe, data=replace(recipe.data, source="clips"))
+
+        def gather(learned, held):
+            return material(recipe, Place(learned, tmp_path / "cache", held), SILENT)
+
+        for count in (5, 3):
+            found = gather(paths[:count], paths[count:])
+            again = gather(paths[:count][::-1], paths[count:][::-1])
+            assert again.origin == found.origin
+            assert torch.equal(again.held, found.held)
+            one, two = (each.sequences.batch(8, seed="0") for each in (found, again))
+            assert torch.equal(one, two)
+
 
 def test_the_baselines_differ_in_their_latents_alone():
     ours, lp, fp = (

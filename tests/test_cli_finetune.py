@@ -261,6 +261,16 @@ class TestInterruptions:
         assert weights(tmp_path / "run") == whole
         assert [line["step"] for line in log(tmp_path / "run")] == [0, 6, 12, 18, 24, 30]
 
+    def test_the_order_of_the_clips_does_not_matter(
+        self, tune, clips, tmp_path, whole, interrupted
+    ):
+        interrupted(8)
+        tune(*(clips / f"{number}.mp4" for number in (2, 0, 1)), *QUICK, "-o", "run")
+        interrupted(None)
+        others = [clips / f"{number}.mp4" for number in (1, 2, 0)]
+        assert tune(*others, *QUICK, "-o", "run", "--resume").code == 0
+        assert weights(tmp_path / "run") == whole
+
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
     def test_kill_9_loses_nothing(self):
         program = Path(__file__).with_name("kills.py")

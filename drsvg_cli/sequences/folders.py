@@ -32,9 +32,10 @@ def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
         if not place.paths:
             raise ConfigError("there are no clips to learn from; name them with --data")
         raise TrainingError("all of the clips are kept for validation: none is left to learn from")
-    learned = list(usable(paths, place.cache / "learned", recipe, listener))
+    # Batches are drawn by position: in whichever order clips are named, a run is the same.
+    learned = sorted(usable(paths, place.cache / "learned", recipe, listener), key=_identity)
     if kept:
-        held = list(usable(kept, place.cache / "held", recipe, listener))
+        held = sorted(usable(kept, place.cache / "held", recipe, listener), key=_identity)
     else:
         learned, held = split(learned, recipe.data, share=place.share, seed=recipe.training.seed)
     shared = bool(set(learned) & set(held))
@@ -67,6 +68,11 @@ def check_batch(clips: Sequence[CachedClip], recipe: Recipe) -> None:
             f"the clips hold {count} sequences, fewer than a batch of {batch}; "
             "give more or longer clips, or a smaller --batch"
         )
+
+
+def _identity(clip: CachedClip) -> tuple[str, str]:
+    """Say which clip one is, wherever it lies: its name, and what it holds."""
+    return clip.path.name, clip.cache.name
 
 
 def origin(learned: Sequence[CachedClip], held: Sequence[CachedClip]) -> dict[str, str]:
