@@ -71,10 +71,11 @@ def fetch_archive(
     wanted: Collection[str],
     mirrors: Sequence[str],
     tick: Tick | None = None,
-) -> None:
-    """Fetch a zip archive and unpack the files that are wanted into `folder`, by their names alone.
+) -> bool:
+    """Unpack the files that are wanted from a zip archive into `folder`, by their names alone.
 
-    Files that are there already stay. The archive is removed.
+    The archive is fetched and removed again, unless it is there: then it stays, and is fetched only
+    if it is not what it should be. Return whether it was fetched.
 
     Raises:
         DataError: no mirror gives it, it is not what it should be, or it lacks a file.
@@ -82,13 +83,18 @@ def fetch_archive(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _fetch_one(name, folder, digest=digest, mirrors=mirrors, tick=tick)
+        archive = folder / name
+        stays, whole = archive.exists(), _holds(archive, digest)
+        if not whole:
+            _fetch_one(name, folder, digest=digest, mirrors=mirrors, tick=tick)
         try:
-            _unpack(folder / name, folder, set(wanted))
+            _unpack(archive, folder, set(wanted))
         finally:
-            (folder / name).unlink(missing_ok=True)
+            if not stays:
+                archive.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return not whole
 
 
 def _unpack(archive: Path, folder: Path, wanted: set[str]) -> None:
@@ -116,9 +122,9 @@ def _fetch_one(
     mirrors: Sequence[str],
     tick: Tick | None,
 ) -> None:
-    reasons = []
+    target = folder / name
+    reasons = [f"the one in {folder} is damaged or another file"] if target.exists() else []
     for mirror in mirrors:
-        target = folder / name
         # Its last letters say whether it is packed.
         part = target.with_name(f".{os.getpid()}.{target.name}")
         try:

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import json
+import shutil
 import threading
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -170,6 +171,35 @@ class TestKTH:
         outcome = drsvg("data", "kth", "--mirror", "http://127.0.0.1:9")
         assert outcome.code == 0 and "all files were there" in outcome.out
 
+    def test_an_empty_clip_is_a_missing_one(self, drsvg, serve, published, cache):
+        mirror, folder = serve(published), cache.with_name("kth")
+        drsvg("data", "kth", "--mirror", mirror)
+        empty, other = kth.file_names("walking")[:2]
+        (folder / empty).write_bytes(b"")
+        outcome = drsvg("data", "kth", "--mirror", mirror, "--json")
+        assert json.loads(outcome.out)["fetched"] == ["walking.zip"]
+        assert (folder / empty).read_text() == f"frames of {empty}"
+        (folder / other).write_text("of somebody else")
+        said = drsvg("data", "kth", "--mirror", mirror).out
+        assert "no clip is empty" in said and "what they should be" not in said
+
+    def test_an_archive_that_is_there_is_taken_and_stays(self, drsvg, serve, published, cache):
+        folder = cache.with_name("kth")
+        shutil.copytree(published, folder)
+        outcome = drsvg("data", "kth", "--mirror", "http://127.0.0.1:9", "--json")
+        assert outcome.code == 0 and json.loads(outcome.out)["fetched"] == [], outcome
+        clips = {*kth.file_names("boxing"), *kth.file_names("walking")}
+        assert names(folder) == clips | names(published)
+        # One that is damaged helps nobody, and is replaced as soon as it can be.
+        (folder / kth.file_names("boxing")[0]).unlink()
+        (folder / "boxing.zip").write_bytes(b"PK")
+        outcome = drsvg("data", "kth", "--mirror", "http://127.0.0.1:9")
+        assert outcome.code == 3 and f"the one in {folder} is damaged" in outcome.err
+        assert (folder / "boxing.zip").read_bytes() == b"PK"
+        outcome = drsvg("data", "kth", "--mirror", serve(published))
+        assert outcome.code == 0 and "1 files fetched" in outcome.out
+        assert names(folder) == clips | names(published)
+
     def test_another_archive_is_refused(self, drsvg, serve, published, cache):
         with zipfile.ZipFile(published / "boxing.zip", "a") as archive:
             archive.writestr("../../evil.avi", "x")
@@ -201,6 +231,17 @@ class TestKTH:
         path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
         outcome = drsvg("data", "kth", "--mirror", serve(published))
         assert outcome.code == 3 and "lists 15 clips, not 16" in outcome.err
+
+    def test_a_list_that_is_none_can_be_fetched_again(self, drsvg, serve, published, cache):
+        mirror, path = serve(published), cache.with_name("kth") / kth.RANGES_FILE
+        drsvg("data", "kth", "--mirror", mirror)
+        path.write_text("<html>not found</html>")
+        outcome = drsvg("data", "kth", "--mirror", mirror)
+        assert outcome.code == 3 and f"{path} names no frames of any clip" in outcome.err
+        assert "remove it and fetch it again" in outcome.err
+        path.unlink()
+        outcome = drsvg("data", "kth", "--mirror", mirror)
+        assert outcome.code == 0 and "1 files fetched" in outcome.out
 
 
 def test_sheets_of_sprites(drsvg, serve, sheets, cache, monkeypatch):

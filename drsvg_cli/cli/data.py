@@ -73,8 +73,9 @@ def kth(
 ) -> None:
     """Fetch the six archives of KTH's clips, about 1.2 GB, unpack and check them.
 
-    Actions that are there whole are not fetched again. `drsvg train kth` finds them in the cache.
-    The clips are for research; see the data set's own page.
+    Actions whose clips are all there are not fetched again, nor is an archive that is there.
+    `drsvg train kth` finds them in the cache. The clips are for research; see the data set's own
+    page.
     """
     from drsvg_cli.cli import fetching
 

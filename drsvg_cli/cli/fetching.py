@@ -49,12 +49,10 @@ def kth(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet
     fetched = []
     with _progress(reporter) as tick:
         for action, digest in kth_files.ARCHIVES.items():
-            names = kth_files.file_names(action)
-            if not all((folder / name).is_file() for name in names):
-                archive = f"{action}.zip"
-                fetch_archive(
-                    archive, folder, digest=digest, wanted=names, mirrors=sources, tick=tick
-                )
+            archive, names = f"{action}.zip", kth_files.file_names(action)
+            if not all(_holds_something(folder / name) for name in names) and fetch_archive(
+                archive, folder, digest=digest, wanted=names, mirrors=sources, tick=tick
+            ):
                 fetched.append(archive)
         fetched += fetch({kth_files.RANGES_FILE: ""}, folder, mirrors=sources, tick=tick)
     ranges = folder / kth_files.RANGES_FILE
@@ -64,7 +62,14 @@ def kth(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet
             f"{ranges} lists {listed} clips, not {kth_files.TOTAL}; remove it and fetch it again"
         )
     clips = [name for action in kth_files.ARCHIVES for name in kth_files.file_names(action)]
-    _conclude("kth", folder, [kth_files.RANGES_FILE, *clips], fetched, reporter)
+    # Clips that were there are not known by a sum: no more is said of them than was looked at.
+    _conclude(
+        "kth", folder, [kth_files.RANGES_FILE, *clips], fetched, reporter, state="no clip is empty"
+    )
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _fetch(
@@ -77,7 +82,8 @@ def _fetch(
     folder = out or cache_folder(name)
     with _progress(reporter) as tick:
         fetched = fetch(contents, folder, mirrors=mirrors, tick=tick)
-    _conclude(name, folder, sorted(contents), fetched, reporter)
+    state = "all are what they should be"
+    _conclude(name, folder, sorted(contents), fetched, reporter, state=state)
 
 
 @contextmanager
@@ -95,10 +101,16 @@ def _progress(reporter: Reporter) -> Iterator[Tick]:
 
 
 def _conclude(
-    name: str, folder: Path, files: Sequence[str], fetched: Sequence[str], reporter: Reporter
+    name: str,
+    folder: Path,
+    files: Sequence[str],
+    fetched: Sequence[str],
+    reporter: Reporter,
+    *,
+    state: str,
 ) -> None:
     done = f"{len(fetched)} files fetched" if fetched else "all files were there"
     reporter.result(
         {"folder": str(folder), "files": list(files), "fetched": list(fetched)},
-        one_line(f"{name}: {done}, and all are what they should be, in {folder}"),
+        one_line(f"{name}: {done}, and {state}, in {folder}"),
     )

@@ -124,7 +124,7 @@ def read_ranges(path: Path) -> dict[str, list[tuple[int, int]]]:
         pairs = [map(int, pair) for pair in re.findall(r"(\d+)\s*-\s*(\d+)", match[2])]
         ranges[match[1]] = [(first, last) for first, last in pairs if 1 <= first <= last]
     if not ranges:
-        raise DataError(f"{path} names no frames of any clip; fetch it again, or remove it")
+        raise DataError(f"{path} names no frames of any clip; remove it and fetch it again")
     return ranges
 
 
