@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from drsvg_cli.config import ModelConfig
+from drsvg_cli.config import DataConfig, ModelConfig, Recipe
 from drsvg_cli.errors import DataError
 from drsvg_cli.sequences import sprites
+from drsvg_cli.sequences.catalog import benchmark, examples, material
+from drsvg_cli.sequences.offers import Listener, Place
 from drsvg_cli.sequences.sprites import (
     ACTIONS,
     CYCLES,
@@ -20,6 +22,7 @@ from drsvg_cli.sequences.sprites import (
 )
 
 COLOUR = ModelConfig(channels=3)
+SILENT = Listener(note=lambda _: None, tick=lambda *_: None)
 PARTS = ("training", "validation", "test")
 
 
@@ -157,6 +160,25 @@ class TestSheets:
         shutil.rmtree(folder / "hair")
         with pytest.raises(DataError, match=r"hair/0\.png.*drsvg data sprites"):
             read_sheets(folder)
+
+    def test_too_few_for_a_part_of_the_work(self, folder, tiny_config):
+        for garment in GARMENTS:
+            for number in (1, 2) if garment != "hair" else (2,):
+                (folder / garment / f"{number}.png").unlink()
+        place = Place([folder], folder)
+        recipe = Recipe("few", model=tiny_config(), data=DataConfig(source="sprites"))
+        # Of two characters one is learned from, and one is for the test; nobody is to validate on.
+        with pytest.raises(DataError, match=r"make 2 characters, and none .* validation part; add"):
+            material(recipe, place, SILENT)
+        (folder / "hair" / "1.png").unlink()
+        with pytest.raises(DataError, match=r"make 1 characters, and none .* test part; add"):
+            benchmark("sprites", recipe, place, SILENT, context=2, horizon=2, most=2)
+        with pytest.raises(DataError, match="test part"):
+            examples("sprites", place)
+
+    def test_twenty_characters_are_enough(self):
+        for count in range(20, 500):
+            assert all(len(characters((count,), which)) for which in PARTS)
 
     def test_a_damaged_sheet(self, folder):
         path = folder / "hair" / "1.png"

@@ -175,6 +175,19 @@ class MovingSprites:
     """Frames of a sequence."""
     gestures: Gestures
 
+    def __post_init__(self) -> None:
+        """Make sure that somebody may appear.
+
+        Raises:
+            DataError: the sheets are too few to share their characters out.
+        """
+        if not len(self.characters):
+            enough = math.ceil(1 / min(SHARES.values()))
+            raise DataError(
+                f"the sheets make {math.prod(self.counts)} characters, and none of them falls to "
+                f"the {self.which} part; add sheets: {enough} characters are always enough"
+            )
+
     @property
     def counts(self) -> tuple[int, ...]:
         """Count the sheets of each garment."""
