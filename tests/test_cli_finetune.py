@@ -461,6 +461,8 @@ class TestTrain:
         assert_refused(drsvg("train", "bare", "--data", clips), 3, "bare is not a model folder")
         assert_refused(drsvg("train", "nonsense", "--data", clips), 3, "no model 'nonsense'")
         assert_refused(drsvg("train", "general", "--data", clips, "--steps", 0), 2, "--steps is 0")
+        outcome = drsvg("train", "general", "--data", clips / "0.mp4")
+        assert_refused(outcome, 1, "a batch of 16", "training.batch of a recipe")
         outcome = drsvg("train", "general")
         assert (outcome.code, outcome.out) == (2, "")
         assert "--data" in outcome.err

@@ -206,7 +206,8 @@ class TestRefusals:
             )
 
     def test_too_long_a_sequence(self, recipe, place):
-        with pytest.raises(TrainingError, match=r"none of the .* clips"):
+        settings = r"--horizon of drsvg evaluate, data\.horizon of a recipe"
+        with pytest.raises(TrainingError, match=f"none of the .* clips.*{settings}"):
             benchmark("kth", recipe, place, SILENT, context=2, horizon=15, most=2)
 
     def test_clips_named_for_validation(self, recipe, place):

@@ -65,8 +65,8 @@ def check_batch(clips: Sequence[CachedClip], recipe: Recipe) -> None:
     count, batch = sum(clip.windows(recipe.data) for clip in clips), recipe.training.batch
     if count < batch:
         raise TrainingError(
-            f"the clips hold {count} sequences, fewer than a batch of {batch}; "
-            "give more or longer clips, or a smaller --batch"
+            f"the clips hold {count} sequences, fewer than a batch of {batch}; give more or longer "
+            "clips, or a smaller batch: --batch of drsvg finetune, training.batch of a recipe"
         )
 
 

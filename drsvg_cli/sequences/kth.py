@@ -268,5 +268,5 @@ def _cut(
         length = recipe.data.context + recipe.data.horizon
         raise TrainingError(
             f"none of the {len(clips)} clips shows somebody for {length} frames on end; choose a "
-            "smaller --horizon"
+            "smaller horizon: --horizon of drsvg evaluate, data.horizon of a recipe"
         )
