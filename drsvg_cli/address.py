@@ -3,6 +3,7 @@
 What is told of a download is here as well, for those who pass it on without the Hub's library.
 """
 
+import os
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -37,3 +38,17 @@ def parse_address(text: str) -> Address | None:
     if match is None or ".." in text:
         return None
     return Address(match[1], match[2]) if match[2] else Address(match[1])
+
+
+UNPREPARED = OSError, ValueError, ImportError
+"""What making a client raises where the environment names wrong certificates or a wrong proxy."""
+
+
+def unprepared(error: Exception) -> str:
+    """Say what kept a client from being made."""
+    reason = (isinstance(error, OSError) and error.strerror) or error
+    certificates = os.environ.get("SSL_CERT_FILE") or "not set"
+    return (
+        f"no connection can be made: {reason}; check SSL_CERT_FILE ({certificates}) and the "
+        "proxies that the environment names"
+    )

@@ -18,6 +18,7 @@ from huggingface_hub import (
     HfApi,
     constants,
     get_hf_file_metadata,
+    get_session,
     get_token,
     hf_hub_download,
     hf_hub_url,
@@ -40,7 +41,7 @@ from huggingface_hub.utils.tqdm import (
 )
 
 from drsvg_cli import __version__
-from drsvg_cli.address import Address, Tick
+from drsvg_cli.address import UNPREPARED, Address, Tick, unprepared
 from drsvg_cli.errors import DrsvgError, ResourceError, WeightsError
 from drsvg_cli.folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, sha256
 
@@ -237,6 +238,10 @@ def _silent() -> Iterator[None]:
 @contextmanager
 def _explained(address: Address) -> Iterator[None]:
     """Turn whatever the library raises into one sentence."""
+    try:
+        get_session()  # apart: an OSError below is one of the cache
+    except UNPREPARED as error:
+        raise WeightsError(unprepared(error)) from None
     try:
         yield
     except (HTTPError, InvalidURL, OSError, ValueError, RuntimeError) as error:

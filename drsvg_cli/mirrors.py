@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from httpx2 import Client, HTTPError, InvalidURL
 
-from drsvg_cli.address import Tick
+from drsvg_cli.address import UNPREPARED, Tick, unprepared
 from drsvg_cli.errors import DataError, ResourceError
 
 PATIENCE = 20.0
@@ -148,9 +148,8 @@ def _fetch_one(
 
 
 def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
-    headers = {"Accept-Encoding": "identity"}  # what is packed stays packed, and only once
     with (
-        Client(follow_redirects=True, timeout=PATIENCE, headers=headers) as client,
+        _client() as client,
         client.stream("GET", url) as answer,
         path.open("wb") as file,
     ):
@@ -162,6 +161,14 @@ def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
             received += len(piece)
             if tick is not None:
                 tick(name, received, size)
+
+
+def _client() -> Client:
+    headers = {"Accept-Encoding": "identity"}  # what is packed stays packed, and only once
+    try:
+        return Client(follow_redirects=True, timeout=PATIENCE, headers=headers)
+    except UNPREPARED as error:
+        raise DataError(unprepared(error)) from None
 
 
 def _holds(path: Path, digest: str) -> bool:

@@ -100,6 +100,23 @@ class TestCommand:
         assert "http://127.0.0.1:9/mnist" in outcome.err and str(cache) in outcome.err
         assert not names(cache)
 
+    @pytest.mark.parametrize(
+        ("name", "value", "said"),
+        [
+            (
+                "SSL_CERT_FILE",
+                "none.pem",
+                "No such file or directory; check SSL_CERT_FILE (none.pem",
+            ),
+            ("HTTPS_PROXY", "nonsense://x", "nonsense://x"),
+        ],
+    )
+    def test_an_environment_without_a_way_out_is_named(self, drsvg, monkeypatch, name, value, said):
+        monkeypatch.setenv(name, value)
+        outcome = drsvg("data", "mnist")
+        assert (outcome.code, outcome.out) == (3, "")
+        assert outcome.err.startswith("error: no connection can be made: ") and said in outcome.err
+
     def test_takes_no_other_content(self, drsvg, serve, published, cache):
         (published / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(b"something else"))
         outcome = drsvg("data", "mnist", "--mirror", serve(published))

@@ -514,6 +514,12 @@ def test_without_a_network_there_is_one_sentence_at_once(hub, run, kind: str) ->
     assert sum(hub.count().values()) <= 1
 
 
+def test_certificates_that_are_not_there_are_named(hub, run) -> None:
+    said = refused(run("drsvg", "models", "info", "org/garden", SSL_CERT_FILE="none.pem"))
+    assert "no connection can be made" in said and "SSL_CERT_FILE (none.pem)" in said
+    assert not hub.count()
+
+
 def test_offline_is_the_cache_or_one_sentence(hub, run, locate, contents) -> None:
     hub.repo("org/garden", contents)
     done = run("drsvg", "predict", BALL, "-m", "org/garden", "--offline")
