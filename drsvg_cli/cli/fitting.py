@@ -62,7 +62,7 @@ class Request:
     device: str
 
 
-@explained_memory("choose a smaller --batch, or training.batch of the recipe")
+@explained_memory("choose a smaller batch: --batch, or training.batch of a recipe")
 @tiny_as_zero()
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Gather what is to be learned, train on it, and leave a model folder.
