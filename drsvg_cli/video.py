@@ -402,10 +402,11 @@ def _seconds(stamp: int | None, time_base: Fraction | None) -> Fraction | None:
 def _rate(stream: av.VideoStream) -> Fraction:
     """Find a stream's frames a second; headers may say nothing, or nonsense."""
     length = _seconds(stream.duration, stream.time_base)
-    counted = stream.frames / length if length else None
+    # The delays of a GIF are whole hundredths, of which only the mean is the rate. Elsewhere frames
+    # that an edit list hides are counted too, and last no time.
+    counted = stream.frames / length if length and stream.codec_context.name == "gif" else None
     for rate in map(_exact, (stream.average_rate, stream.guessed_rate, stream.base_rate)):
         if 0 < rate <= 1000:
-            # The delays of a GIF are whole hundredths, of which only the mean is the rate.
             return counted if counted and abs(counted / rate - 1) < Fraction(1, 4) else rate
     return Fraction(25)
 

@@ -278,6 +278,24 @@ class TestProbe:
         info = probe(make_clip("a.mkv", numbered(20), codec="ffv1", pixels="bgr0"))
         assert info.frames is None
 
+    def test_does_not_count_frames_that_an_edit_list_hides(self, make_clip, tmp_path):
+        whole, trimmed = make_clip("whole.mp4", numbered(60), group=60), tmp_path / "trimmed.mp4"
+        options = {"use_editlist": "1", "avoid_negative_ts": "disabled"}
+        with av.open(whole) as given, av.open(trimmed, "w", options=options) as taken:
+            stream = given.streams.video[0]
+            copy = taken.add_stream_from_template(stream)
+            for packet in given.demux(stream):
+                if packet.dts is not None:
+                    packet.pts -= round(1 / stream.time_base)
+                    packet.dts -= round(1 / stream.time_base)
+                    packet.stream = copy
+                    taken.mux(packet)
+        info = probe(trimmed)
+        assert (info.frames, info.duration, info.rate) == (60, 5.0, 10)
+        clip = read_clip(trimmed, 3)
+        assert indices(clip.frames) == [57, 58, 59]
+        assert clip.times == pytest.approx([4.7, 4.8, 4.9])
+
 
 class TestRefusals:
     def check(self, path, reason):
