@@ -335,7 +335,7 @@ def _expand(given: Path) -> list[Path]:
 
 def _is_passed_over(part: str) -> bool:
     """Tell hidden files and folders, and earlier results, in a folder of clips."""
-    return part.startswith(".") or part.endswith("_drsvg")
+    return part.startswith(".") or bool(re.search(r"_drsvg(_\d+)?\Z", part))
 
 
 @contextmanager

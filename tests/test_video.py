@@ -502,6 +502,13 @@ class TestFindClips:
     def test_looks_into_folders(self, folder):
         assert self.names(find_clips([folder]), folder) == ["a.MKV", "b.mp4", "sub/c.gif"]
 
+    def test_passes_over_earlier_results(self, folder):
+        for name in ("a_drsvg/grid.mp4", "sub/c_drsvg_2/grid.mp4", "a_drsvg_2.mp4"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).touch()
+        expected = ["a.MKV", "a_drsvg_2.mp4", "b.mp4", "sub/c.gif"]
+        assert self.names(find_clips([folder]), folder) == expected
+
     def test_keeps_the_order_given_and_names_nothing_twice(self, folder):
         given = [folder / "b.mp4", str(folder / "notes.txt"), folder]
         expected = ["b.mp4", "notes.txt", "a.MKV", "sub/c.gif"]
