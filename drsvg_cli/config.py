@@ -138,12 +138,11 @@ class DataConfig:
             raise ConfigError(
                 f"data.shortest_context is {self.shortest_context}; choose 1 to {self.context}"
             )
-        if not 0 < self.rate <= 1000:
-            raise ConfigError(f"data.rate is {self.rate}; choose a rate above 0 and up to 1000")
         _check_bounds(self, "data", _DATA_BOUNDS)
 
 
 _DATA_BOUNDS = (
+    ("rate", 0.01, 1000),
     ("context", 1, 1000),
     ("horizon", 1, 1000),
     ("fastest", 0.5, 100.0),
