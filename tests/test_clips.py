@@ -137,20 +137,24 @@ def test_frames_that_are_gone_or_cut_while_they_are_learned_are_named(make_clip,
         sequences.batch(2, seed="1")
 
 
-def test_a_clip_that_changes_while_it_is_read_is_not_used(
-    make_clip, scan_all, tmp_path, monkeypatch
+@pytest.mark.parametrize("what", ["changed", "vanished"])
+def test_a_clip_that_changes_or_vanishes_while_it_is_read_is_not_used(
+    make_clip, scan_all, tmp_path, monkeypatch, what
 ):
-    path = make_clip("a.mkv")
+    path, other = make_clip("a.mkv"), make_clip("b.mkv", base=100)
 
-    def growing(*arguments, **options):
-        yield from read_frames(*arguments, **options)
-        with path.open("ab") as file:
-            file.write(b"more")
+    def disturbed(read, *arguments, **options):
+        yield from read_frames(read, *arguments, **options)
+        if read == path and what == "vanished":
+            path.unlink()
+        elif read == path:
+            with path.open("ab") as file:
+                file.write(b"more")
 
-    monkeypatch.setattr(clips, "read_frames", growing)
-    (found,) = scan_all(path)
-    assert isinstance(found, Rejected) and "a.mkv changed while it was read" in found.reason
-    assert not list((tmp_path / "cache").iterdir())
+    monkeypatch.setattr(clips, "read_frames", disturbed)
+    found, used = scan_all(path, other)
+    assert isinstance(found, Rejected) and f"a.mkv {what} while it was read" in found.reason
+    assert list((tmp_path / "cache").iterdir()) == [used.cache]
 
 
 def test_the_order_of_the_clips_does_not_mix_them_up(make_clip, scan_all):

@@ -118,7 +118,7 @@ def _cached(
     """
     rate = grid_rate(probe(path).rate, wanted)
     try:
-        stamp, digest = path.stat(), sha256(path)
+        stamp, digest = _stamp(path), sha256(path)
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror or error}") from None
     origin = (digest, wanted, model.size, data.fit)
@@ -129,12 +129,22 @@ def _cached(
         )
     except OSError as error:
         raise ResourceError(f"cannot write to {cache}: {error.strerror or error}") from None
-    now = path.stat()
-    if (now.st_size, now.st_mtime_ns) != (stamp.st_size, stamp.st_mtime_ns):
+    now = _stamp(path)
+    if now != stamp:
         file.unlink(missing_ok=True)
-        raise VideoError(f"{path} changed while it was read; try again when it is complete")
+        what = "changed" if now else "vanished"
+        raise VideoError(f"{path} {what} while it was read; try again when it is complete")
     length, height, width = _shape(file)
     return CachedClip(path, file, (length, height, width, 3), rate, 0, length)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Tell a file from what it was a moment ago; empty where it is gone."""
+    try:
+        now = path.stat()
+    except OSError:
+        return ()
+    return now.st_size, now.st_mtime_ns
 
 
 def _shape(file: Path) -> tuple[int, ...]:
