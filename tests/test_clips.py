@@ -14,7 +14,7 @@ from drsvg_cli.config import DataConfig
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.sequences import clips, folders
 from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
-from drsvg_cli.video import Clip, read_frames, write_clip
+from drsvg_cli.video import Clip, read_clip, read_frames, write_clip
 
 # At 12 a second the cache holds 24 a second: of a clip at 24, every frame.
 DATA = DataConfig(context=2, horizon=3, rate=12.0)
@@ -61,7 +61,8 @@ def test_a_clip_is_decoded_at_twice_the_model_s_rate_and_twice_its_size(make_cli
 
 
 @pytest.mark.parametrize(
-    ("rate", "kept", "stride"), [(24, 1, 2), (48, 2, 2), (12, 1, 1), (30, 1, 2), (8, 1, 1)]
+    ("rate", "kept", "stride"),
+    [(24, 1, 2), (48, 2, 2), (12, 1, 1), (30, 1, 2), (8, 1, 1), (36, 1, 3), (60, 1, 5)],
 )
 def test_the_stride_follows_from_the_rates(make_clip, scan_all, rate, kept, stride):
     """Of `kept` source frames one is cached; a sequence takes one cached frame of `stride`."""
@@ -70,6 +71,22 @@ def test_the_stride_follows_from_the_rates(make_clip, scan_all, rate, kept, stri
     assert indices(clip.frames()) == list(range(0, 40, kept))
     assert clip.stride(DATA) == stride
     assert clip.stride(DATA, 2.0) == max(1, round(float(clip.rate) / 12 * 2))
+
+
+RATES = [8, 17, 24, 25, 29, 30, 35, 36, 43, 48, 50, 55, 60, 72, 75, 84, 100, 108, 120, 132, 144]
+NTSC = [Fraction(rate * 1000, 1001) for rate in (24, 30, 60, 120)]
+
+
+@pytest.mark.parametrize("rate", RATES + NTSC, ids=lambda rate: f"{float(rate):.2f}")
+@pytest.mark.parametrize("asked", [10.0, 12.0, 25.0])
+def test_sequences_are_as_fast_as_a_prediction(make_clip, scan_all, model, rate, asked):
+    data = replace(DATA, context=2, horizon=1, rate=asked)
+    path = make_clip("a.mkv", count=60, rate=rate, height=8, width=8)
+    (clip,) = scan_all(path, data=data)
+    taken = read_clip(path, 3, rate=Fraction(asked))
+    assert clip.rate / clip.stride(data) == taken.rate
+    (cut,) = windows([clip], model=model, data=data, most=1)
+    assert set(np.diff(indices(cut.numpy() * 255))) == set(np.diff(indices(taken.frames)))
 
 
 @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])

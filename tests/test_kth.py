@@ -107,7 +107,7 @@ class TestRanges:
         }
 
     def test_are_of_the_clip_where_only_some_of_its_frames_are_kept(self, recipe, place):
-        slow = replace(recipe, data=replace(recipe.data, rate=5.0, context=1, horizon=1))
+        slow = replace(recipe, data=replace(recipe.data, rate=6.25, context=1, horizon=1))
         # Every second frame, from the first one on: none from before a range or after it.
         assert self.learned(slow, place) == {
             ("person01", 0, 3),

@@ -31,8 +31,9 @@ from drsvg_cli.video import grid_rate, probe, read_frames
 SPARE = 2.0
 """The cache is this much larger than the model's frames, which leaves room for moving crops. Where
 clips are padded or stretched there are none."""
-FASTEST = 2.0
-"""The cache keeps up to this many times the model's rate, for slower and faster sequences."""
+RATES = 2, 3, 5, 7, 1
+"""The cache keeps about so many times the model's rate, for slower and faster sequences: the first
+of these that keeps every frame which a prediction would take."""
 LONGEST = 3000
 """Frames cached of one clip, from its beginning."""
 MOST_PIECES = 3
@@ -94,10 +95,9 @@ def scan(
     paths: Sequence[Path], cache: Path, *, model: ModelConfig, data: DataConfig
 ) -> Iterator[CachedClip | Rejected]:
     """Decode clips into the folder `cache`, one result a path; a clip already there is kept."""
-    wanted = Fraction(data.rate).limit_denominator(1001) * Fraction(FASTEST)
     for path in paths:
         try:
-            clip = _cached(path, cache, wanted, model, data)
+            clip = _cached(path, cache, model, data)
         except VideoError as error:
             yield Rejected(path, str(error))
             continue
@@ -109,14 +109,13 @@ def scan(
             yield Rejected(path, f"{path}: {have:.1f} s is too short; {needed:.1f} s are needed")
 
 
-def _cached(
-    path: Path, cache: Path, wanted: Fraction, model: ModelConfig, data: DataConfig
-) -> CachedClip:
+def _cached(path: Path, cache: Path, model: ModelConfig, data: DataConfig) -> CachedClip:
     """Find a clip in the cache, by what it is made from, or decode it.
 
     A clip is what its bytes are, not when or where they were copied to.
     """
-    rate = grid_rate(probe(path).rate, wanted)
+    source = probe(path).rate
+    wanted = _wanted(source, data)
     try:
         stamp, digest = _stamp(path), sha256(path)
     except OSError as error:
@@ -135,7 +134,16 @@ def _cached(
         what = "changed" if now else "vanished"
         raise VideoError(f"{path} {what} while it was read; try again when it is complete")
     length, height, width = _shape(file)
-    return CachedClip(path, file, (length, height, width, 3), rate, 0, length)
+    shape = length, height, width, 3
+    return CachedClip(path, file, shape, grid_rate(source, wanted), 0, length)
+
+
+def _wanted(source: Fraction, data: DataConfig) -> Fraction:
+    """Choose about which rate a clip is cached at: a prediction's frames are among those cached."""
+    asked = Fraction(data.rate).limit_denominator(1001)
+    predicted = grid_rate(source, asked)
+    rates = (asked * times for times in RATES)
+    return next(rate for rate in rates if (grid_rate(source, rate) / predicted).denominator == 1)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
