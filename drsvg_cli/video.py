@@ -85,7 +85,8 @@ class ClipInfo:
     """Describe a video file: its size as displayed, its average rate, its length if known.
 
     `duration` and `start`, the time stamp of the first frame, are in seconds. `duration` and
-    `frames` are what the header says, which may be untrue, and None where it says nothing.
+    `frames` are what the header says of the pictures, which may be untrue, and None where it says
+    nothing.
     """
 
     path: Path
@@ -167,8 +168,8 @@ def probe(path: Path) -> ClipInfo:
             )
         width, height = _displayed_size(stream, first.frame)
         seconds = _seconds(stream.duration, stream.time_base)
-        if not seconds and container.duration:
-            seconds = Fraction(container.duration, av.time_base)
+        if not seconds and container.duration and len(container.streams) == 1:
+            seconds = Fraction(container.duration, av.time_base)  # else sound may last longer
         return ClipInfo(
             path=path,
             codec=stream.codec_context.name,
@@ -190,6 +191,18 @@ def grid_rate(source: Fraction, rate: Fraction | None, *, exact: bool = False) -
     if rate is None or exact:
         return rate or source
     return source / max(1, round(source / rate))
+
+
+def measure_length(info: ClipInfo) -> float:
+    """Measure how many seconds a clip lasts, up to the end of its last frame.
+
+    Raises:
+        VideoError: The clip cannot be read.
+    """
+    grid = [_last_time_stamp(info)]
+    last = _sample(info, grid, damage=_Damage(), shrink=None, to_the_end=True).last
+    assert last is not None
+    return float(last + 1 / info.rate)
 
 
 def read_clip(
@@ -500,9 +513,10 @@ def _decode(info: ClipInfo, begin: Fraction | None, damage: _Damage) -> Generato
 
 def _last_time_stamp(info: ClipInfo) -> Fraction:
     """Find the clip's last time stamp without decoding, in seconds from its first frame."""
-    for begin in (info.duration, None):
+    for seeking in (True, False):
         with _opened(info.path) as (container, stream):
-            if begin is None or _seek(container, stream, info.start + Fraction(begin)):
+            length = Fraction(info.duration or (container.duration or 0) / av.time_base)
+            if not seeking or _seek(container, stream, info.start + length):
                 packets = _packets(container, stream, _Damage())
                 packets = (packet for packet in packets if not packet.is_discard)
                 last = max((p.pts for p in packets if p.pts is not None), default=None)
@@ -566,9 +580,12 @@ def _sample(
 
 
 def _check_reach(info: ClipInfo, at: float, *, after: int, step: Fraction, last: Fraction) -> None:
-    """Refuse a moment beyond the end of a clip, or one with less than `after` frames beyond it."""
+    """Refuse a moment beyond the end of a clip, or one with less than `after` frames beyond it.
+
+    The end is uncertain by half a frame, as time stamps may be rounded.
+    """
     length = float(last + 1 / info.rate)
-    if at > length:
+    if at > length + float(1 / info.rate) / 2:
         raise VideoError(f"{_shown(info.path)} lasts {length:.3f} s: there is no frame at {at:g} s")
     if after:
         raise VideoError(

@@ -229,6 +229,14 @@ class TestPredict:
         assert draw(clip, "--at", moment).code == 0
         assert record(tmp_path / "clip_drsvg")["observed_times"] == [0.8, 0.9, 1.0]
 
+    @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+    def test_a_share_is_one_of_the_frames(self, draw, make_clip, tmp_path, name):
+        clip = make_clip(tmp_path / name, 50, rate=30)
+        for share, last in (("100%", 49), ("50%", 25)):
+            assert draw(clip, "-y", "--at", share, "--rate", "30").code == 0
+            observed = record(tmp_path / "a_drsvg")["observed_times"]
+            assert observed == pytest.approx([(last - 2 + n) / 30 for n in range(3)], abs=1e-3)
+
     def test_the_end_is_observed_without_at(self, draw, clip, tmp_path):
         draw(clip)
         assert record(tmp_path / "clip_drsvg")["observed_times"] == [1.7, 1.8, 1.9]

@@ -11,7 +11,16 @@ import pytest
 
 from drsvg_cli import video
 from drsvg_cli.errors import ResourceError, VideoError
-from drsvg_cli.video import Clip, find_clips, grid_rate, probe, read_clip, read_frames, write_clip
+from drsvg_cli.video import (
+    Clip,
+    find_clips,
+    grid_rate,
+    measure_length,
+    probe,
+    read_clip,
+    read_frames,
+    write_clip,
+)
 
 TWELVE = Fraction(12)
 FASTSTART = {"movflags": "+faststart"}  # the index first: what is cut is pictures
@@ -44,6 +53,16 @@ def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
 
+def silence(container, codec, seconds):
+    """Write a stream of silence."""
+    stream = container.add_stream(codec, 48000)
+    for start in range(0, seconds * 48000, 960):
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = 48000, start
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode())
+
+
 @pytest.fixture
 def make_clip(tmp_path):
     """Write a file straight with PyAV: any codec, pixel format, time stamps and stream settings."""
@@ -61,6 +80,8 @@ def make_clip(tmp_path):
                 stream.set_display_rotation(extra["rotation"])
             if "aspect" in extra:
                 stream.codec_context.sample_aspect_ratio = extra["aspect"]
+            if "sound" in extra:
+                silence(container, *extra["sound"])
             kind = "rgba" if frames.shape[3] == 4 else "rgb24"
             for index, pixels_of_one in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(pixels_of_one, format=kind)
@@ -162,6 +183,7 @@ class TestWhichFrames:
         path = make_clip("a.mp4", numbered(20))
         with pytest.raises(VideoError, match=r"lasts 2\.000 s.*no frame at 2\.5 s"):
             read_clip(path, 2, at=2.5)
+        assert indices(read_clip(path, 1, at=2.04).frames) == [19], "as if rounded"
         with pytest.raises(VideoError, match=r"3 frames beyond 1\.8 s"):
             read_clip(path, 2, at=1.8, after=3)
         with pytest.raises(VideoError, match="too short"):
@@ -297,6 +319,42 @@ class TestProbe:
         assert clip.times == pytest.approx([4.7, 4.8, 4.9])
 
 
+class TestLength:
+    @pytest.mark.parametrize(
+        ("suffix", "codec", "pixels"),
+        [
+            ("mp4", "libx264", "yuv420p"),
+            ("mkv", "libx264", "yuv420p"),
+            ("webm", "libvpx", "yuv420p"),
+            ("avi", "mpeg4", "yuv420p"),
+            ("ts", "libx264", "yuv420p"),
+            ("gif", "gif", "gray"),
+        ],
+    )
+    @pytest.mark.parametrize("rate", [12, 24, 25, 30, 50, 60])
+    @pytest.mark.parametrize("count", [50, 53])
+    def test_ends_with_the_last_frame(self, make_clip, suffix, codec, pixels, rate, count):
+        name, options = f"a.{suffix}", {"b": "4M"}
+        path = make_clip(
+            name, numbered(count), codec=codec, pixels=pixels, rate=rate, options=options
+        )
+        length = measure_length(probe(path))
+        assert length == pytest.approx(count / rate, abs=0.02)
+        assert indices(read_clip(path, 1, at=length).frames) == [count - 1]
+        (middle,) = indices(read_clip(path, 1, at=length / 2).frames)
+        assert abs(middle - count / 2) <= 1
+
+    @pytest.mark.parametrize(
+        ("suffix", "codec", "sound"),
+        [("mp4", "libx264", "aac"), ("mkv", "libx264", "aac"), ("webm", "libvpx", "libopus")],
+    )
+    def test_is_not_that_of_the_sound(self, make_clip, caplog, suffix, codec, sound):
+        path = make_clip(f"a.{suffix}", numbered(30), codec=codec, sound=(sound, 6))
+        assert measure_length(probe(path)) == pytest.approx(3, abs=0.01)
+        assert indices(read_clip(path, 2).frames) == [28, 29]
+        assert not caplog.messages, "it is not cut short"
+
+
 class TestRefusals:
     def check(self, path, reason):
         for read in (probe, lambda path: read_clip(path, 2), lambda path: next(read_frames(path))):
@@ -332,6 +390,14 @@ class TestDamage:
         clip = read_clip(path, 3)
         assert len(clip.frames) == 3
         assert 0.5 < clip.times[-1] < 1.5
+
+    def test_a_cut_is_told(self, make_clip, caplog):
+        path = make_clip("a.mkv", noise(40, 64, 64))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        length = measure_length(probe(path))
+        assert 1.5 < length < 2.5 and not caplog.messages
+        assert read_clip(path, 2).times[-1] == pytest.approx(length - 0.1, abs=0.01)
+        assert "though its header says 4.0 s: it may be cut short" in caplog.text
 
     def test_is_logged_and_passed_over(self, make_clip, caplog):
         path = make_clip("a.avi", noise(20, 64, 64), codec="ffv1", pixels="bgr0")

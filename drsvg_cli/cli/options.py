@@ -1,12 +1,13 @@
 """Every option of the command line, written once, and how their values are read."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from drsvg_cli.errors import ConfigError, VideoError
+from drsvg_cli.errors import ConfigError
 
 LARGEST = 100_000
 SHORTEST_CONTEXT = 2
@@ -128,21 +129,20 @@ def check_range(option: str, value: float, least: float, most: float = LARGEST) 
         raise ConfigError(f"{option} is {value}; choose {least} to {most}")
 
 
-def read_moment(text: str | None, duration: float | None, *, option: str = "--at") -> float | None:
-    """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `duration` is the clip's.
+def read_moment(
+    text: str | None, length: Callable[[], float], *, option: str = "--at"
+) -> float | None:
+    """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `length` measures the clip's.
 
     Raises:
         ConfigError: the text is none of these.
-        VideoError: it is a percentage, and the duration is unknown.
     """
     if text is None:
         return None
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
-        if duration is None:
-            raise VideoError(f"{option} {text}: the clip does not say how long it is; give seconds")
         if float(match[1]) > 100:
             raise ConfigError(f"{option} is {text}; choose 0% to 100%")
-        return duration * float(match[1]) / 100
+        return length() * float(match[1]) / 100
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
         raise ConfigError(
             f"{option} is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)"

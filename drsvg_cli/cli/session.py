@@ -19,7 +19,7 @@ from drsvg_cli.errors import VideoError, WeightsError
 from drsvg_cli.frames import Frames, fit, fit_all, to_frames, to_tensor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.video import Clip, probe, read_clip
+from drsvg_cli.video import Clip, measure_length, probe, read_clip
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""
@@ -122,7 +122,7 @@ def read(
         path,
         count,
         after=after,
-        at=options.read_moment(text, info.duration, option=option),
+        at=options.read_moment(text, partial(measure_length, info), option=option),
         info=info,
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
