@@ -288,7 +288,7 @@ def discriminator_accuracy(discriminator: PoseDiscriminator, pose: Tensor) -> fl
     """Return how often pairs of latents `(T, N, Z)` are told rightly; half are of one clip."""
     first = pose[:1].expand_as(pose[1:])
     same = discriminator(first, pose[1:]) > 0
-    other = discriminator(first, pose[1:].roll(1, dims=1)) <= 0
+    other = discriminator(first, pose[1:, partners(pose.shape[1])]) <= 0
     return float((same.float().mean() + other.float().mean()) / 2)
 
 

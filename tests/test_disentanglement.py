@@ -205,6 +205,13 @@ class TestAdversary:
         latent, _ = latents(identity=False)
         assert adversary_accuracy(latent) == pytest.approx(0.5, abs=0.06)
 
+    def test_neighbours_that_are_of_one_clip_hide_nothing(self):
+        """Windows of a clip lie side by side; to tell clips apart is to tell sequences apart."""
+        generator = torch.Generator().manual_seed(0)
+        clips = torch.randn(24, 6, generator=generator).repeat_interleave(5, 0)
+        mean = 3 * clips + 0.1 * torch.randn(6, 120, 6, generator=generator)
+        assert adversary_accuracy(Gaussian(mean, torch.full_like(mean, -4.0))) > 0.7
+
     def test_true_poses_as_latents(self):
         act = torch.tensor([[0, 2, 1], [1, 1, 0]])
         found = ideal({"act": act, "way": act % 2})
