@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
+
+WIDEST = 10_000
+"""Columns of a table in a file or a pipe, at most."""
 
 
 def one_line(text: str) -> str:
@@ -28,6 +32,14 @@ def one_line(text: str) -> str:
     )
 
 
+def _console(*, stderr: bool) -> Console:
+    """Speak to a stream; where it is no terminal, tables are as wide as they need."""
+    console = Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDEST
+    return console
+
+
 class Reporter:
     """Speaks to a person, to a program (`--json`), or not at all (`--quiet`)."""
 
@@ -35,8 +47,8 @@ class Reporter:
         """Choose how to speak."""
         self._as_json = as_json
         self._quiet = quiet
-        self._out = Console(highlight=False, emoji=False, soft_wrap=True)
-        self._err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+        self._drawing = False
+        self._out, self._err = _console(stderr=False), _console(stderr=True)
         # The library warns of a damaged clip, say, which is no more than a note.
         logging.getLogger("drsvg_cli").setLevel(logging.ERROR if quiet else logging.WARNING)
 
@@ -48,12 +60,17 @@ class Reporter:
             self._out.file.flush()  # here, where a closed pipe ends the command and is no traceback
         elif not self._quiet:
             for line in lines:
-                self._out.print(line, markup=False)
+                self._shown.print(line, markup=False)
 
     def table(self, table: RenderableType) -> None:
         """Print a rich table or another renderable."""
         if not (self._as_json or self._quiet):
-            self._out.print(table)
+            self._shown.print(table)
+
+    @property
+    def _shown(self) -> Console:
+        """Where results go: above a progress bar, on a terminal that shows one."""
+        return self._err if self._drawing and self._out.is_terminal else self._out
 
     @contextmanager
     def failures(self, reasons: Mapping[Path, Exception]) -> Iterator[None]:
@@ -62,7 +79,9 @@ class Reporter:
             yield
         finally:
             if reasons and not (self._as_json or self._quiet):
-                table = Table("failed", "because", box=None)
+                table = Table(
+                    Column("failed", overflow="fold"), Column("because", overflow="fold"), box=None
+                )
                 for path, reason in reasons.items():
                     table.add_row(Text(one_line(str(path))), Text(one_line(str(reason))))
                 self._err.print(table)
@@ -90,4 +109,8 @@ class Reporter:
             transient=True,
             disable=self._quiet or not self._err.is_terminal,
         ) as progress:
-            yield progress
+            self._drawing = not progress.disable
+            try:
+                yield progress
+            finally:
+                self._drawing = False

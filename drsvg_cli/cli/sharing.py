@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.filesize import decimal
 from rich.progress import TaskID
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from drsvg_cli import __version__
@@ -59,8 +59,8 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
     table = Table(box=None)
     for title in ("model", "where", "weights", "frames", "licence"):
         table.add_column(title, no_wrap=True)
-    # Last, and in whole words: on a narrow terminal only this column gives way.
-    table.add_column("trained on")
+    # Last: on a narrow terminal this column gives way, and is folded.
+    table.add_column("trained on", overflow="fold")
     for record in records:
         cells = (
             record["model"],
@@ -84,7 +84,7 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
     record = _record(model, describe(model, offline=offline))
-    table = Table(show_header=False, box=None)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None)
     for label, value in (
         ("model", record["model"]),
         ("", record["summary"]),
