@@ -20,6 +20,9 @@ PALETTE: tuple[Colour, ...] = (
     (226, 110, 160),
     (170, 140, 240),
     (230, 220, 110),
+    (90, 205, 205),
+    (240, 110, 90),
+    (165, 110, 80),
 )
 SEPARATOR: Colour = (80, 200, 100)
 _SIZES = Layout(height=300, width=440, text=15, line=24, pad=14, border=1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.evaluation import Estimate
@@ -37,12 +38,13 @@ def pair(estimate: Estimate) -> list[float | None]:
 def markdown(table: Table) -> str:
     """Write a table as Markdown."""
     lines: Sequence[Sequence[str]] = [table.heads, ["---"] * len(table.heads), *table.rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    escaped = ([cell.replace("|", r"\|") for cell in cells] for cells in lines)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)
 
 
 def show(table: Table, reporter: Reporter) -> None:
     """Print a table."""
     drawn = RichTable(*table.heads, box=None)
-    for row in table.rows:
-        drawn.add_row(*map(one_line, row))
+    for row in table.rows:  # as text: the name of a model is no markup
+        drawn.add_row(*(Text(one_line(cell)) for cell in row))
     reporter.table(drawn)
