@@ -138,6 +138,7 @@ def test_what_cannot_be_done(drsvg, sheets, save, reader, tmp_path):
     options = ("--data", sheets, "--device", "cpu")
     for wrong, code, said in (
         (("--resume",), 2, "--resume is for predictions"),
+        (("--ssim", "svg"), 2, "--ssim is for predictions"),
         (("--temperature", "200"), 2, "--temperature is 200"),
         (("--sequences", 3), 2, "give 4 or more"),
         (("--samples", 0), 2, "--samples is 0"),

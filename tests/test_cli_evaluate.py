@@ -168,6 +168,13 @@ class TestResults:
         assert one["models"]["ours"]["ssim"] != other["models"]["ours"]["ssim"]
         assert "SSIM (SVG)" in (tmp_path / "svg" / "table.md").read_text(encoding="utf-8")
 
+    def test_the_name_of_a_model_is_no_markup(self, drsvg, mnist, save, tmp_path):
+        save("a[v2]|b")
+        outcome = drsvg("evaluate", "./a[v2]|b", "--data", mnist, *QUICK)
+        assert "a[v2]|b" in outcome.out
+        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        assert "a[v2]\\|b" in table
+
     def test_content(self, measure, tmp_path):
         """A classifier that says the same of every frame keeps all content or none."""
         classifier = Classifier({"digits": 55}, size=32, channels=1).eval()
@@ -180,6 +187,8 @@ class TestResults:
         assert outcome.code == 0, outcome
         told = json.loads(outcome.out)
         table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        refused = measure("--classifier", "c.safetensors", "--swap")
+        assert refused.code == 2 and "leave --classifier out with --swap" in refused.err
         assert "content kept" in table and "| 4 | true frames |" in table
         shares = {value for value, _ in told["true_frames"]["content"]["frames"]}
         assert len(shares) == 1

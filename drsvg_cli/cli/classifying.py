@@ -42,6 +42,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         DrsvgError: there is nothing to learn from, or the file is in the way.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
+    if request.out.is_dir():
+        raise ConfigError(f"{request.out} is a folder; choose a file with --out")
     if request.out.exists() and not request.overwrite:
         raise ConfigError(f"{request.out} exists already; replace it with -y, or choose --out")
     device = prepare(request.device)

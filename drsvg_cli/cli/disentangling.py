@@ -122,6 +122,10 @@ def _known(request: Request, subjects: Sequence[Subject], task: Benchmark) -> Kn
     if classifier is None:
         return None
     poses = {name: each for name, each in task.poses.items() if name in classifier.attributes}
+    if not poses and request.classifier is not None:
+        raise ConfigError(
+            f"it is not known which pose {task.words} show; leave --classifier out with --swap"
+        )
     return Known(classifier, task.labels, poses) if poses else None
 
 

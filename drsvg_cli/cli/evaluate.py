@@ -130,6 +130,8 @@ def evaluate(
         options.check_range("--temperature", temperature, 0, 100)
     if swap and size:
         raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
+    if swap and ssim != "srvp":
+        raise ConfigError("--ssim is for predictions: what a swap should look like nobody knows")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
     from drsvg_cli.cli.sharing import find
