@@ -99,7 +99,7 @@ class DataConfig:
     """A folder of any clips, or a data set that drsvg knows by name."""
     fit: Fit = "crop"
     rate: float = 12.0
-    """Frames a second; a clip is thinned to the nearest whole-number division of its own rate."""
+    """Frames a second, about: a clip is thinned to its own rate divided by a whole number."""
     context: int = 5
     """Observed frames."""
     horizon: int = 10

@@ -149,6 +149,8 @@ def find_clips(inputs: Sequence[Path | str]) -> list[Path]:
     """
     found: dict[Path, Path] = {}
     for given in inputs:
+        if given == "":  # a shell variable that is not set; a path of it is the current folder
+            raise VideoError("a clip's name is empty; give a file, a folder or a pattern")
         for path in _expand(Path(given)):
             found.setdefault(path.resolve(), path)
     return list(found.values())
@@ -169,7 +171,10 @@ def probe(path: Path) -> ClipInfo:
         width, height = _displayed_size(stream, first.frame)
         seconds = _seconds(stream.duration, stream.time_base)
         if not seconds and container.duration and len(container.streams) == 1:
-            seconds = Fraction(container.duration, av.time_base)  # else sound may last longer
+            # With other streams it may be that of a sound.
+            seconds = Fraction(container.duration, av.time_base)
+            if "matroska" in container.format.name:  # there it is when the clip ends
+                seconds -= first.time
         return ClipInfo(
             path=path,
             codec=stream.codec_context.name,
@@ -185,8 +190,8 @@ def probe(path: Path) -> ClipInfo:
 def grid_rate(source: Fraction, rate: Fraction | None, *, exact: bool = False) -> Fraction:
     """Choose the rate at which a clip is sampled, in frames a second.
 
-    It is `source` divided by a whole number, so that motion does not judder, as near to `rate` as
-    that allows; `exact` gives `rate` itself.
+    It is `source` divided by a whole number, so that motion does not judder: the one nearest to
+    `source / rate`, so that it is about `rate`. `exact` gives `rate` itself.
     """
     if rate is None or exact:
         return rate or source

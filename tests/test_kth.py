@@ -120,7 +120,7 @@ class TestRanges:
         longer = replace(recipe, data=replace(recipe.data, horizon=5))
         assert {who for who, _, _ in self.learned(longer, place)} == {"person02", "person03"}
 
-    @pytest.mark.parametrize(("rate", "frames"), [(25.0, 20), (5.0, 10)])
+    @pytest.mark.parametrize(("rate", "frames"), [(25.0, 20), (6.25, 10)])
     def test_may_be_missing(self, recipe, place, films, rate, frames):
         notes = []
         some = replace(recipe, data=replace(recipe.data, rate=rate, context=1, horizon=1))

@@ -354,6 +354,23 @@ class TestLength:
         assert indices(read_clip(path, 2).frames) == [28, 29]
         assert not caplog.messages, "it is not cut short"
 
+    def test_of_a_matroska_file_that_begins_late(self, make_clip, tmp_path, caplog):
+        """Its header says when it ends."""
+        whole = make_clip("whole.mkv", numbered(30), codec="ffv1", pixels="bgr0")
+        late = tmp_path / "late.mkv"
+        with av.open(whole) as given, av.open(late, "w") as taken:
+            stream = given.streams.video[0]
+            copy = taken.add_stream_from_template(stream)
+            for packet in given.demux(stream):
+                if packet.dts is not None:
+                    packet.pts += round(10 / stream.time_base)
+                    packet.dts += round(10 / stream.time_base)
+                    packet.stream = copy
+                    taken.mux(packet)
+        assert probe(late).duration == pytest.approx(3, abs=0.1)
+        assert indices(read_clip(late, 2).frames) == [28, 29]
+        assert not caplog.messages, "it is not cut short"
+
 
 class TestRefusals:
     def check(self, path, reason):

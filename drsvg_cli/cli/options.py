@@ -42,8 +42,8 @@ At = Annotated[
 Rate = Annotated[
     float | None,
     typer.Option(
-        help="Frames a second, exactly; by default the division of the clip's own rate that is "
-        "nearest to the model's.",
+        help="Frames a second, exactly; by default about the model's: the clip's own rate divided "
+        "by a whole number.",
         show_default=False,
     ),
 ]
