@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from drsvg_cli.config import Recipe
 from drsvg_cli.frames import fit_all, to_tensor
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.rollout import predict
-from drsvg_cli.video import probe, read_clip, read_frames
+from drsvg_cli.video import probe, read_clip, read_frames, write_frames
 
 SMALL = ("--size", "32", "--horizon", "4", "--samples", "2", "--seed", "7")
 
@@ -88,10 +89,10 @@ def assert_refused(outcome, code, *parts):
 
 
 def seen_on_a_terminal(*arguments, cwd):
-    """Run the command line with stderr on a terminal; return what is shown there."""
+    """Run the command line on a terminal; return what is shown there."""
     terminal, inside = os.openpty()
     wide = {"TERM": "xterm", "COLUMNS": "100"}
-    command = start(*arguments, cwd=cwd, stdout=subprocess.DEVNULL, stderr=inside, env=wide)
+    command = start(*arguments, cwd=cwd, stdout=inside, stderr=inside, env=wide)
     os.close(inside)
     shown = b""
     with os.fdopen(terminal, "rb", buffering=0) as stream, suppress(OSError):  # it was hung up
@@ -107,6 +108,7 @@ def test_a_terminal_shows_how_far_it_is(model_folder, clip, tmp_path, verb, said
     options = "--model", model_folder, *SMALL
     shown = seen_on_a_terminal(verb, *clips, *options, "-o", "shown", cwd=tmp_path)
     assert said in shown and re.search(r"Writing shown \S+ +(\d+)/\1 ", shown), shown
+    assert re.search(r"[\r\n]shown: ", shown), "on a line of its own"
     command = start(verb, *clips, *options, "-o", "not_shown", cwd=tmp_path)
     assert command.communicate()[1] == b"", "where nobody looks nothing is drawn"
 
@@ -290,6 +292,41 @@ class TestPredict:
     def test_quiet_says_nothing(self, draw, clip):
         assert draw(clip, "-q", "--compare") == (0, "", "")
 
+    def test_a_model_that_was_trained_on_one_observed_frame_gets_two(
+        self, drsvg, clip, model_folder, tmp_path
+    ):
+        model, recipe = load_model(model_folder)
+        data = replace(recipe.data, context=1, shortest_context=1)
+        save_model(tmp_path / "one", replace(recipe, data=data), model.state_dict())
+        assert drsvg("predict", clip, "--model", "one", *SMALL).code == 0
+        assert len(record(tmp_path / "clip_drsvg")["observed_times"]) == 2
+
+    def test_small_frames_of_a_heavy_clip_stay_as_they_are(self, draw, clip, tmp_path, monkeypatch):
+        """What is too much to be kept is made smaller, never larger."""
+        draw(clip, "-o", "light")
+        monkeypatch.setattr(session, "LARGEST_READING", 0)
+        draw(clip, "-o", "heavy")
+        light, heavy = contents(tmp_path / "light"), contents(tmp_path / "heavy")
+        assert light["sample_1.mp4"] == heavy["sample_1.mp4"]
+
+    def test_an_empty_name_is_not_the_current_folder(self, draw, clip):
+        assert_refused(draw(""), 1, "a clip's name is empty")
+
+    def test_a_table_in_a_file_is_as_wide_as_it_needs(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        listed = start("models", "list", cwd=tmp_path).communicate()[0].decode()
+        assert "…" not in listed
+        assert re.search(
+            r"^ moving-mnist-svg-fp .* drsvg train moving-mnist-svg-fp *$", listed, re.M
+        )
+
+    def test_frames_too_small_to_be_shown(self, draw, clip, tmp_path):
+        frames = np.zeros((8, 12, 40, 3), np.uint8)
+        write_frames(tmp_path / "tiny.mp4", frames, Fraction(10))
+        outcome = draw("tiny.mp4", clip, "--size", "source")
+        assert outcome.code == 1 and "tiny.mp4: frames of 40x12 are too small" in outcome.err
+        assert (tmp_path / "clip_drsvg").is_dir()
+
     def test_dry_run_writes_nothing(self, draw, clip, tmp_path):
         outcome = draw(clip, "--dry-run")
         assert outcome.code == 0
@@ -303,6 +340,15 @@ class TestPredict:
             "height": 40,
             "rate": 10.0,
         }
+        (tmp_path / "text.mp4").write_text("not a video")
+        outcome = draw(clip, "text.mp4", "--dry-run")
+        assert outcome.code == 1 and outcome.out.startswith(f"{clip} → ")
+        assert "1 of 2 clips" in outcome.err and "text.mp4 is not a video" in outcome.err
+        assert_refused(draw(clip, "--dry-run", "--at", "soon"), 2, "--at is 'soon'")
+        assert_refused(draw(clip, "--dry-run", "--at", "9"), 1, "there is no frame at 9 s")
+        outcome = draw(clip, "text.mp4", "--dry-run", "--json")
+        told = json.loads(outcome.out)
+        assert ([plan["clip"] for plan in told["plan"]], len(told["failures"])) == ([str(clip)], 1)
 
     @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
     def test_formats(self, draw, clip, tmp_path, suffix):
@@ -498,6 +544,9 @@ class TestSwap:
         assert_refused(exchange(*pair, "--at-b", "soon"), 2, "--at-b is 'soon'")
         short = make_clip(tmp_path / "short.mp4", 3)
         assert_refused(exchange(pair[0], short), 1, "short.mp4 has 3 frames", "--horizon")
+        assert_refused(exchange(short, short), 1, "short.mp4 has 3 frames there, and 5 are needed")
+        outcome = exchange(pair[0], pair[0], "--at", "0.2", "--at-b", "1.5")
+        assert_refused(outcome, 1, "clip.mp4 has 3 frames there, and 5 are needed")
         assert_refused(exchange(pair[0], "none.mp4"), 1, "none.mp4: no such file")
         assert_refused(exchange(*pair, "--samples", "0"), 2, "--samples")
         exchange(*pair)
@@ -670,7 +719,7 @@ class TestProcess:
         with Path("/dev/full").open("wb") as full:
             process = start(*arguments, cwd=tmp_path, stdout=full)
         assert b"No space left" in process.communicate(timeout=60)[1]
-        assert process.returncode == 1
+        assert process.returncode == 4
 
     def test_ctrl_c_leaves_nothing_behind(self, clip, model_folder, tmp_path):
         arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2")

@@ -1,5 +1,6 @@
 """The `drsvg` command: its commands, and the one place where errors become messages."""
 
+import errno
 import io
 import os
 import signal
@@ -12,7 +13,7 @@ import typer
 from drsvg_cli import __version__
 from drsvg_cli.cli import classifier, data, evaluate, finetune, models, predict, swap, train
 from drsvg_cli.cli.console import Reporter
-from drsvg_cli.errors import DrsvgError
+from drsvg_cli.errors import DrsvgError, ResourceError
 
 app = typer.Typer(
     name="drsvg",
@@ -69,7 +70,8 @@ def main() -> None:
     except OSError as error:
         # A name that is too long, a folder that may not be read: the system's own words.
         where = "" if error.filename is None else f"{error.filename}: "
-        _fail(f"{where}{error.strerror or error}", 1)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        _fail(f"{where}{error.strerror or error}", ResourceError.exit_code if full else 1)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -68,7 +68,7 @@ def finetune(
         fitting.Request(
             clips=clips,
             held=validation,
-            out=out or Path(f"{Path(clips[0]).resolve().stem}-model"),
+            out=out or Path(f"{_title(Path(clips[0]).resolve())}-model"),
             source=source,
             start=source,
             parent=model,
@@ -81,3 +81,10 @@ def finetune(
         as_json=as_json,
         quiet=quiet,
     )
+
+
+def _title(path: Path) -> str:
+    """Name a model after its first clip, its folder of clips, or the folder of a pattern."""
+    if path.is_dir():
+        return path.name
+    return path.stem if path.exists() else path.parent.name

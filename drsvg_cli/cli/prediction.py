@@ -67,24 +67,17 @@ def run(
     clips = find_clips(inputs)
     folders = choose_folders(clips, out, overwrite=overwrite)
     session = open_session(settings, source)
-    if dry_run:
-        records = [
-            _plan(session, clip, folder) for clip, folder in zip(clips, folders, strict=True)
-        ]
-        lines = [one_line(f"{record['clip']} → {record['folder']}") for record in records]
-        lines.append(
-            f"model {one_line(settings.model)}, {session.context} + {settings.horizon} frames, "
-            f"{settings.samples} samples on {session.device}"
-        )
-        reporter.result({"plan": records}, *lines)
-        return
     failures: dict[Path, VideoError] = {}
     records = []
     with reporter.failures(failures), reporter.progress() as progress:
         for clip, folder in zip(clips, folders, strict=True):
             task = progress.add_task(f"Reading {one_line(clip.name)}", total=None, note="")
             try:
-                record = _predict_one(session, clip, folder, progress, task, overwrite=overwrite)
+                record = (
+                    _plan(session, clip, folder)
+                    if dry_run
+                    else _predict_one(session, clip, folder, progress, task, overwrite=overwrite)
+                )
             except VideoError as error:
                 if len(clips) == 1:
                     raise
@@ -93,17 +86,37 @@ def run(
             else:
                 records.append(record)
                 if not as_json:
-                    reporter.result(record, *_summary(record))
+                    reporter.result(record, *(_planned(record) if dry_run else _summary(record)))
             progress.remove_task(task)
     if as_json:
         reporter.result(
-            {"results": records, "failures": {str(k): str(v) for k, v in failures.items()}}
+            {
+                "plan" if dry_run else "results": records,
+                "failures": {str(k): str(v) for k, v in failures.items()},
+            }
         )
+    elif dry_run:
+        reporter.result({}, _manner(session))
     if failures:
         raise VideoError(f"{len(failures)} of {len(clips)} clips could not be predicted")
 
 
+def _manner(session: Session) -> str:
+    """Say how clips would be predicted."""
+    settings = session.settings
+    return (
+        f"model {one_line(settings.model)}, {session.context} + {settings.horizon} frames, "
+        f"{settings.samples} samples on {session.device}"
+    )
+
+
+def _planned(record: dict[str, Any]) -> list[str]:
+    return [one_line(f"{record['clip']} → {record['folder']}")]
+
+
 def _plan(session: Session, clip: Path, folder: Path) -> dict[str, Any]:
+    settings = session.settings
+    read(session, clip, session.context, after=settings.horizon if settings.compare else 0)
     info = probe(clip)
     shown = {"width": info.width, "height": info.height, "rate": float(info.rate)}
     return {"clip": str(clip), "folder": str(folder), **shown}

@@ -16,13 +16,15 @@ from drsvg_cli.cli import options
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import prepare
 from drsvg_cli.errors import VideoError, WeightsError
-from drsvg_cli.frames import Frames, fit, fit_all, to_frames, to_tensor
+from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.video import Clip, measure_length, probe, read_clip
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""
+SMALLEST_SIDE = 16
+"""Pixels; the smallest frames that can be shown, and whose motion can be measured."""
 LARGEST_READING = 2**28
 """Bytes of whole frames that are kept; of larger clips only what is needed is kept of a frame."""
 
@@ -59,7 +61,7 @@ class Session:
     @property
     def context(self) -> int:
         """Frames to observe."""
-        return self.settings.context or self.recipe.data.context
+        return self.settings.context or max(options.SHORTEST_CONTEXT, self.recipe.data.context)
 
     @property
     def temperature(self) -> float:
@@ -113,6 +115,11 @@ def read(
                 f"{path}: {count + after} frames of {info.width}x{info.height} are too large for "
                 "--size source; choose a number of pixels"
             )
+        if min(info.width, info.height) < SMALLEST_SIDE:
+            raise VideoError(
+                f"{path}: frames of {info.width}x{info.height} are too small for --size source; "
+                "choose a number of pixels"
+            )
         spare = 0
     else:
         spare = 2 * max(settings.size, session.recipe.model.size)
@@ -126,14 +133,20 @@ def read(
         info=info,
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
-        shrink=partial(fit, size=spare, how=session.fit) if heavy else None,
+        shrink=partial(_shrunk, size=spare, how=session.fit) if heavy else None,
     )
     if len(clip.frames) - after < options.SHORTEST_CONTEXT:
         raise VideoError(
-            f"{path} has {len(clip.frames) - after} frame(s) to observe; a prediction needs at "
-            f"least {options.SHORTEST_CONTEXT}"
+            f"{path} has {len(clip.frames) - after} frame(s) to observe; at least "
+            f"{options.SHORTEST_CONTEXT} are needed"
         )
     return clip
+
+
+def _shrunk(frame: Frames, *, size: int, how: Fit) -> Frames:
+    """Keep of a frame what the model sees, in `size` pixels along a side at most."""
+    part = cut_out(frame, how=how)
+    return part if max(part.shape[:2]) <= size else resize(part, width=size, height=size)
 
 
 def fitted(session: Session, frames: Frames, size: int) -> Frames:

@@ -122,13 +122,12 @@ def _read_both(
     first = read(session, content, count)
     # At the rate of A, or else B would move at another speed than its own.
     second = read(session, pose, count, rate=first.rate, at_b=at_b)
-    lengths = {content: len(first.frames), pose: len(second.frames)}
-    shorter = min((content, pose), key=lambda path: lengths[path])
-    if len(first.frames) != len(second.frames):
-        raise VideoError(
-            f"{shorter} has {lengths[shorter]} frames there, fewer than the other clip; "
-            f"choose a smaller --horizon than {session.settings.horizon}"
-        )
+    for path, clip in ((content, first), (pose, second)):
+        if len(clip.frames) < count:
+            raise VideoError(
+                f"{path} has {len(clip.frames)} frames there, and {count} are needed; "
+                f"choose a smaller --horizon than {session.settings.horizon}"
+            )
     size = session.recipe.model.size
     sides = {
         name: _Side(
