@@ -4,8 +4,6 @@ import os
 import sys
 from contextlib import suppress
 
-from drsvg_cli.cli.app import main
-
 
 def process() -> None:
     """Run the command line, then end at once.
@@ -15,7 +13,11 @@ def process() -> None:
     be written, the interpreter ends as usual and says so.
     """
     try:
+        from drsvg_cli.cli.app import main  # Ctrl-C may come while it is imported
+
         main()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except SystemExit as end:
         if "torch" in sys.modules and isinstance(end.code, int | None):
             with suppress(OSError, ValueError):
