@@ -8,12 +8,13 @@ tensors.
 import errno
 import glob
 import itertools
+import json
 import logging
 import os
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -336,8 +337,10 @@ def _expand(given: Path) -> list[Path]:
     if given.is_dir():
         names = (path.relative_to(given) for path in given.rglob("*.*"))
         shown = (name for name in names if not any(map(_is_passed_over, name.parts)))
-        videos = (given / name for name in shown if _SUFFIX.fullmatch(name.suffix.lower()))
-        files = sorted(path for path in videos if path.is_file())
+        videos = [given / name for name in shown if _SUFFIX.fullmatch(name.suffix.lower())]
+        below = {path.parent for path in videos} - {given}
+        made = {folder / name for folder in below for name in _results(folder)}
+        files = sorted(path for path in videos if path.is_file() and path not in made)
         if not files:
             raise VideoError(f"{_shown(given)}: no video file in this folder")
         return files
@@ -354,6 +357,15 @@ def _expand(given: Path) -> list[Path]:
 def _is_passed_over(part: str) -> bool:
     """Tell hidden files and folders, and earlier results, in a folder of clips."""
     return part.startswith(".") or bool(re.search(r"_drsvg(_\d+)?\Z", part))
+
+
+def _results(folder: Path) -> list[str]:
+    """List the files that are earlier results, in a folder of whatever name, by its record."""
+    for name in ("prediction.json", "swap.json"):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            text = (folder / name).read_text(encoding="utf-8")
+            return [str(file) for file in json.loads(text)["files"]]
+    return []
 
 
 @contextmanager

@@ -592,6 +592,17 @@ class TestFindClips:
         expected = ["a.MKV", "a_drsvg_2.mp4", "b.mp4", "sub/c.gif"]
         assert self.names(find_clips([folder]), folder) == expected
 
+    def test_passes_over_results_in_a_folder_of_any_name(self, folder):
+        """What a record names was made; what lies beside it is somebody's clip."""
+        (folder / "sub" / "prediction.json").write_text('{"files": ["sample_1.mp4"]}')
+        (folder / "sub" / "sample_1.mp4").touch()
+        assert self.names(find_clips([folder]), folder) == ["a.MKV", "b.mp4", "sub/c.gif"]
+        found = find_clips([folder / "sub"])
+        assert self.names(found, folder) == ["sub/c.gif", "sub/sample_1.mp4"], "asked for by name"
+        for damaged in ("", "[]", '{"files": 1}'):
+            (folder / "sub" / "prediction.json").write_text(damaged)
+            assert len(find_clips([folder])) == 4
+
     def test_keeps_the_order_given_and_names_nothing_twice(self, folder):
         given = [folder / "b.mp4", str(folder / "notes.txt"), folder]
         expected = ["b.mp4", "notes.txt", "a.MKV", "sub/c.gif"]
