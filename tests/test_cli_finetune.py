@@ -295,7 +295,7 @@ class TestInterruptions:
         assert_refused(tune(clips, *QUICK, "-o", "run", "--resume"), 1, "no run to resume")
         assert tune(clips, *QUICK, "-o", "run").code == 0
         assert weights(tmp_path / "run") == whole
-        assert not [path for path in tmp_path.rglob("*.part") if path.is_file()]
+        assert list(tmp_path.rglob("*.part")) == [tmp_path / "run" / ".results.99.part"]
 
     def test_a_second_process_is_refused(self, tune, clips, model_folder, tmp_path):
         begun = tmp_path / "begun"

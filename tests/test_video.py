@@ -289,6 +289,19 @@ class TestHowFramesLook:
         assert read_clip(joined, 15).frames.shape[1:] == (32, 32, 3)
 
 
+def delay(whole, path, seconds, **options):
+    """Copy a clip, its pictures so many seconds later, without encoding it anew."""
+    with av.open(whole) as given, av.open(path, "w", options=options) as taken:
+        stream = given.streams.video[0]
+        copy = taken.add_stream_from_template(stream)
+        for packet in given.demux(stream):
+            if packet.dts is not None:
+                packet.pts += round(seconds / stream.time_base)
+                packet.dts += round(seconds / stream.time_base)
+                packet.stream = copy
+                taken.mux(packet)
+
+
 class TestProbe:
     def test_describes_the_clip(self, make_clip):
         path = make_clip("a.mp4", numbered(20))
@@ -302,16 +315,7 @@ class TestProbe:
 
     def test_does_not_count_frames_that_an_edit_list_hides(self, make_clip, tmp_path):
         whole, trimmed = make_clip("whole.mp4", numbered(60), group=60), tmp_path / "trimmed.mp4"
-        options = {"use_editlist": "1", "avoid_negative_ts": "disabled"}
-        with av.open(whole) as given, av.open(trimmed, "w", options=options) as taken:
-            stream = given.streams.video[0]
-            copy = taken.add_stream_from_template(stream)
-            for packet in given.demux(stream):
-                if packet.dts is not None:
-                    packet.pts -= round(1 / stream.time_base)
-                    packet.dts -= round(1 / stream.time_base)
-                    packet.stream = copy
-                    taken.mux(packet)
+        delay(whole, trimmed, -1, use_editlist="1", avoid_negative_ts="disabled")
         info = probe(trimmed)
         assert (info.frames, info.duration, info.rate) == (60, 5.0, 10)
         clip = read_clip(trimmed, 3)
@@ -358,15 +362,7 @@ class TestLength:
         """Its header says when it ends."""
         whole = make_clip("whole.mkv", numbered(30), codec="ffv1", pixels="bgr0")
         late = tmp_path / "late.mkv"
-        with av.open(whole) as given, av.open(late, "w") as taken:
-            stream = given.streams.video[0]
-            copy = taken.add_stream_from_template(stream)
-            for packet in given.demux(stream):
-                if packet.dts is not None:
-                    packet.pts += round(10 / stream.time_base)
-                    packet.dts += round(10 / stream.time_base)
-                    packet.stream = copy
-                    taken.mux(packet)
+        delay(whole, late, 10)
         assert probe(late).duration == pytest.approx(3, abs=0.1)
         assert indices(read_clip(late, 2).frames) == [28, 29]
         assert not caplog.messages, "it is not cut short"
