@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from benchmarks.measure import table
-from drsvg_cli.video import Clip, write_clip
+from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.writing import write_clip
 
 DRSVG = [sys.executable, "-m", "drsvg_cli"]
 REPEATS = 3

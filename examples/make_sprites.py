@@ -15,7 +15,8 @@ import numpy as np
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.frames import to_frames
 from drsvg_cli.sequences.sprites import MovingSprites, read_sheets
-from drsvg_cli.video import Clip, write_clip
+from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.writing import write_clip
 
 FRAMES = 24
 RATE = 10

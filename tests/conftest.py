@@ -22,7 +22,8 @@ from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.evaluation import Scores
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.sequences.sprites import COLUMNS, GARMENTS, ROWS, SIZE
-from drsvg_cli.video import Clip, write_clip
+from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.writing import write_clip
 
 TINY = {
     "size": 32,

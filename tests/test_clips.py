@@ -14,7 +14,9 @@ from drsvg_cli.config import DataConfig
 from drsvg_cli.errors import ResourceError, TrainingError
 from drsvg_cli.sequences import clips, folders
 from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
-from drsvg_cli.video import Clip, read_clip, read_frames, write_clip
+from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.reading import read_clip, read_frames
+from drsvg_cli.video.writing import write_clip
 
 # At 12 a second the cache holds 24 a second: of a clip at 24, every frame.
 DATA = DataConfig(context=2, horizon=3, rate=12.0)

@@ -9,18 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from drsvg_cli import video
 from drsvg_cli.errors import ResourceError, VideoError
-from drsvg_cli.video import (
-    Clip,
-    find_clips,
-    grid_rate,
-    measure_length,
-    probe,
-    read_clip,
-    read_frames,
-    write_clip,
-)
+from drsvg_cli.video import reading, writing
+from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.finding import find_clips
+from drsvg_cli.video.reading import grid_rate, measure_length, probe, read_clip, read_frames
+from drsvg_cli.video.writing import write_clip
 
 TWELVE = Fraction(12)
 FASTSTART = {"movflags": "+faststart"}  # the index first: what is cut is pictures
@@ -171,9 +165,9 @@ class TestWhichFrames:
     def test_are_reached_without_decoding_the_rest(self, make_clip, monkeypatch):
         path = make_clip("a.mp4", numbered(60), group=10)
         decoded = []
-        frames = video._frames
+        frames = reading._frames
         monkeypatch.setattr(
-            video, "_frames", lambda *args: (decoded.append(1) or f for f in frames(*args))
+            reading, "_frames", lambda *args: (decoded.append(1) or f for f in frames(*args))
         )
         assert indices(read_clip(path, 2, at=4.5).frames) == [44, 45]
         assert indices(read_clip(path, 2).frames) == [58, 59]
@@ -386,7 +380,7 @@ class TestRefusals:
         self.check(Path(name), "no such file")
 
     def test_frames_too_large_to_hold(self, make_clip, monkeypatch):
-        monkeypatch.setitem(video._OPEN_OPTIONS, "max_pixels", "1000")
+        monkeypatch.setitem(reading._OPEN_OPTIONS, "max_pixels", "1000")
         self.check(make_clip("a.mp4", numbered(3, 64)), "decoded")
 
     def test_a_file_cut_before_its_first_frame(self, make_clip):
@@ -561,7 +555,7 @@ class TestWrite:
         def interrupt(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(video, "_picture", interrupt)
+        monkeypatch.setattr(writing, "_picture", interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_clip(tmp_path / "a.mp4", Clip(numbered(2), TWELVE))
         assert not list(tmp_path.iterdir())

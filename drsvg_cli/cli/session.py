@@ -19,7 +19,8 @@ from drsvg_cli.errors import VideoError, WeightsError
 from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.video import Clip, measure_length, probe, read_clip
+from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.reading import measure_length, probe, read_clip
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""

@@ -37,7 +37,8 @@ from drsvg_cli.frames import Frames, to_frames
 from drsvg_cli.generation import Moment
 from drsvg_cli.pictures import Continued, comparison, strip
 from drsvg_cli.rollout import stream_swap
-from drsvg_cli.video import Pictures, write_frames
+from drsvg_cli.video.clip import Pictures
+from drsvg_cli.video.writing import write_frames
 
 
 class _Side(NamedTuple):

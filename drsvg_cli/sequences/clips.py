@@ -26,7 +26,7 @@ from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.folder import sha256
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
 from drsvg_cli.sequences.cutouts import bend, paste, reshape
-from drsvg_cli.video import grid_rate, probe, read_frames
+from drsvg_cli.video.reading import grid_rate, probe, read_frames
 
 SPARE = 2.0
 """The cache is this much larger than the model's frames, which leaves room for moving crops. Where

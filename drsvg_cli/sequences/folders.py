@@ -20,7 +20,7 @@ from drsvg_cli.sequences.clips import (
     windows,
 )
 from drsvg_cli.sequences.offers import HELD_SEQUENCES, Benchmark, Listener, Material, Place
-from drsvg_cli.video import find_clips
+from drsvg_cli.video.finding import find_clips
 
 
 def material(recipe: Recipe, place: Place, listener: Listener) -> Material:

@@ -30,7 +30,7 @@ from drsvg_cli.sequences.offers import (
     Place,
     Published,
 )
-from drsvg_cli.video import probe
+from drsvg_cli.video.reading import probe
 
 __all__ = ["benchmark", "conditions", "material"]
 

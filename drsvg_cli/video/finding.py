@@ -1,0 +1,64 @@
+"""Which files are clips: those named, those in folders, and those that patterns match."""
+
+import glob
+import json
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from drsvg_cli.errors import VideoError
+from drsvg_cli.video.clip import shown
+
+_SUFFIX = re.compile(r"\.(3gp|apng|asf|avi|flv|gif|m2?ts|m4v|mkv|mov|mp4|mpe?g|ogv|ts|web[mp]|wmv)")
+
+
+def find_clips(inputs: Sequence[Path | str]) -> list[Path]:
+    """List the files that `inputs` name: files as given, folders recursively, patterns expanded.
+
+    Raises:
+        VideoError: An input does not exist, or holds no video file.
+    """
+    found: dict[Path, Path] = {}
+    for given in inputs:
+        if given == "":  # a shell variable that is not set; a path of it is the current folder
+            raise VideoError("a clip's name is empty; give a file, a folder or a pattern")
+        for path in _expand(Path(given)):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _expand(given: Path) -> list[Path]:
+    """List the video files that one input names."""
+    if given.is_dir():
+        names = (path.relative_to(given) for path in given.rglob("*.*"))
+        plain = (name for name in names if not any(map(_is_passed_over, name.parts)))
+        videos = [given / name for name in plain if _SUFFIX.fullmatch(name.suffix.lower())]
+        below = {path.parent for path in videos} - {given}
+        made = {folder / name for folder in below for name in _results(folder)}
+        files = sorted(path for path in videos if path.is_file() and path not in made)
+        if not files:
+            raise VideoError(f"{shown(given)}: no video file in this folder")
+        return files
+    if given.exists():
+        return [given]
+    matches = map(Path, sorted(glob.glob(str(given), recursive=True)))  # noqa: PTH207
+    found = [path for match in matches if match.exists() for path in _expand(match)]
+    if not found:
+        aside = " (a link that leads nowhere)" if given.is_symlink() else ""
+        raise VideoError(f"{shown(given)}: no such file{aside}")
+    return found
+
+
+def _is_passed_over(part: str) -> bool:
+    """Tell hidden files and folders, and earlier results, in a folder of clips."""
+    return part.startswith(".") or bool(re.search(r"_drsvg(_\d+)?\Z", part))
+
+
+def _results(folder: Path) -> list[str]:
+    """List the files that are earlier results, in a folder of whatever name, by its record."""
+    for name in ("prediction.json", "swap.json"):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            text = (folder / name).read_text(encoding="utf-8")
+            return [str(file) for file in json.loads(text)["files"]]
+    return []
