@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
-from drsvg_cli.model.resampling import STILL, carry, enlarge, smooth, trace, warp
+from drsvg_cli.model.resampling import STILL, carry, enlarge, shrink, smooth, trace, warp
 
 SPEED_GAIN = 0.025
 """Speed, in half frames a frame, for a map value of one: 0.8 pixels at 64 pixels."""
@@ -237,7 +236,7 @@ class ForwardWarpHead(WarpHead):
 
     def _fetching(self, flow: Tensor, steps: Tensor) -> tuple[Tensor, Tensor | float]:
         size, most = flow.shape[-2:], FINENESS * self.size
-        few = functional.adaptive_avg_pool2d(flow, (min(size[0], most), min(size[1], most)))
+        few = shrink(flow, (min(size[0], most), min(size[1], most)))
         carried, covered = carry(few, few, self.size)
         return enlarge(carried, size), enlarge(covered, size).clamp(0, 1)
 

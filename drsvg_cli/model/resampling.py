@@ -114,10 +114,15 @@ def smooth(maps: Tensor, deviation: float, size: int) -> Tensor:
     Larger maps are smoothed at that size.
     """
     blur = _gaussian(size, maps.device, deviation)
-    coarse = functional.adaptive_avg_pool2d(maps, size)
+    coarse = shrink(maps, (size, size))
     with torch.autocast(maps.device.type, enabled=False):  # a flow needs more than eight bits
         smoothed = blur @ coarse @ blur.T
     return smoothed if maps.shape == coarse.shape else enlarge(smoothed, maps.shape[-2:])
+
+
+def shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average maps `(B, N, H, W)` to a smaller size; maps of that size stay as they are."""
+    return maps if maps.shape[-2:] == size else functional.adaptive_avg_pool2d(maps, size)
 
 
 def enlarge(maps: Tensor, size: torch.Size) -> Tensor:
