@@ -18,9 +18,6 @@ FORWARD_GAIN = 0.075
 """The same of a forward warp."""
 OPEN_MASK = 3.0
 """Mask logit for a map value of zero: all of a frame is the warped reference."""
-SMOOTHNESS = 1.5
-"""Deviation of the Gaussian that smooths a warp, in pixels of the model: neighbours move together,
-or edges fray. The next frame's warp is left as it is, later ones are smoothed more and more."""
 HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 BODY = 5.0
@@ -100,7 +97,7 @@ class WarpHead(nn.Module):
         """Take a map a colour channel, two for the speed, one for its change, one for the mask."""
         super().__init__()
         self.maps: int = config.channels + 4
-        self.size = config.size
+        self.size, self.smoothness = config.size, config.smoothness
 
     def drawn(self, maps: Tensor, ahead: Tensor) -> Tensor:
         """Return the share of the picture that is drawn and not fetched by the warp, a scalar."""
@@ -193,7 +190,7 @@ class WarpHead(nn.Module):
 
     def _fetching(self, flow: Tensor, steps: Tensor) -> tuple[Tensor, Tensor | float]:
         """Tell from where pixels are fetched, and which of them are anywhere, 0 to 1."""
-        return torch.lerp(smooth(flow, SMOOTHNESS, self.size), flow, 1 / steps), 1.0
+        return torch.lerp(smooth(flow, self.smoothness, self.size), flow, 1 / steps), 1.0
 
     def _split(self, maps: Tensor) -> tuple[Tensor, ...]:
         """Tell colours, speed, its change, and the mask apart."""
