@@ -25,7 +25,7 @@ class Provenance:
     steps: int
     """Steps of training done."""
     hours: float
-    """Time they took."""
+    """Time they computed, without validations and saves."""
     samples: int
     """Samples a clip in the measurement."""
     datasets: Sequence[str] = ()
@@ -62,8 +62,8 @@ def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
 ## Training
 
 Trained from {began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences
-({sequences:,} sequences of {data.context + data.horizon} frames), {_hours(origin.hours)}, drsvg
-{__version__}. `preset.toml` beside this file is the whole recipe.{data_sets}
+({sequences:,} sequences of {data.context + data.horizon} frames), {_hours(origin.hours)} of
+computing, drsvg {__version__}. `preset.toml` beside this file is the whole recipe.{data_sets}
 
 ## Measured
 

@@ -153,7 +153,7 @@ def save_classifier(path: Path, classifier: Classifier, *, words: str) -> None:
         "words": words,
     }
     tensors = {name: _stored(tensor) for name, tensor in classifier.state_dict().items()}
-    data = safetensors.torch.save(tensors, metadata=header)
+    data = _ordered(safetensors.torch.save(tensors, metadata=header))
     write_atomically(path, lambda part: part.write_bytes(data))
 
 

@@ -8,6 +8,7 @@ sees what an uninterrupted one would have seen.
 
 import json
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -258,6 +259,8 @@ def _append_to_log(folder: Path, line: dict[str, Any]) -> None:
     try:
         with path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
+            log.flush()
+            os.fsync(log.fileno())  # the state, which is written later, must not outlive it
     except OSError as error:
         raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -54,7 +54,10 @@ def test_all_attributes_that_are_asked_for_must_be_right(classifier):
 
 
 def test_what_is_saved_is_loaded(classifier, tmp_path):
-    save_classifier(tmp_path / "c.safetensors", classifier, words="bars")
+    for name in ("c", "again"):
+        save_classifier(tmp_path / f"{name}.safetensors", classifier, words="bars")
+    once, again = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("c", "again"))
+    assert once == again, "a digest of it tells whether an evaluation had the same one"
     loaded = load_classifier(tmp_path / "c.safetensors")
     assert (loaded.attributes, loaded.size, loaded.channels) == (classifier.attributes, 32, 1)
     frames, _ = bars(20, "5")

@@ -14,6 +14,7 @@ from drsvg_cli.checkpoint import load_model, save_classifier, save_model
 from drsvg_cli.classifier import Classifier
 from drsvg_cli.cli import evaluating, findings
 from drsvg_cli.cli.findings import Findings, Protocol
+from drsvg_cli.cli.results import kept_for_one
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.evaluation import Curves, evaluate
 from drsvg_cli.model.freezing import freeze
@@ -190,8 +191,9 @@ class TestResults:
         refused = measure("--classifier", "c.safetensors", "--swap")
         assert refused.code == 2 and "leave --classifier out with --swap" in refused.err
         assert "content kept" in table and "| 4 | true frames |" in table
-        shares = {value for value, _ in told["true_frames"]["content"]["frames"]}
-        assert len(shares) == 1
+        ceiling = told["true_frames"]["content"]
+        shares = {value for value, _ in ceiling["frames"]}
+        assert shares == {ceiling["horizons"]["4"]["mean"][0]}
         for model in told["models"].values():
             assert {value for value, _ in model["content"]["frames"]} == shares
 
@@ -275,6 +277,26 @@ class TestInterruptions:
         interrupt(None)
         assert drsvg("evaluate", model_folder, *options, "-o", "parts", "--resume").code == 0
         assert record(tmp_path / "parts") == record(tmp_path / "whole")
+
+    def test_while_examples_are_drawn(self, measure, monkeypatch, tmp_path):
+        """All has been measured by then, and nothing is measured again."""
+        whole = json.loads(measure("-o", "whole", "--json").out)
+        with monkeypatch.context() as now:
+            now.setattr(findings, "draw", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+            assert measure("-o", "parts").code == 130
+        assert names(tmp_path / "parts") == {"partial.pt"}
+        monkeypatch.setattr(evaluating, "evaluate", None)
+        assert measure("-o", "parts", "--resume").code == 0
+        assert record(tmp_path / "parts") == whole
+
+    def test_no_two_at_once_in_one_folder(self, measure, tmp_path):
+        with kept_for_one(tmp_path / "evaluation"):
+            outcome = measure()
+            assert outcome.code == 2 and "another run is at work on evaluation" in outcome.err
+            assert measure("-o", "other").code == 0
+        assert not (tmp_path / "evaluation").exists()
+        assert measure().code == 0
+        assert names(tmp_path / "evaluation") == FILES
 
     def test_before_anything_is_measured(self, measure, interrupt, tmp_path):
         interrupt(0)

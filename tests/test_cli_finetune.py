@@ -168,7 +168,7 @@ class TestFinetune:
         left_out = [line for line in outcome.err.splitlines() if line.startswith("left out: ")]
         assert len(left_out) == 2
         assert "[red]text.mp4 is not a video" in left_out[0]
-        assert "short.mp4: 0.4 s is too short; 0.7 s are needed" in left_out[1]
+        assert "short.mp4: 0.40 s is too short; 0.70 s are needed" in left_out[1]
 
 
 class TestRefusals:

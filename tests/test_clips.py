@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise, product
 
 import cv2
 import numpy as np
@@ -184,6 +185,23 @@ def test_the_order_of_the_clips_does_not_mix_them_up(make_clip, scan_all):
     assert [clip.path for clip in found] == [two, one]
 
 
+def test_a_clip_of_just_the_length_that_is_needed_will_do(make_clip, scan_all):
+    """Five frames of which every second one counts are nine, or 0.375 s."""
+    enough, short = scan_all(make_clip("9.mkv", count=9), make_clip("8.mkv", count=8))
+    assert isinstance(enough, CachedClip)
+    assert short.reason.endswith("0.33 s is too short; 0.38 s are needed")
+
+
+@pytest.mark.parametrize("size", range(2, 8))
+def test_neighbours_are_of_different_clips_unless_one_makes_up_more_than_half(size):
+    """The last one's neighbour is the first one (Eq. 5)."""
+    for chosen in product(range(3), repeat=size):
+        apart = clips._apart(list(chosen))
+        assert sorted(apart) == sorted(chosen)
+        if max(map(chosen.count, chosen)) <= size / 2:
+            assert all(one != other for one, other in pairwise([*apart, apart[0]])), chosen
+
+
 def test_short_and_broken_files_are_rejected_with_the_reason(make_clip, scan_all, tmp_path):
     short, good = make_clip("short.mkv", count=6), make_clip("good.mkv")
     text = tmp_path / "text.mp4"
@@ -192,7 +210,7 @@ def test_short_and_broken_files_are_rejected_with_the_reason(make_clip, scan_all
     found = scan_all(short, text, good, missing)
     assert [type(each) for each in found] == [Rejected, Rejected, CachedClip, Rejected]
     assert [each.path for each in found] == [short, text, good, missing]
-    assert "0.2 s is too short" in found[0].reason and "0.4 s" in found[0].reason
+    assert "0.25 s is too short; 0.38 s are needed" in found[0].reason
     assert "text.mp4" in found[1].reason
     assert "missing.mp4" in found[3].reason
     assert not list((tmp_path / "cache").glob("*.part"))

@@ -28,7 +28,9 @@ def test_freezing_changes_nothing_but_the_last_bits(
         monkeypatch.setattr(freezing, "_packs", lambda precision: False)
     shortcuts = {"predictor_shortcut": shortcut, "latent_shortcut": shortcut}
     model = tiny_model(backbone=backbone, head=head, **shortcuts)
+    chance = torch.get_rng_state()
     frozen = freeze(copy.deepcopy(model), half=False)
+    assert torch.equal(torch.get_rng_state(), chance), "a caller's own random numbers go on"
     assert not any(isinstance(module, nn.BatchNorm2d) for module in frozen.modules())
     packed = any(isinstance(module, freezing._Packed) for module in frozen.modules())
     assert packed == (packs and torch.backends.mkldnn.is_available())

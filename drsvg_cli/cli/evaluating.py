@@ -14,7 +14,8 @@ from drsvg_cli.cli import findings
 from drsvg_cli.cli.comparing import Request, Subject, gather, load, reader
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.findings import Findings, Protocol, enlarged
-from drsvg_cli.cli.results import check_free, filled
+from drsvg_cli.cli.interruptions import postponed
+from drsvg_cli.cli.results import check_free, filled, kept_for_one
 from drsvg_cli.cli.tables import show
 from drsvg_cli.config import AT_PREDICTION
 from drsvg_cli.device import explained_memory, keep_memory, prepare
@@ -120,21 +121,23 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         check_free(request.out, overwrite=request.overwrite)
     elif not (request.out / PARTIAL_FILE).is_file():
         raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
-    session = _open(request, reporter)
-    measured = session.restore() if request.resume else Measured({})
-    try:
-        _measure(session, measured, reporter)
-    except KeyboardInterrupt:
-        if measured.sequences:
-            session.save(measured)
-            _write(session, measured, reporter)
-            reporter.note(
-                f"stopped after {measured.sequences} of {len(session.task.frames)} sequences; the "
-                f"results so far are in {request.out}, and --resume goes on"
-            )
-        raise
-    record = _write(session, measured, reporter)
-    (request.out / PARTIAL_FILE).unlink(missing_ok=True)
+    with kept_for_one(request.out):
+        session = _open(request, reporter)
+        measured = session.restore() if request.resume else Measured({})
+        try:
+            _measure(session, measured, reporter)
+        except KeyboardInterrupt:
+            if measured.sequences:
+                session.save(measured)
+                _write(session, measured, reporter)
+                reporter.note(
+                    f"stopped after {measured.sequences} of {len(session.task.frames)} sequences; "
+                    f"the results so far are in {request.out}, and --resume goes on"
+                )
+            raise
+        session.save(measured)  # or Ctrl-C while examples are drawn would lose the last minute
+        record = _write(session, measured, reporter)
+        (request.out / PARTIAL_FILE).unlink(missing_ok=True)
     reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
 
 
@@ -205,13 +208,15 @@ def _measure_some(session: Session, measured: Measured, tick: Callable[[int], ob
     for name, each in scores.items():
         if not bool(torch.isfinite(each.psnr.samples).all()):
             raise WeightsError(f"{name} predicts no numbers; its weights are broken")
+    truth = []
     if content is not None:
         device = next(content.classifier.parameters()).device
-        truth = frames[:, protocol.context :].to(device).float() / 255
-        measured.truth.append(content.read(truth).cpu())
-    for name, each in scores.items():
-        measured.scores.setdefault(name, []).append(each)
-    measured.sequences += len(frames)
+        truth = [content.read(frames[:, protocol.context :].to(device).float() / 255).cpu()]
+    with postponed():
+        measured.truth += truth
+        for name, each in scores.items():
+            measured.scores.setdefault(name, []).append(each)
+        measured.sequences += len(frames)
 
 
 def _duration(seconds: float) -> str:

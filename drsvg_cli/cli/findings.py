@@ -201,7 +201,7 @@ def _record(findings: Findings) -> dict[str, Any]:
         "copy_last": copies,
         "published": [other._asdict() for other in findings.task.published],
         "true_frames": {"flicker": _known_pair(average(findings.first.noise))}
-        | ({} if truth is None else {"content": {"frames": _pairs(by_frame(truth))}}),
+        | ({} if truth is None else {"content": _truth(truth, findings.task.horizons)}),
     }
 
 
@@ -210,6 +210,12 @@ def _all(findings: Findings, name: str) -> dict[str, Any]:
     scores, horizons = findings.scores[name], findings.task.horizons
     curves = {each: _summary(getattr(scores, each), horizons) for each in findings.metrics}
     return curves | {each: _known_pair(average(getattr(scores, each))) for each in STEADINESS}
+
+
+def _truth(content: Tensor, horizons: Sequence[int]) -> dict[str, Any]:
+    """Give the share of true frames in which a classifier reads what they show."""
+    averages = {str(each): {"mean": pair(average(content, each))} for each in horizons}
+    return {"frames": _pairs(by_frame(content)), "horizons": averages}
 
 
 def _known_pair(estimate: Estimate) -> list[float | None] | None:

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ from drsvg_cli.card import Provenance, model_card
 from drsvg_cli.checkpoint import blueprint, load_model, write_atomically
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.interruptions import collected
-from drsvg_cli.cli.results import check_free, is_content, write_picture
+from drsvg_cli.cli.results import check_free, is_content, made, write_picture
 from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
 from drsvg_cli.device import (
     explained_memory,
@@ -165,27 +165,20 @@ def _is_cached(path: Path) -> bool:
 def _claimed(request: Request) -> Iterator[None]:
     """Keep other processes off the run folder, and remove what a killed one left half-written."""
     out = request.out
-    made = [path for path in (out, *out.parents) if not path.exists()]
-    try:
-        with ExitStack() as stack:
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(claimed(out))
-                for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
-                    if path.is_file():  # a folder is that of results, of another command
-                        path.unlink()
-            except BlockingIOError:
-                raise TrainingError(
-                    f"another process is at work on {out}; wait for it, or choose another --out"
-                ) from None
-            except OSError as error:
-                reason = error.strerror or error
-                raise ResourceError(f"cannot write to {out}: {reason}") from None
-            yield
-    finally:
-        for path in made:
-            with suppress(OSError):
-                path.rmdir()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made(out))
+            stack.enter_context(claimed(out))
+            for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
+                if path.is_file():  # a folder is that of results, of another command
+                    path.unlink()
+        except BlockingIOError:
+            raise TrainingError(
+                f"another process is at work on {out}; wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise ResourceError(f"cannot write to {out}: {error.strerror or error}") from None
+        yield
 
 
 @contextmanager

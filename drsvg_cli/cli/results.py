@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,43 @@ def _standing(folder: Path) -> Path:
 def is_content(path: Path) -> bool:
     """Tell what somebody keeps from the temporary folder of a run."""
     return not (path.name.startswith(".") and path.suffix == _PART)
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again, and those made above it, where nothing was put there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+
+
+@contextmanager
+def kept_for_one(folder: Path) -> Iterator[None]:
+    """Keep a folder of results for one run, which writes there more than once.
+
+    Raises:
+        ConfigError: another run has it.
+        ResourceError: it cannot be made.
+    """
+    mark = folder / f".running{_PART}"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made(folder))
+            mark.mkdir(exist_ok=True)
+            stack.enter_context(claimed(mark))
+        except BlockingIOError:
+            raise ConfigError(
+                f"another run is at work on {folder}; wait for it, or choose another with --out"
+            ) from None
+        except OSError as error:
+            raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+        stack.callback(shutil.rmtree, mark, ignore_errors=True)
+        yield
 
 
 @contextmanager

@@ -109,13 +109,14 @@ def _at_half_size(layer: nn.ConvTranspose2d) -> nn.Conv2d:
     It gives four maps in place of each, to be interleaved: one a place within two by two pixels.
     """
     inputs, outputs = layer.in_channels, layer.out_channels
-    inner = nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=layer.bias is not None)
+    with torch.device("meta"):  # random weights would cost time, and draw from a global generator
+        inner = nn.Conv2d(inputs, 4 * outputs, 3, padding=1, bias=layer.bias is not None)
     place, step = torch.arange(2)[:, None], torch.arange(3)
     taken = 4 + place - 2 * step  # row or column of the padded kernel that meets each neighbour
     kernel = functional.pad(layer.weight, (1, 1, 1, 1))[:, :, taken][..., taken]
-    inner.weight.data = kernel.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
-    if inner.bias is not None and layer.bias is not None:
-        inner.bias.data = layer.bias.repeat_interleave(4)
+    inner.weight = nn.Parameter(kernel.permute(1, 2, 4, 0, 3, 5).flatten(0, 2))
+    if layer.bias is not None:
+        inner.bias = nn.Parameter(layer.bias.repeat_interleave(4))
     return inner
 
 

@@ -104,9 +104,9 @@ def scan(
         if clip.windows(data):
             yield clip
         else:
-            needed = (data.context + data.horizon) * clip.stride(data) / float(clip.rate)
-            have = len(clip) / float(clip.rate)
-            yield Rejected(path, f"{path}: {have:.1f} s is too short; {needed:.1f} s are needed")
+            frames = (data.context + data.horizon - 1) * clip.stride(data) + 1
+            have, needed = (count / float(clip.rate) for count in (len(clip), frames))
+            yield Rejected(path, f"{path}: {have:.2f} s is too short; {needed:.2f} s are needed")
 
 
 def _cached(path: Path, cache: Path, model: ModelConfig, data: DataConfig) -> CachedClip:
@@ -310,7 +310,7 @@ class ClipSequences:
 
 def _apart(chosen: list[int]) -> list[int]:
     """Order clips so that neighbours differ, where no clip makes up more than half of them."""
-    ordered = sorted(chosen)
+    ordered = sorted(chosen, key=lambda clip: (-chosen.count(clip), clip))
     half = (len(ordered) + 1) // 2
     mixed = ordered[:]
     mixed[::2], mixed[1::2] = ordered[:half], ordered[half:]
@@ -325,7 +325,7 @@ def _motion(window: Frames) -> float:
 
 
 def _tint(sequence: Frames, chance: random.Random, strength: float) -> Frames:
-    """Change gain, offset and gamma of the colours of a whole sequence."""
+    """Change gain and gamma of the colours of a whole sequence."""
     if not strength:
         return np.ascontiguousarray(sequence)
     levels = np.linspace(0, 1, 256)
