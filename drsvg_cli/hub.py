@@ -5,6 +5,7 @@ ecosystem's own (`HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
 """
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +64,8 @@ def cached_models() -> list[CachedModel]:
         repos = scan_cache_dir().repos
     except CacheNotFound:
         return []
+    except ValueError:
+        raise WeightsError(f"the cache {constants.HF_HUB_CACHE} is not a folder") from None
     found = []
     for repo in sorted(repos, key=lambda repo: repo.repo_id):
         for commit in repo.revisions if repo.repo_type == "model" else ():
@@ -141,7 +144,7 @@ def _download(
 
 def _ask(address: Address, name: str) -> str:
     """Ask the Hub which commit a revision is, without the library's 23 seconds of retries."""
-    chosen = constants.HF_HUB_ETAG_TIMEOUT != constants.DEFAULT_ETAG_TIMEOUT
+    chosen = os.environ.get("HF_HUB_ETAG_TIMEOUT")
     patience = float(constants.HF_HUB_ETAG_TIMEOUT) if chosen else PATIENCE
     url = hf_hub_url(address.repo, name, revision=address.revision)
     answers: list[str | Exception | None] = []

@@ -135,7 +135,7 @@ def _fetch_one(
                 return
             kind = "SHA-1" if len(digest) == SHA1_DIGITS else "SHA-256"
             reasons.append(f"{mirror} gives another file: its {kind} is not {digest[:12]}…")
-        except (HTTPError, InvalidURL) as error:
+        except (HTTPError, InvalidURL, UnicodeError) as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             reasons.append(f"{mirror} cannot be had: {said}")
         finally:

@@ -399,6 +399,9 @@ class TestPredict:
         told = json.loads(outcome.out)
         assert [result["clip"] for result in told["results"]] == [str(clip)]
         assert list(told["failures"]) == ["broken.mp4"]
+        alone = draw("broken.mp4", "--json")
+        assert (alone.code, json.loads(alone.out)["results"]) == (1, [])
+        assert list(json.loads(alone.out)["failures"]) == ["broken.mp4"]
 
     def test_a_clip_cut_short_is_used_as_far_as_it_goes(self, draw, tmp_path, make_clip):
         whole = make_clip(tmp_path / "whole.mkv", 40).read_bytes()
@@ -598,6 +601,9 @@ class TestWrongUse:
             (("--model", "nonsense"), 3, "no model 'nonsense'"),
             (("--model", "generel"), 3, "Did you mean general?"),
             (("--model", "bare"), 3, "no weights"),
+            (("-o", ""), 2, "-o is ''; give it a value"),
+            (("--out=",), 2, "--out is ''"),
+            (("--model", ""), 2, "--model is ''"),
             (("-o", "clip.mp4/below"), 4, "cannot write to clip.mp4/below"),
             (("-o", "/proc/below"), 4, "cannot write to /proc/below"),
             (("-o", "n" * 300), 4, "too long"),

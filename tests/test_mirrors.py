@@ -128,7 +128,12 @@ class TestCommand:
 def test_the_next_mirror_is_tried(serve, published, tmp_path):
     contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
     (tmp_path / "empty").mkdir()
-    addresses = [serve(tmp_path / "empty"), "http://127.0.0.1:9", serve(published)]
+    addresses = [
+        serve(tmp_path / "empty"),
+        "http://127.0.0.1:9",
+        "http://example..com",
+        serve(published),
+    ]
     seen = []
     fetched = fetch(
         contents, tmp_path / "here", mirrors=addresses, tick=lambda *told: seen.append(told)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -77,6 +78,28 @@ def test_what_cannot_be_replaced_is_found_before_anything_is_lost(tmp_path):
     assert contents(tmp_path) == before
 
 
+def test_what_is_no_earlier_result_is_not_replaced(tmp_path):
+    """A clip of the user's may be called as one of ours."""
+    fill(tmp_path / "out", "first", "a")
+    (tmp_path / "out" / "grid.mp4").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(ConfigError, match=r"grid\.mp4 is not of an earlier result"):
+        fill(tmp_path / "out", "second", "a", "grid.mp4", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_ctrl_c_ends_the_wait_for_another_run(tmp_path):
+    """A training run holds its folder for hours."""
+    fill(tmp_path / "out", "first", "a")
+    before = contents(tmp_path)
+    with claimed(tmp_path / "out"):
+        press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path / "out", "second", "a", overwrite=True)
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("earlier", [False, True])
 def test_two_runs_into_one_folder_do_not_mix(tmp_path, overwrite, earlier):
@@ -118,7 +141,10 @@ def test_ctrl_c_while_files_move_waits_for_the_last_one(tmp_path, monkeypatch):
     assert found == {"a": "second", "b": "second"}
 
 
-def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(tmp_path):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(tmp_path, earlier):
+    if earlier:
+        fill(tmp_path / "out", "text", "a")
     parts = [tmp_path / f".out.{name}.part" for name in ("killed", "running", "young")]
     for part in parts:
         part.mkdir()
@@ -126,7 +152,7 @@ def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(t
     for part in parts[:2]:
         os.utime(part, (time.time() - 3600,) * 2)
     with claimed(parts[1]):
-        fill(tmp_path / "out", "text", "a")
+        fill(tmp_path / "out", "text", "a", overwrite=True)
     assert [part.exists() for part in parts] == [False, True, True]
 
 

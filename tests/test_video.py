@@ -589,7 +589,7 @@ class TestFindClips:
         assert self.names(find_clips([folder]), folder) == ["a.MKV", "b.mp4", "sub/c.gif"]
         found = find_clips([folder / "sub"])
         assert self.names(found, folder) == ["sub/c.gif", "sub/sample_1.mp4"], "asked for by name"
-        for damaged in ("", "[]", '{"files": 1}'):
+        for damaged in ("", "[]", '{"files": 1}', "[" * 200_000):
             (folder / "sub" / "prediction.json").write_text(damaged)
             assert len(find_clips([folder])) == 4
 

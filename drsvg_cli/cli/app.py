@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from typing import Annotated, NoReturn
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from drsvg_cli import __version__
 from drsvg_cli.cli import classifier, data, evaluate, finetune, models, predict, swap, train
 from drsvg_cli.cli.console import Reporter
-from drsvg_cli.errors import DrsvgError, ResourceError
+from drsvg_cli.errors import ConfigError, DrsvgError, ResourceError
 
 app = typer.Typer(
     name="drsvg",
@@ -64,6 +65,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode
     try:
+        _check_values(sys.argv[1:])
         app(prog_name="drsvg")
     except DrsvgError as error:
         _fail(str(error), error.exit_code)
@@ -74,6 +76,20 @@ def main() -> None:
         _fail(f"{where}{error.strerror or error}", ResourceError.exit_code if full else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _check_values(arguments: list[str]) -> None:
+    """Refuse an option without a value: a shell variable that is not set.
+
+    A path of it would be the current folder.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for option, value in pairwise([*arguments, None]):
+        name, equals, rest = option.partition("=") if option else ("", "", "")
+        if name.strip("-") and name.startswith("-") and (value == "" or (equals and not rest)):
+            raise ConfigError(f"{name} is ''; give it a value, or leave it out")
 
 
 def _fail(text: str, code: int) -> NoReturn:

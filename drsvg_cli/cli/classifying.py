@@ -11,6 +11,7 @@ from drsvg_cli import __version__
 from drsvg_cli.checkpoint import save_classifier
 from drsvg_cli.classifier import Classifier, accuracy, learn
 from drsvg_cli.cli.console import Reporter, one_line
+from drsvg_cli.cli.results import check_free
 from drsvg_cli.config import Source
 from drsvg_cli.device import explained_memory, prepare
 from drsvg_cli.errors import ConfigError
@@ -46,6 +47,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         raise ConfigError(f"{request.out} is a folder; choose a file with --out")
     if request.out.exists() and not request.overwrite:
         raise ConfigError(f"{request.out} exists already; replace it with -y, or choose --out")
+    check_free(request.out.parent, overwrite=True)
     device = prepare(request.device)
     found = examples(request.source, Place(request.data, Path()))
     with torch.random.fork_rng(devices=[]):

@@ -82,7 +82,7 @@ def run(
                     else _predict_one(session, clip, folder, progress, task, overwrite=overwrite)
                 )
             except VideoError as error:
-                if len(clips) == 1:
+                if len(clips) == 1 and not as_json:
                     raise
                 failures[clip] = error
                 reporter.error(str(error))

@@ -149,7 +149,8 @@ def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         # Inside a folder that exists: it may be a disk of its own, or a link to one.
         beside = _standing(folder)
         start = f".{folder.name[:40]}."
-        _sweep(beside, start)
+        for place in {beside, _standing(folder.parent)}:
+            _sweep(place, start)
         part = beside / f"{start}{secrets.token_hex(4)}{_PART}"
         part.mkdir()
     except OSError as error:
@@ -181,9 +182,9 @@ def _publish(part: Path, folder: Path, *, overwrite: bool) -> None:
             with suppress(OSError):  # another run was quicker
                 part.rename(folder)
                 return
-        with claimed(folder, wait=True):
-            check_free(folder, overwrite=overwrite, remedy="another run has filled it; use -y")
-            _exchange(part, folder)
+    with claimed(folder, wait=True), postponed():
+        check_free(folder, overwrite=overwrite, remedy="another run has filled it; use -y")
+        _exchange(part, folder)
 
 
 def _exchange(part: Path, folder: Path) -> None:
@@ -193,7 +194,14 @@ def _exchange(part: Path, folder: Path) -> None:
     """
     new = sorted((path.name for path in part.iterdir()), key=_is_record)
     standing = {name for name in new if os.path.lexists(folder / name)}
-    old = sorted(_earlier(folder) | standing, key=_is_record, reverse=True)
+    earlier = _earlier(folder)
+    for name in sorted(standing - earlier):
+        if not (folder / name).is_dir():
+            raise ConfigError(
+                f"{folder / name} is not of an earlier result, and would be replaced; choose "
+                "another folder with --out"
+            )
+    old = sorted(earlier | standing, key=_is_record, reverse=True)
     aside = part / ".earlier"
     aside.mkdir()
     moves = [(folder / name, aside / name) for name in old]

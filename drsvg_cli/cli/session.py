@@ -16,6 +16,7 @@ from drsvg_cli.cli import options
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import prepare
 from drsvg_cli.errors import VideoError, WeightsError
+from drsvg_cli.folder import sha256, weights_path
 from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
@@ -58,6 +59,8 @@ class Session:
     recipe: Recipe
     device: torch.device
     seed: int
+    weights: str
+    """The SHA-256 of the model's weights: a branch of the Hub moves, a folder is trained anew."""
 
     @property
     def context(self) -> int:
@@ -92,7 +95,8 @@ def open_session(settings: Settings, source: Path) -> Session:
     model, recipe = load_model(source)
     device = prepare(settings.device)
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
-    return Session(settings, freeze(model.to(device)), recipe, device, seed)
+    digest = sha256(weights_path(source))
+    return Session(settings, freeze(model.to(device)), recipe, device, seed, digest)
 
 
 def read(
@@ -177,6 +181,7 @@ def provenance(session: Session) -> dict[str, Any]:
         "drsvg": __version__,
         "torch": version("torch"),
         "device": str(session.device),
+        "weights": session.weights,
         "seed": session.seed,
         "sample_seeds": session.seeds,
         "temperature": session.temperature,

@@ -5,6 +5,7 @@ model that cannot be had is said so at once.
 """
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     reporter.result(
         record,
         f"{one_line(model)}: {_weights(record)} in {source}",
-        f"drsvg predict CLIP --model {one_line(model)}",
+        f"drsvg predict CLIP --model {one_line(shlex.quote(model))}",
     )
 
 
@@ -210,9 +211,9 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     with reporter.progress() as progress:
         progress.add_task(f"Uploading {len(names)} files", total=None, note="")
         page = hub.push(contents, repo, message=message, private=private)
+    reporter.result({"address": page, "repo": repo, "files": names}, page)
     # The folder and the repo are the same files.
     write_atomically(folder / CARD_FILE, lambda part: part.write_bytes(contents[CARD_FILE]))
-    reporter.result({"address": page, "repo": repo, "files": names}, page)
 
 
 def _addressed(card: str, repo: str) -> str:

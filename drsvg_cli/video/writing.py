@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -76,12 +77,12 @@ def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: boo
     if os.path.lexists(path) and not (overwrite and path.is_file()):
         reason = "exists already" if path.is_file() else "is not a regular file"
         raise VideoError(f"{shown(path)} {reason}: choose another name")
-    part = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")
     with explained(path, "written"):
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
             _encode(part, frames, rate, form)
-            with part.open("rb") as file:
+            with part.open("rb+") as file:
                 os.fsync(file.fileno())
             part.replace(path)
         finally:
