@@ -42,9 +42,9 @@ class ModelConfig:
     """How the decoder's maps become a frame: drawn, or fetched from the last observed one, by the
     speeds of every place or of what is seen there. A model with a warp measures motion and sees
     it."""
-    smoothness: float = 1.5
-    """Deviation of the Gaussian, in pixels, that smooths `warp`: neighbours move together, or edges
-    fray and faces melt. The next frame is left as it is, later ones are smoothed more and more."""
+    company: float = 8.0
+    """How far apart things that move keep together, with a warp: the deviation of a Gaussian, in
+    pixels. Faces, and heads and feet, would go different ways."""
     feature_dim: int = 128
     """Size of the frame features h and of the predictor's output g."""
     content_dim: int = 64
@@ -76,12 +76,12 @@ class ModelConfig:
         _check_bounds(self, "model", _MODEL_BOUNDS)
 
 
-AT_PREDICTION = ("content_rollout", "temperature", "noise_correlation", "smoothness")
+AT_PREDICTION = ("content_rollout", "temperature", "noise_correlation", "company")
 """Settings of a model with which the same weights predict otherwise."""
 
 _MODEL_BOUNDS = (
     ("width", 2, 512),
-    ("smoothness", 0.1, 256.0),
+    ("company", 0.1, 256.0),
     ("feature_dim", 2, 4096),
     ("content_dim", 0, 4096),
     ("pose_dim", 1, 4096),

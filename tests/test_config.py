@@ -28,7 +28,7 @@ MODEL = {
     "width": 6,
     "normalization": "group",
     "head": "warp",
-    "smoothness": 7.5,
+    "company": 7.5,
     "feature_dim": 7,
     "content_dim": 0,
     "pose_dim": 9,

@@ -18,12 +18,13 @@ FORWARD_GAIN = 0.075
 """The same of a forward warp."""
 OPEN_MASK = 3.0
 """Mask logit for a map value of zero: all of a frame is the warped reference."""
+SMOOTHNESS = 1.5
+"""Deviation of the Gaussian that smooths a warp, in pixels of the model: neighbours move together,
+or edges fray. The next frame's warp is left as it is, later ones are smoothed more and more."""
 HALF_REACH = 4.0
 """Frames ahead at which a warp's maps have half of their say: the next frame is nearly sure."""
 BODY = 5.0
 """Deviation of the Gaussian, in pixels of the model, that leaves of a motion that of a body."""
-COMPANY = 8.0
-"""The same of what makes parts of a body that moves keep together: heads and feet go along."""
 FINENESS = 4
 """Pixels along a side that a flow is carried in for one of the model, at most: it is smooth, and in
 all pixels of a large view it would take many times as long."""
@@ -97,7 +98,7 @@ class WarpHead(nn.Module):
         """Take a map a colour channel, two for the speed, one for its change, one for the mask."""
         super().__init__()
         self.maps: int = config.channels + 4
-        self.size, self.smoothness = config.size, config.smoothness
+        self.size, self.company = config.size, config.company
 
     def drawn(self, maps: Tensor, ahead: Tensor) -> Tensor:
         """Return the share of the picture that is drawn and not fetched by the warp, a scalar."""
@@ -130,7 +131,7 @@ class WarpHead(nn.Module):
             total = total + _tiled(torch.cat([since.times, since.summed], dim=1), total)
         told = self._flow(reference.motion, each[:, :-2], each[:, -2:])
         times, summed = total[:, :-2], total[:, -2:]
-        shift = self._together(summed, frames)
+        shift = self._added(summed, frames)
         speed = self._seen(told, self._flow(reference.motion, times, shift))
         return Travel(times, shift, summed, told, speed, ahead[-1:])
 
@@ -148,9 +149,25 @@ class WarpHead(nn.Module):
             shift = torch.addcmul(shift, _tiled(each, shift), often)
         return shift
 
-    def _together(self, summed: Tensor, steps: Tensor) -> Tensor:
+    def _added(self, summed: Tensor, steps: Tensor) -> Tensor:
         """Correct what speeds `(K B, 2, S, S)` have added up to in so many frames."""
         return summed
+
+    def _together(self, flow: Tensor, steps: Tensor) -> Tensor:
+        """Let what moves go along with what moves around it, more and more, or bodies bend.
+
+        A place counts by the square of how far it has moved; what stands still stays.
+        """
+        few = shrink(flow, (self.size, self.size))
+        weight = STILL + self._moved(few)
+        near = smooth(torch.cat([few * weight, weight], dim=1), self.company, self.size)
+        joint = enlarge(near[:, :2] / near[:, 2:], flow.shape[-2:])
+        moved = self._moved(flow)
+        return torch.lerp(flow, joint, (1 - 1 / steps) * moved / (moved + 1))
+
+    def _moved(self, flow: Tensor) -> Tensor:
+        """Return the square of how far a flow leads, in pixels of the model."""
+        return (flow.detach() * (self.size / 2)).square().sum(1, keepdim=True)
 
     def _speed(self, maps: Tensor, reach: Tensor) -> Tensor:
         """Turn the maps of the speed into half frames a frame."""
@@ -190,7 +207,8 @@ class WarpHead(nn.Module):
 
     def _fetching(self, flow: Tensor, steps: Tensor) -> tuple[Tensor, Tensor | float]:
         """Tell from where pixels are fetched, and which of them are anywhere, 0 to 1."""
-        return torch.lerp(smooth(flow, self.smoothness, self.size), flow, 1 / steps), 1.0
+        flow = self._together(flow, steps)
+        return torch.lerp(smooth(flow, SMOOTHNESS, self.size), flow, 1 / steps), 1.0
 
     def _split(self, maps: Tensor) -> tuple[Tensor, ...]:
         """Tell colours, speed, its change, and the mask apart."""
@@ -213,12 +231,8 @@ class ForwardWarpHead(WarpHead):
         """Follow what every place of the reference shows from frame to frame."""
         return trace(motion)
 
-    def _together(self, summed: Tensor, steps: Tensor) -> Tensor:
-        """Let what moves go along with what moves around it, more and more, or bodies bend."""
-        moved = (summed.detach() * (self.size / 2)).square().sum(1, keepdim=True)
-        weight = STILL + moved
-        near = smooth(torch.cat([summed * weight, weight], dim=1), COMPANY, self.size)
-        return torch.lerp(summed, near[:, :2] / near[:, 2:], (1 - 1 / steps) * moved / (moved + 1))
+    def _added(self, summed: Tensor, steps: Tensor) -> Tensor:
+        return self._together(summed, steps)
 
     def _seen(self, speed: Tensor, flow: Tensor) -> Tensor:
         carried, covered = carry(speed, flow, self.size)
