@@ -1,5 +1,6 @@
 """The commands as a user meets them: what they write, say and end with."""
 
+import hashlib
 import json
 import logging
 import math
@@ -283,11 +284,13 @@ class TestPredict:
         assert f"{psnr['copy_last']:.2f}" in outcome.out
         assert f"{psnr['best']:.2f}" in outcome.out
 
-    def test_json_is_one_object(self, draw, clip, tmp_path):
+    def test_json_is_one_object(self, draw, clip, tmp_path, model_folder):
         outcome = draw(clip, "--json", "--compare")
         assert (outcome.code, outcome.err) == (0, "")
         assert outcome.out.count("\n") == 1
         told = json.loads(outcome.out)
+        weights = (model_folder / "model.safetensors").read_bytes()
+        assert told["results"][0]["weights_sha256"] == hashlib.sha256(weights).hexdigest()
         assert told == {"results": [record(tmp_path / "clip_drsvg")], "failures": {}}
 
     def test_quiet_says_nothing(self, draw, clip):
@@ -603,6 +606,7 @@ class TestWrongUse:
             (("--model", "bare"), 3, "no weights"),
             (("-o", ""), 2, "-o is ''; give it a value"),
             (("--out=",), 2, "--out is ''"),
+            (("--", "--out="), 1, "--out=: no such file"),
             (("--model", ""), 2, "--model is ''"),
             (("-o", "clip.mp4/below"), 4, "cannot write to clip.mp4/below"),
             (("-o", "/proc/below"), 4, "cannot write to /proc/below"),

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Annotated, NoReturn
 
 import typer
@@ -86,7 +86,8 @@ def _check_values(arguments: list[str]) -> None:
     Raises:
         ConfigError: there is one.
     """
-    for option, value in pairwise([*arguments, None]):
+    options = takewhile(lambda argument: argument != "--", arguments)
+    for option, value in pairwise([*options, None]):
         name, equals, rest = option.partition("=") if option else ("", "", "")
         if name.strip("-") and name.startswith("-") and (value == "" or (equals and not rest)):
             raise ConfigError(f"{name} is ''; give it a value, or leave it out")

@@ -181,7 +181,7 @@ def provenance(session: Session) -> dict[str, Any]:
         "drsvg": __version__,
         "torch": version("torch"),
         "device": str(session.device),
-        "weights": session.weights,
+        "weights_sha256": session.weights,
         "seed": session.seed,
         "sample_seeds": session.seeds,
         "temperature": session.temperature,
