@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,6 +163,12 @@ def test_an_empty_folder_with_what_a_killed_run_left_is_free(tmp_path):
     (tmp_path / ".hidden").touch()
     with pytest.raises(ConfigError, match="exists already"):
         check_free(tmp_path, overwrite=False)
+
+
+def test_clips_of_one_name_in_other_letters_get_a_folder_each(tmp_path):
+    clips = [Path(name) for name in ("a.mp4", "more/A.mp4", "more/b.mp4")]
+    names = [folder.name for folder in choose_folders(clips, tmp_path, overwrite=False)]
+    assert names == ["a_drsvg", "A_drsvg_2", "b_drsvg"]
 
 
 @pytest.mark.parametrize("stem", ["n" * 251, "é" * 125, "☃" * 83, os.fsdecode(b"\xe9" * 250)])

@@ -41,13 +41,14 @@ def choose_folders(clips: Sequence[Path], out: Path | None, *, overwrite: bool) 
     if out is not None and len(clips) == 1:
         folders = [out]
     else:
-        folders = []
+        folders, taken = [], set()
         for clip in clips:
             wanted = (out or Path()) / result_name(clip.stem)
             number = 2
-            while wanted in folders:
+            while wanted.name.casefold() in taken:  # to some file systems a.mp4 and A.mp4 are one
                 wanted = wanted.with_name(result_name(clip.stem, f"_{number}"))
                 number += 1
+            taken.add(wanted.name.casefold())
             folders.append(wanted)
     for folder in folders:
         check_free(folder, overwrite=overwrite)
