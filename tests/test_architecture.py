@@ -28,7 +28,7 @@ FLOORS = (
         "video.reading",
         "video.writing",
     ),
-    ("mirrors", "model.latents", "sequences.chance", "sequences.cutouts"),
+    ("mirrors", "model.latents", "sequences.cache", "sequences.chance", "sequences.cutouts"),
     ("sequences.offers",),
     ("model.drsvg", "sequences.clips", "sequences.moving_mnist", "sequences.sprites"),
     ("sequences.folders",),

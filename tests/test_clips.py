@@ -13,8 +13,9 @@ import torch
 
 from drsvg_cli.config import DataConfig
 from drsvg_cli.errors import ResourceError, TrainingError
-from drsvg_cli.sequences import clips, folders
-from drsvg_cli.sequences.clips import CachedClip, ClipSequences, Rejected, scan, split, windows
+from drsvg_cli.sequences import cache, clips, folders
+from drsvg_cli.sequences.cache import CachedClip, Rejected, scan
+from drsvg_cli.sequences.clips import ClipSequences, split, windows
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_clip
@@ -171,7 +172,7 @@ def test_a_clip_that_changes_or_vanishes_while_it_is_read_is_not_used(
             with path.open("ab") as file:
                 file.write(b"more")
 
-    monkeypatch.setattr(clips, "read_frames", disturbed)
+    monkeypatch.setattr(cache, "read_frames", disturbed)
     found, used = scan_all(path, other)
     assert isinstance(found, Rejected) and f"a.mkv {what} while it was read" in found.reason
     assert list((tmp_path / "cache").iterdir()) == [used.cache]

@@ -10,15 +10,8 @@ from torch import Tensor
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import ConfigError, TrainingError
-from drsvg_cli.sequences.clips import (
-    CachedClip,
-    ClipSequences,
-    Rejected,
-    scan,
-    split,
-    spread,
-    windows,
-)
+from drsvg_cli.sequences.cache import CachedClip, Rejected, scan
+from drsvg_cli.sequences.clips import ClipSequences, split, spread, windows
 from drsvg_cli.sequences.offers import HELD_SEQUENCES, Benchmark, Listener, Material, Place
 from drsvg_cli.video.finding import find_clips
 

@@ -20,7 +20,8 @@ import torch
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import DataError, TrainingError
 from drsvg_cli.sequences import folders
-from drsvg_cli.sequences.clips import CachedClip, ClipSequences, spread, windows
+from drsvg_cli.sequences.cache import CachedClip
+from drsvg_cli.sequences.clips import ClipSequences, spread, windows
 from drsvg_cli.sequences.folders import conditions
 from drsvg_cli.sequences.offers import (
     HELD_SEQUENCES,
