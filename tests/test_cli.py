@@ -27,7 +27,8 @@ from drsvg_cli.config import Recipe
 from drsvg_cli.frames import fit_all, to_tensor
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.rollout import predict
-from drsvg_cli.video.reading import probe, read_clip, read_frames
+from drsvg_cli.video.decoding import probe
+from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_frames
 
 SMALL = ("--size", "32", "--horizon", "4", "--samples", "2", "--seed", "7")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from drsvg_cli.errors import ResourceError, VideoError
-from drsvg_cli.video import reading, writing
+from drsvg_cli.video import decoding, writing
 from drsvg_cli.video.clip import Clip
+from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
-from drsvg_cli.video.reading import grid_rate, measure_length, probe, read_clip, read_frames
+from drsvg_cli.video.reading import grid_rate, measure_length, read_clip, read_frames
 from drsvg_cli.video.writing import write_clip
 
 TWELVE = Fraction(12)
@@ -165,9 +166,9 @@ class TestWhichFrames:
     def test_are_reached_without_decoding_the_rest(self, make_clip, monkeypatch):
         path = make_clip("a.mp4", numbered(60), group=10)
         decoded = []
-        frames = reading._frames
+        frames = decoding._frames
         monkeypatch.setattr(
-            reading, "_frames", lambda *args: (decoded.append(1) or f for f in frames(*args))
+            decoding, "_frames", lambda *args: (decoded.append(1) or f for f in frames(*args))
         )
         assert indices(read_clip(path, 2, at=4.5).frames) == [44, 45]
         assert indices(read_clip(path, 2).frames) == [58, 59]
@@ -380,7 +381,7 @@ class TestRefusals:
         self.check(Path(name), "no such file")
 
     def test_frames_too_large_to_hold(self, make_clip, monkeypatch):
-        monkeypatch.setitem(reading._OPEN_OPTIONS, "max_pixels", "1000")
+        monkeypatch.setitem(decoding._OPEN_OPTIONS, "max_pixels", "1000")
         self.check(make_clip("a.mp4", numbered(3, 64)), "decoded")
 
     def test_a_file_cut_before_its_first_frame(self, make_clip):

@@ -27,7 +27,7 @@ from drsvg_cli.card import Provenance, model_card
 from drsvg_cli.cli.sharing import find
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation import Curves, Scores
-from drsvg_cli.video.reading import probe
+from drsvg_cli.video.decoding import probe
 
 ROOT = Path(__file__).parents[1]
 BALL = ROOT / "examples" / "ball.mp4"

@@ -41,8 +41,8 @@ from drsvg_cli.page import Listing, page
 from drsvg_cli.pictures import Futures, contact_sheet, disagreement_map, grid
 from drsvg_cli.rollout import stream
 from drsvg_cli.video.clip import Clip, Pictures
+from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
-from drsvg_cli.video.reading import probe
 from drsvg_cli.video.writing import write_frames
 
 LARGEST_TILE = 512

@@ -21,7 +21,8 @@ from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_ten
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.video.clip import Clip
-from drsvg_cli.video.reading import measure_length, probe, read_clip
+from drsvg_cli.video.decoding import probe
+from drsvg_cli.video.reading import measure_length, read_clip
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""

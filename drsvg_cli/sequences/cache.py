@@ -19,7 +19,8 @@ from drsvg_cli.config import DataConfig, Fit, ModelConfig
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.folder import sha256
 from drsvg_cli.frames import Frames, fit, resize
-from drsvg_cli.video.reading import grid_rate, probe, read_frames
+from drsvg_cli.video.decoding import probe
+from drsvg_cli.video.reading import grid_rate, read_frames
 
 SPARE = 2.0
 """The cache is this much larger than the model's frames, which leaves room for moving crops. Where

@@ -31,7 +31,7 @@ from drsvg_cli.sequences.offers import (
     Place,
     Published,
 )
-from drsvg_cli.video.reading import probe
+from drsvg_cli.video.decoding import probe
 
 __all__ = ["benchmark", "conditions", "material"]
 

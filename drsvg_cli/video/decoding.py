@@ -1,0 +1,239 @@
+"""The frames of a video file with their times, decoded with PyAV and nothing but.
+
+Promises: no file but the one named is opened, and the numbers in its header are hints.
+"""
+
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.reformatter import Colorspace
+from numpy.typing import NDArray
+
+from drsvg_cli.errors import VideoError
+from drsvg_cli.video.clip import ClipInfo, explained, shown
+
+logger = logging.getLogger(__name__)
+
+# Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
+_MAX_PIXELS = 8192 * 4320
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp_anim,webp_pipe,"
+    "mpegts,mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe",
+    "max_pixels": str(_MAX_PIXELS),
+}
+_LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
+_UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
+_MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
+
+
+class Timed(NamedTuple):
+    """Pair a frame with its time in seconds."""
+
+    time: Fraction
+    frame: av.VideoFrame
+
+
+def probe(path: Path) -> ClipInfo:
+    """Describe the clip in `path` from its header and its first frame.
+
+    Raises:
+        VideoError: The file is missing, not a video, or none of its frames can be decoded.
+    """
+    with _opened(path) as (container, stream):
+        first = next(_frames(container, stream, Damage()), None)
+        if first is None:
+            raise VideoError(f"{shown(path)}: no frame that can be decoded, up to 8192×4320 pixels")
+        width, height = _displayed_size(stream, first.frame)
+        seconds = _seconds(stream.duration, stream.time_base)
+        if not seconds and container.duration and len(container.streams) == 1:
+            # With other streams it may be that of a sound.
+            seconds = Fraction(container.duration, av.time_base)
+            if "matroska" in container.format.name:  # there it is when the clip ends
+                seconds -= first.time
+        return ClipInfo(
+            path=path,
+            codec=stream.codec_context.name,
+            width=width,
+            height=height,
+            rate=_rate(stream),
+            duration=float(seconds) if seconds else None,
+            frames=stream.frames or None,
+            start=first.time,
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Open a regular file and its first moving picture."""
+    with explained(path, "read"):
+        if not path.exists():
+            raise VideoError(f"{shown(path)}: no such file")
+        if not path.is_file():
+            raise VideoError(f"{shown(path)} is not a regular file")
+        # The prefix keeps a name such as "concat:a|b.mp4" from being taken for a protocol.
+        with av.open(f"file:{path.resolve()}", options=_OPEN_OPTIONS) as container:
+            videos = container.streams.video
+            moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
+            if not moving:
+                raise VideoError(f"{shown(path)} has no video stream")
+            if not moving[0].codec_context:
+                raise VideoError(f"{shown(path)} is not a video that can be decoded (no decoder)")
+            context = moving[0].codec_context
+            # Not frames at once: what a damaged clip gives would depend on which thread is faster.
+            moving[0].thread_type = "SLICE"
+            if context.width * context.height > _LARGE:
+                context.thread_count = 2
+            # Opening keeps its options to itself; the decoder has its own.
+            context.options = {"max_pixels": _OPEN_OPTIONS["max_pixels"]}
+            yield container, moving[0]
+
+
+def _exact(ratio: Fraction | None) -> Fraction:
+    """Turn what PyAV gives, None or 0/1 for the unknown, into a fraction, 0 for the unknown."""
+    return Fraction(ratio.numerator, ratio.denominator) if ratio else Fraction(0)
+
+
+def _seconds(stamp: int | None, time_base: Fraction | None) -> Fraction | None:
+    """Turn a time stamp into seconds."""
+    return None if stamp is None or not time_base else stamp * _exact(time_base)
+
+
+def _rate(stream: av.VideoStream) -> Fraction:
+    """Find a stream's frames a second; headers may say nothing, or nonsense."""
+    length = _seconds(stream.duration, stream.time_base)
+    # The delays of a GIF are whole hundredths, of which only the mean is the rate. Elsewhere frames
+    # that an edit list hides are counted too, and last no time.
+    counted = stream.frames / length if length and stream.codec_context.name == "gif" else None
+    for rate in map(_exact, (stream.average_rate, stream.guessed_rate, stream.base_rate)):
+        if 0 < rate <= 1000:
+            return counted if counted and abs(counted / rate - 1) < Fraction(1, 4) else rate
+    return Fraction(25)
+
+
+def _displayed_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, int]:
+    """Give width and height with square pixels, and upright.
+
+    Pixels are only ever added, unless that would make the frame too large.
+    """
+    width, height = frame.width, frame.height
+    aspect = _exact(stream.sample_aspect_ratio)
+    if Fraction(1, 4) <= aspect <= 4:
+        if (aspect > 1) == (width * height * max(aspect, 1 / aspect) <= _MAX_PIXELS):
+            width = max(1, round(width * aspect))
+        else:
+            height = max(1, round(height / aspect))
+    return (height, width) if round(frame.rotation / 90) % 2 else (width, height)
+
+
+def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) -> bool:
+    """Go to the key frame before a time stamp; False where the file does not allow it."""
+    stamp = min(int(seconds / (_exact(stream.time_base) or 1)), 2**62)
+    try:
+        container.seek(stamp, stream=stream)
+    except av.FFmpegError:
+        return False
+    return True
+
+
+class Damage:
+    """Warns of a clip's damage once, and only where something can be had from the clip."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Warn of nothing where no path is given."""
+        self._path = path
+        self._reason = ""
+
+    def note(self, reason: str) -> None:
+        """Remember the first damage."""
+        self._reason = self._reason or reason
+
+    def tell(self) -> None:
+        """Log the damage, where there was any."""
+        if self._reason and self._path is not None:
+            logger.warning("%s is damaged: %s", shown(self._path), self._reason)
+            self._path = None
+
+
+def _packets(
+    container: InputContainer, stream: av.VideoStream, damage: Damage
+) -> Iterator["av.Packet[av.VideoStream]"]:
+    """Yield a stream's packets up to the first that cannot be read."""
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError as error:
+        damage.note(f"it is cut short ({error.strerror})")
+
+
+def _frames(container: InputContainer, stream: av.VideoStream, damage: Damage) -> Iterator[Timed]:
+    """Yield every frame that can be decoded, with plausible, strictly increasing time stamps."""
+    time = None
+    for packet in _packets(container, stream, damage):
+        try:
+            frames = packet.decode()
+        except (av.FFmpegError, ValueError) as error:  # ValueError: no decoder could be opened
+            damage.note(getattr(error, "strerror", None) or str(error))
+            continue
+        for frame in frames:
+            if packet.is_corrupt or frame.is_corrupt:
+                damage.note("some of its frames are incomplete")
+            damage.tell()
+            stamp = _seconds(frame.dts if frame.pts is None else frame.pts, stream.time_base)
+            if time is not None and (stamp is None or not 0 < stamp - time <= _MAX_GAP):
+                stamp = time + 1 / _rate(stream)
+            time = stamp or Fraction(0)
+            yield Timed(time, frame)
+    if time is not None:
+        damage.tell()
+
+
+def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[Timed]:
+    """Yield frames from the key frame before `begin`, in seconds from the clip's first frame.
+
+    None begins at the start, in containers that cannot seek too.
+    """
+    with _opened(info.path) as (container, stream):
+        if begin is None or _seek(container, stream, info.start + begin):
+            for time, frame in _frames(container, stream, damage):
+                yield Timed(time - info.start, frame)
+
+
+def last_time_stamp(info: ClipInfo) -> Fraction:
+    """Find the clip's last time stamp without decoding, in seconds from its first frame."""
+    for seeking in (True, False):
+        with _opened(info.path) as (container, stream):
+            length = Fraction(info.duration or (container.duration or 0) / av.time_base)
+            if not seeking or _seek(container, stream, info.start + length):
+                packets = _packets(container, stream, Damage())
+                packets = (packet for packet in packets if not packet.is_discard)
+                last = max((p.pts for p in packets if p.pts is not None), default=None)
+                seconds = _seconds(last, stream.time_base)
+                if seconds is not None:
+                    return max(seconds - info.start, Fraction(0))
+    return Fraction(0)
+
+
+def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
+    """Turn a decoded frame into what a viewer sees, uint8 `(info.height, info.width, 3)`."""
+    # High definition without a tag is BT.709 by custom; FFmpeg takes everything for BT.601.
+    guess = frame.colorspace == _UNTAGGED and frame.height >= 720
+    space = Colorspace.ITU709 if guess else None
+    pixels: NDArray[np.uint8]
+    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
+        rgba = np.asarray(frame.to_ndarray(format="rgba", src_colorspace=space), np.uint16)
+        pixels = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+    else:
+        pixels = np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=space), np.uint8)
+    pixels = np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    if pixels.shape[:2] == (info.height, info.width):
+        return pixels
+    return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)
