@@ -9,7 +9,7 @@ import torch
 from drsvg_cli import disentanglement
 from drsvg_cli.checkpoint import save_classifier, save_model
 from drsvg_cli.classifier import Classifier
-from drsvg_cli.cli.disentangling import _shown
+from drsvg_cli.cli.swap_findings import _shown
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.sequences.sprites import GARMENTS
 from drsvg_cli.training import fit
