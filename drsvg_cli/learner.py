@@ -35,6 +35,8 @@ class _Plan(NamedTuple):
     context: int
     start: int
     """The frame whose skip maps and reference the predicted ones get."""
+    swapped: bool
+    """Whether there are `origins`."""
     autoencoded: bool
 
 
@@ -281,7 +283,7 @@ def _drawn(
         beta=torch.tensor(training.beta * kl_share(training, step)),
         share=torch.tensor(1 - min(training.average, reached)),
     )
-    plan = _Plan(context, start, step < training.autoencoded_steps)
+    plan = _Plan(context, start, origins is not None, step < training.autoencoded_steps)
     there = [None if given is None else given.to(device) for given in inputs]
     return plan, _Inputs(*there)  # type: ignore[arg-type]
 

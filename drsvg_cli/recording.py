@@ -19,6 +19,8 @@ MOST = 32
 class Recorded(Generic[Plan]):
     """A function of a plan and of tensors, which does the same operations for the same plan.
 
+    The plan says as well which of the tensors there are.
+
     On a GPU the first call with a plan computes as usual, so that libraries choose their kernels
     and optimisers make their states; the second one is recorded, and from then on it is replayed.
     Elsewhere every call computes as usual, and there every call with a plan beyond `MOST`.
@@ -58,7 +60,9 @@ class Recorded(Generic[Plan]):
             self._graphs[plan] = self._record(plan, inputs)
         graph, places, result = self._graphs[plan]
         for place, given in zip(places, inputs, strict=True):
-            if place is not None and given is not None:
+            if place is None or given is None:
+                assert place is given, "a plan says which tensors there are"
+            else:
                 place.copy_(given, non_blocking=True)
         graph.replay()
         return result

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from drsvg_cli import learner
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.learner import Learner
 from drsvg_cli.recording import Recorded
@@ -45,6 +46,19 @@ def test_a_replay_takes_new_inputs_and_new_noise():
     assert sorted(plans) == [1, 1, 10, 10], "the third call must not run Python again"
 
 
+def test_a_plan_tells_which_tensors_there_are(tiny_config, noisy_frames):
+    """A usual step and a swapped one may have one observed frame and start from the first one."""
+    training = TrainingConfig(batch=2, swapped=0.5, blind=0.3)
+    data = DataConfig(context=2, horizon=2, shortest_context=1)
+    recipe = Recipe("r", model=tiny_config(), data=data, training=training)
+    frames, kinds = noisy_frames(4, 2, 3, 32, 32), {}
+    for step in range(200):
+        plan, inputs = learner._drawn(recipe, step, frames, None)
+        there = tuple(given is not None for given in inputs)
+        assert kinds.setdefault(plan, there) == there
+    assert {plan.swapped for plan in kinds if plan[:2] == (1, 0)} == {False, True}
+
+
 @gpu
 @pytest.mark.parametrize(
     ("head", "settings"),
@@ -58,7 +72,8 @@ def test_replayed_steps_learn_what_computed_ones_learn(tiny_config, noisy_frames
     device = torch.device("cuda")
     model = tiny_config(normalization="group", head=head)
     training = TrainingConfig(batch=4, steps=40, kl_warmup=5, autoencoded_steps=6, **settings)
-    recipe = Recipe("r", "", model=model, data=DataConfig(context=3, horizon=4), training=training)
+    data = DataConfig(context=3, horizon=4, shortest_context=1)
+    recipe = Recipe("r", "", model=model, data=data, training=training)
     frames = [noisy_frames(7, 4, 3, 32, 32).to(device).roll(n, -1) for n in range(3)]
     weights, reports = [], []
     for replayed in (True, False):
