@@ -178,7 +178,15 @@ def load_classifier(path: Path) -> Classifier:
         classifier.load_state_dict(tensors, assign=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
-    except (safetensors.SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{path} is damaged or is no classifier: {reason}") from None
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

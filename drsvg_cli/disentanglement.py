@@ -136,7 +136,12 @@ def partners(count: int) -> Tensor:
     """Return which sequence gives the pose to each of `count`: never itself, and one that is far.
 
     Neighbours may be of one clip.
+
+    Raises:
+        ValueError: there is no other one.
     """
+    if count < 2:
+        raise ValueError(f"a swap takes two sequences or more, not {count}")
     return torch.arange(count).roll(-(count // 2))
 
 
@@ -262,7 +267,12 @@ def adversary_accuracy(pose: Gaussian) -> float:
 
     It learns from the first half of the sequences and is measured on the other one. 0.5 means that
     nothing tells latents of one sequence from those of two.
+
+    Raises:
+        ValueError: there are fewer than four sequences, and no two of them in a half.
     """
+    if pose.mean.shape[1] < 4:
+        raise ValueError(f"an adversary takes four sequences or more, not {pose.mean.shape[1]}")
     half = pose.mean.shape[1] // 2
     learned, tested = (
         Gaussian(*(part[:, chosen].float() for part in pose))

@@ -30,8 +30,9 @@ from drsvg_cli.rollout import Rollout, predict
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25
 """Numbers in the frames that are predicted before they are measured: 128 MB."""
-STILL = 8 / 255
-"""A pixel stands still in a sequence if it never is further from what was last observed."""
+STILL = 8.5 / 255
+"""A pixel stands still in a sequence if it never is further from what was last observed: more than
+8 levels, however a difference of just 8 is rounded."""
 
 
 class Curves(NamedTuple):

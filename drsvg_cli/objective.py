@@ -1,4 +1,4 @@
-"""What training minimises: Eq. 4, 5 and 6, and two terms that are not in the paper.
+"""What training minimises: Eq. 4, 5 and 6, and three terms that are not in the paper.
 
 All terms are means over frames and sequences, so their weights do not depend on a batch's shape.
 """

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import safetensors.torch
 import torch
 
 from drsvg_cli.checkpoint import load_classifier, save_classifier
@@ -64,6 +65,18 @@ def test_what_is_saved_is_loaded(classifier, tmp_path):
     with torch.no_grad():
         for name, logits in classifier(frames).items():
             torch.testing.assert_close(loaded(frames)[name], logits, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("attributes", ["[1, 2]", "5", '{"body": 1e400}', '{"body": "two"}', "{"])
+def test_a_header_that_describes_no_classifier_is_refused(classifier, tmp_path, attributes):
+    path = tmp_path / "c.safetensors"
+    save_classifier(path, classifier, words="bars")
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = file.metadata() | {"attributes": attributes}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    safetensors.torch.save_file(tensors, path, header)
+    with pytest.raises(WeightsError, match=r"c\.safetensors is damaged or is no classifier"):
+        load_classifier(path)
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", bytes(200)])

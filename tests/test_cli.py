@@ -116,6 +116,14 @@ def test_a_terminal_shows_how_far_it_is(model_folder, clip, tmp_path, verb, said
     assert command.communicate()[1] == b"", "where nobody looks nothing is drawn"
 
 
+def test_a_colour_that_is_asked_for_does_not_move_results_to_stderr(model_folder, clip, tmp_path):
+    """Many a CI sets FORCE_COLOR, where no stream is a terminal."""
+    options = "--model", model_folder, *SMALL, "-o", "out"
+    command = start("predict", clip, *options, cwd=tmp_path, env={"FORCE_COLOR": "1"})
+    out, err = command.communicate()
+    assert b"futures of" in out and b"Predicting" in err
+
+
 class TestPredict:
     def test_writes_the_documented_files(self, draw, clip, tmp_path):
         outcome = draw(clip)
@@ -616,6 +624,12 @@ class TestWrongUse:
     )
     def test_options(self, draw, clip, options, code, said):
         assert_refused(draw(clip, *options), code, said)
+
+    @pytest.mark.parametrize("value", ["2.5", "soon", ""])
+    def test_a_patience_that_is_no_whole_number(self, drsvg, monkeypatch, value):
+        """The Hub's library reads it when it is imported, and stumbles."""
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", value)
+        assert_refused(drsvg("models", "list"), 2, "HF_HUB_ETAG_TIMEOUT", "whole seconds")
 
     @pytest.mark.parametrize(
         "arguments",

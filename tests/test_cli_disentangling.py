@@ -9,6 +9,7 @@ import torch
 from drsvg_cli import disentanglement
 from drsvg_cli.checkpoint import save_classifier, save_model
 from drsvg_cli.classifier import Classifier
+from drsvg_cli.cli import disentangling
 from drsvg_cli.cli.swap_findings import _shown
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.sequences.sprites import GARMENTS
@@ -152,6 +153,17 @@ def test_what_cannot_be_done(drsvg, sheets, save, reader, tmp_path):
     save_classifier(tmp_path / "other.safetensors", other, words="")
     outcome = drsvg("evaluate", name, "--swap", *options, "--classifier", "other.safetensors")
     assert outcome.code == 2 and "no such hair" in outcome.err
+
+
+def test_a_file_of_the_user_s_is_found_before_any_work(drsvg, sheets, save, tmp_path, monkeypatch):
+    monkeypatch.delattr(disentangling, "load")
+    save("ours")
+    for name in FILES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text("mine")
+        outcome = drsvg("evaluate", "ours", "--swap", "--data", sheets, *QUICK, "-o", name, "-y")
+        assert (outcome.code, outcome.out) == (2, "")
+        assert f"{name} is not of an earlier result" in outcome.err
 
 
 def test_the_picture_shows_pairs_whose_first_frames_show_somebody(noisy_frames):

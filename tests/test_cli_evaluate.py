@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from drsvg_cli import evaluation
-from drsvg_cli.checkpoint import load_model, save_classifier, save_model
+from drsvg_cli.checkpoint import load_model, save_classifier, save_model, save_state
 from drsvg_cli.classifier import Classifier
 from drsvg_cli.cli import evaluating, findings
 from drsvg_cli.cli.findings import Findings, Protocol
@@ -350,6 +350,23 @@ class TestRefusals:
             *_, last = outcome.err.splitlines()
             assert last.startswith("error: ") and said in last, (arguments, outcome)
             assert not (tmp_path / "evaluation").exists()
+
+    def test_a_file_of_the_user_s_is_found_before_any_work(self, measure, tmp_path, monkeypatch):
+        monkeypatch.delattr(evaluating, "load")
+        for name in FILES:
+            (tmp_path / name).mkdir()
+            (tmp_path / name / name).write_text("mine")
+            outcome = measure("-o", name, "-y")
+            assert (outcome.code, outcome.out) == (2, "")
+            assert f"{name} is not of an earlier result" in outcome.err
+            assert names(tmp_path / name) == {name}
+
+    def test_a_partial_file_of_something_else(self, measure, tmp_path):
+        (tmp_path / "parts").mkdir()
+        save_state(tmp_path / "parts" / "partial.pt", {"step": 1})
+        outcome = measure("-o", "parts", "--resume")
+        assert (outcome.code, outcome.out) == (3, "")
+        assert "partial.pt is no evaluation that stopped" in outcome.err
 
 
 def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):

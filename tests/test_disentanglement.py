@@ -94,6 +94,9 @@ def test_nobody_is_swapped_with_themselves_or_a_neighbour():
         assert sorted(others.tolist()) == list(range(count))
         distance = (others - torch.arange(count)).abs()
         assert distance.min() >= 2
+    for count in (0, 1):
+        with pytest.raises(ValueError, match="two sequences"):
+            partners(count)
 
 
 def test_swaps_are_measured_in_turns(tiny_model, noisy_frames, known, monkeypatch):

@@ -71,6 +71,16 @@ def test_larger_clips_are_measured_as_they_are_shown(tiny_model, scene):
     assert measured.shown.psnr.copied.equal(measured.enlarged.psnr.copied)
 
 
+@pytest.mark.parametrize("levels", [8, 9])
+def test_what_changes_by_no_more_than_eight_levels_stands_still(tiny_model, levels):
+    """Whatever level it changes from: in floats a difference of 8 / 255 is sometimes more."""
+    before = (torch.arange(32 * 32) % 240).view(1, 1, 1, 32, 32).expand(1, 2, 3, -1, -1)
+    clip = torch.cat([before, before + levels], dim=1).to(torch.uint8)
+    scores = evaluate(tiny_model(), clip, context=2, seeds=[1, 2]).shown
+    assert scores.apart_moving.isnan().all() == (levels == 8)
+    assert scores.apart_still.isnan().all() == (levels == 9)
+
+
 def test_what_moves_and_what_stands_still_are_told_apart(tiny_model, scene):
     model, context = tiny_model(size=64), 3
     scores = evaluate(model, scene, context=context, seeds=[4, 5, 6]).shown

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drsvg_cli.cli import prediction, results
+from drsvg_cli.cli import prediction, results, swapping
 from drsvg_cli.cli.results import (
     check_free,
     choose_folders,
@@ -87,6 +87,15 @@ def test_what_is_no_earlier_result_is_not_replaced(tmp_path):
     with pytest.raises(ConfigError, match=r"grid\.mp4 is not of an earlier result"):
         fill(tmp_path / "out", "second", "a", "grid.mp4", overwrite=True)
     assert contents(tmp_path) == before
+
+
+def test_a_record_without_a_list_of_files_is_survived(tmp_path):
+    for files in (None, 1, [None, 1], {}):
+        fill(tmp_path / "out", "first", "a", overwrite=True)
+        record = {"drsvg": "0", "sample_seeds": [], "files": files}
+        (tmp_path / "out" / "other.json").write_text(json.dumps(record))
+        fill(tmp_path / "out", "second", "a", overwrite=True)
+        assert contents(tmp_path / "out")["a"] == "second"
 
 
 def test_ctrl_c_ends_the_wait_for_another_run(tmp_path):
@@ -202,6 +211,33 @@ class TestPredict:
         assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
         now = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert now == before
+
+    @pytest.mark.parametrize("verb", ["predict", "swap"])
+    def test_a_file_of_the_user_s_is_found_before_any_work(
+        self, drsvg, model_folder, make_clip, tmp_path, monkeypatch, verb
+    ):
+        """Whichever of the files that a run writes it is called as."""
+        make_clip(tmp_path / "clip.mp4")
+        command = (verb, "clip.mp4") if verb == "predict" else (verb, "clip.mp4", "clip.mp4")
+        options = ("--model", model_folder, "--size", "64", "-n", "4", "-s", "2")
+        assert drsvg(*command, *options, "-o", "whole").code == 0
+        monkeypatch.delattr(prediction, "read")
+        monkeypatch.delattr(swapping, "read")
+        for name in [path.name for path in (tmp_path / "whole").iterdir()]:
+            (tmp_path / "taken").mkdir()
+            (tmp_path / "taken" / name).write_text("mine")
+            outcome = drsvg(*command, *options, "-o", "taken", "-y")
+            assert (outcome.code, outcome.out) == (2, "")
+            assert f"{name} is not of an earlier result" in outcome.err
+            assert contents(tmp_path / "taken") == {name: "mine"}
+            (tmp_path / "taken").rename(tmp_path / f"taken_{name}")
+
+    def test_one_in_a_batch_stops_it_before_the_first_clip(self, draw, make_clip, tmp_path):
+        make_clip(tmp_path / "more.mp4")
+        (tmp_path / "out" / "more_drsvg").mkdir(parents=True)
+        (tmp_path / "out" / "more_drsvg" / "sheet.png").write_text("mine")
+        assert draw("more.mp4", "-o", "out", "-y").code == 2
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["more_drsvg"]
 
     def test_sigterm(self, draw, tmp_path, monkeypatch):
         real = prediction.stream

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -66,6 +67,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode
     try:
         _check_values(sys.argv[1:])
+        _check_patience()
         app(prog_name="drsvg")
     except DrsvgError as error:
         _fail(str(error), error.exit_code)
@@ -91,6 +93,18 @@ def _check_values(arguments: list[str]) -> None:
         name, equals, rest = option.partition("=") if option else ("", "", "")
         if name.strip("-") and name.startswith("-") and (value == "" or (equals and not rest)):
             raise ConfigError(f"{name} is ''; give it a value, or leave it out")
+
+
+def _check_patience() -> None:
+    """Refuse, before the Hub's library stumbles over it, a time that is no number of seconds.
+
+    Raises:
+        ConfigError: one of its settings is none.
+    """
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        value = os.environ.get(name)
+        if value is not None and not re.fullmatch(r"\s*[0-9]+\s*", value):
+            raise ConfigError(f"{name} is {value!r}; give whole seconds, or leave it unset")
 
 
 def _fail(text: str, code: int) -> NoReturn:

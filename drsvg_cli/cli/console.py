@@ -70,7 +70,7 @@ class Reporter:
     @property
     def _shown(self) -> Console:
         """Where results go: above a progress bar, on a terminal that shows one."""
-        return self._err if self._drawing and self._out.is_terminal else self._out
+        return self._err if self._drawing and self._out.file.isatty() else self._out
 
     @contextmanager
     def failures(self, reasons: Mapping[Path, Exception]) -> Iterator[None]:

@@ -10,6 +10,7 @@ from drsvg_cli.cli.comparing import Request, Subject, gather, load, reader
 from drsvg_cli.cli.console import Reporter, one_line
 from drsvg_cli.cli.results import check_free, filled
 from drsvg_cli.cli.swap_findings import (
+    RESULT_FILES,
     STILL,
     TRUTH,
     Latents,
@@ -53,7 +54,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         DrsvgError: the models cannot be compared, or there is nothing to measure them on.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    check_free(request.out, overwrite=request.overwrite)
+    check_free(request.out, overwrite=request.overwrite, names=RESULT_FILES)
     keep_memory()  # every batch wants as much
     subjects = load(request, prepare(request.device))
     data = subjects[0].recipe.data
@@ -132,9 +133,10 @@ def _own_accuracy(subject: Subject, pose: Gaussian) -> float | None:
     if not path.is_file():
         return None
     config = subject.recipe.model
-    discriminator = PoseDiscriminator(config.pose_dim, hidden=config.discriminator_hidden)
+    with torch.device("meta"):  # else it would draw weights from everybody's generator
+        discriminator = PoseDiscriminator(config.pose_dim, hidden=config.discriminator_hidden)
     try:
-        discriminator.load_state_dict(load_state(path)["discriminator"])
+        discriminator.load_state_dict(load_state(path)["discriminator"], assign=True)
     except (KeyError, RuntimeError):
         raise WeightsError(f"{path} is not the state of the run that left these weights") from None
     half = pose.mean.shape[1] // 2  # the same sequences as for the adversary

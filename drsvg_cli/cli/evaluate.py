@@ -18,7 +18,7 @@ EPILOG = """Examples:
 
   $ drsvg evaluate general --data ./held-back --size 256 --samples 10
 
-  $ drsvg evaluate sprites sprites-svg-lp --swap
+  $ drsvg evaluate kth kth-svg-lp --swap
 """
 
 

@@ -96,8 +96,12 @@ class Session:
 
         Raises:
             ConfigError: it was measured otherwise.
+            WeightsError: it is something else, or damaged.
         """
-        state, facts = load_state(self.out / PARTIAL_FILE), self.facts
+        path, facts = self.out / PARTIAL_FILE, self.facts
+        state = load_state(path)
+        if not {"facts", "scores", "truth", "sequences"} <= state.keys():
+            raise WeightsError(f"{path} is no evaluation that stopped; start anew with -y")
         for name in {**facts, **state["facts"]}:
             before, now = state["facts"].get(name), facts.get(name)
             if before != now:
@@ -117,10 +121,10 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         KeyboardInterrupt: on Ctrl-C, after what has been measured is written.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    if not request.resume:
-        check_free(request.out, overwrite=request.overwrite)
-    elif not (request.out / PARTIAL_FILE).is_file():
+    if request.resume and not (request.out / PARTIAL_FILE).is_file():
         raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
+    overwrite = request.overwrite or request.resume
+    check_free(request.out, overwrite=overwrite, names=findings.RESULT_FILES)
     with kept_for_one(request.out):
         session = _open(request, reporter)
         measured = session.restore() if request.resume else Measured({})

@@ -24,7 +24,9 @@ from drsvg_cli.metrics import Definition, best_of
 from drsvg_cli.pictures import TRUTH, strip
 from drsvg_cli.sequences.offers import PUBLISHED_SAMPLES, Benchmark
 
+TABLE_FILE, CURVES_FILE, EXAMPLES_FILE = "table.md", "curves.png", "examples.png"
 RECORD_FILE = "evaluation.json"
+RESULT_FILES = TABLE_FILE, CURVES_FILE, EXAMPLES_FILE, RECORD_FILE
 SHOWN = 2
 """Sequences in the picture of examples."""
 COPY = "copy of the last frame"
@@ -88,9 +90,9 @@ class Findings:
 def write(findings: Findings, folder: Path) -> dict[str, Any]:
     """Write all results into a folder; return the record."""
     text = "\n".join(map(markdown, tables(findings)))
-    (folder / "table.md").write_text(text, encoding="utf-8")
-    write_picture(folder / "curves.png", _chart(findings))
-    write_picture(folder / "examples.png", _examples(findings))
+    (folder / TABLE_FILE).write_text(text, encoding="utf-8")
+    write_picture(folder / CURVES_FILE, _chart(findings))
+    write_picture(folder / EXAMPLES_FILE, _examples(findings))
     return write_record(folder, RECORD_FILE, _record(findings))
 
 

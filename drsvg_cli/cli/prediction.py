@@ -45,6 +45,7 @@ from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
 from drsvg_cli.video.writing import write_frames
 
+RECORD_FILE = "prediction.json"
 LARGEST_TILE = 512
 """Pixels; the longer side of one of many clips in a picture."""
 
@@ -68,7 +69,7 @@ def run(
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
     clips = find_clips(inputs)
-    folders = choose_folders(clips, out, overwrite=overwrite)
+    folders = choose_folders(clips, out, overwrite=overwrite, names=result_files(settings))
     session = open_session(settings, source)
     failures: dict[Path, VideoError] = {}
     records = []
@@ -173,7 +174,7 @@ def _predict_one(
         summary = None if scores is None else scores.summary()
         record = _record(session, path, folder, clip, observed, summary)
         write_futures(part, futures, settings.format, record, abandon=samples.abandon)
-        return write_record(part, "prediction.json", record)
+        return write_record(part, RECORD_FILE, record)
 
 
 def _canvas(session: Session, frames: Frames, newest: slice) -> tuple[Frames, Frames]:
@@ -182,6 +183,14 @@ def _canvas(session: Session, frames: Frames, newest: slice) -> tuple[Frames, Fr
         return frames, np.stack([cut_out(frame, how=session.fit) for frame in frames[newest]])
     large = fitted(session, frames, session.settings.size)
     return large, large[newest]
+
+
+def result_files(settings: Settings) -> list[str]:
+    """Name the files that a clip's results are."""
+    clips = ["grid", *(f"sample_{number + 1}" for number in range(settings.samples))]
+    names = [f"{name}.{settings.format}" for name in clips]
+    disagreement = ["disagreement.png"] if settings.samples > 1 else []
+    return [*names, "sheet.png", *disagreement, "index.html", RECORD_FILE]
 
 
 def write_futures(

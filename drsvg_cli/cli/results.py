@@ -1,13 +1,12 @@
 """Folders of results: whole or absent, whatever interrupts, and however many write at once."""
 
-import errno
 import glob
 import json
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -30,13 +29,17 @@ _ABANDONED = 60
 """Seconds after which a temporary folder that no process claims is what a killed one left."""
 
 
-def choose_folders(clips: Sequence[Path], out: Path | None, *, overwrite: bool) -> list[Path]:
-    """Choose a folder of results a clip, and make sure that none is in the way.
+def choose_folders(
+    clips: Sequence[Path], out: Path | None, *, overwrite: bool, names: Collection[str] = ()
+) -> list[Path]:
+    """Choose a folder of results a clip, and make sure that nothing is in the way.
 
-    One clip goes to `out` itself, several to a folder each inside it.
+    One clip goes to `out` itself, several to a folder each inside it. Each is to hold files of the
+    given names.
 
     Raises:
-        ConfigError: a folder exists already and `overwrite` is not set.
+        ConfigError: a folder exists already and `overwrite` is not set, or a file in it that is of
+            no earlier result would be replaced.
     """
     if out is not None and len(clips) == 1:
         folders = [out]
@@ -51,7 +54,7 @@ def choose_folders(clips: Sequence[Path], out: Path | None, *, overwrite: bool) 
             taken.add(wanted.name.casefold())
             folders.append(wanted)
     for folder in folders:
-        check_free(folder, overwrite=overwrite)
+        check_free(folder, overwrite=overwrite, names=names)
     return folders
 
 
@@ -64,12 +67,19 @@ def result_name(stem: str, number: str = "") -> str:
     return stem + end
 
 
-def check_free(folder: Path, *, overwrite: bool, remedy: str = "replace it with -y") -> None:
-    """Make sure, before any work, that results may be written to `folder`.
+def check_free(
+    folder: Path,
+    *,
+    overwrite: bool,
+    names: Collection[str] = (),
+    remedy: str = "replace it with -y",
+) -> None:
+    """Make sure, before any work, that results of these names may be written to `folder`.
 
     Raises:
-        ConfigError: it is no folder, or it holds something and `overwrite` is not set.
-        ResourceError: it cannot be made, or not be written to.
+        ConfigError: it is no folder, it holds something and `overwrite` is not set, or one of the
+            names is taken by what is of no earlier result.
+        ResourceError: it cannot be made, or not be written to, or a folder has one of the names.
     """
     try:
         if os.path.lexists(folder) and not folder.is_dir():
@@ -78,6 +88,7 @@ def check_free(folder: Path, *, overwrite: bool, remedy: str = "replace it with 
             )
         if not overwrite and folder.is_dir() and any(map(is_content, folder.iterdir())):
             raise ConfigError(f"{folder} exists already; {remedy} or choose another with --out")
+        _check_kept(folder, names)
         standing = _standing(folder)
         if not standing.is_dir():
             raise ResourceError(f"cannot write to {folder}: {standing} is not a folder")
@@ -194,15 +205,8 @@ def _exchange(part: Path, folder: Path) -> None:
     The old record leaves first and the new one comes last: a folder with a record is whole.
     """
     new = sorted((path.name for path in part.iterdir()), key=_is_record)
-    standing = {name for name in new if os.path.lexists(folder / name)}
-    earlier = _earlier(folder)
-    for name in sorted(standing - earlier):
-        if not (folder / name).is_dir():
-            raise ConfigError(
-                f"{folder / name} is not of an earlier result, and would be replaced; choose "
-                "another folder with --out"
-            )
-    old = sorted(earlier | standing, key=_is_record, reverse=True)
+    _check_kept(folder, new)
+    old = sorted(_earlier(folder), key=_is_record, reverse=True)
     aside = part / ".earlier"
     aside.mkdir()
     moves = [(folder / name, aside / name) for name in old]
@@ -210,14 +214,24 @@ def _exchange(part: Path, folder: Path) -> None:
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in moves:
-            if source.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "a folder is in the way", str(source))
             source.rename(target)
             done.append((source, target))
     except OSError:
         for source, target in reversed(done):
             target.rename(source)
         raise
+
+
+def _check_kept(folder: Path, names: Collection[str]) -> None:
+    """Refuse names that are taken by what somebody keeps."""
+    for name in sorted(set(names) - _earlier(folder)):
+        if (folder / name).is_dir():
+            raise ResourceError(f"cannot write {folder / name}: a folder is in the way")
+        if os.path.lexists(folder / name):
+            raise ConfigError(
+                f"{folder / name} is not of an earlier result, and would be replaced; choose "
+                "another folder with --out"
+            )
 
 
 def _is_record(name: str) -> bool:
@@ -233,8 +247,10 @@ def _earlier(folder: Path) -> set[str]:
         except (OSError, ValueError, RecursionError):
             continue
         # A user's package.json lists files too.
-        if isinstance(record, dict) and {"drsvg", "sample_seeds", "files"} <= record.keys():
-            names.update(name for name in record["files"] if Path(name).name == name)
+        if isinstance(record, dict) and {"drsvg", "sample_seeds"} <= record.keys():
+            files = record.get("files")
+            listed = [str(name) for name in files] if isinstance(files, list) else []
+            names.update(name for name in listed if Path(name).name == name)
     return {name for name in names if (folder / name).is_file()}
 
 

@@ -24,7 +24,8 @@ from drsvg_cli.pictures import strip
 from drsvg_cli.rollout import swap
 from drsvg_cli.sequences.offers import Benchmark
 
-RECORD_FILE = "swaps.json"
+TABLE_FILE, PICTURE_FILE, RECORD_FILE = "table.md", "swaps.png", "swaps.json"
+RESULT_FILES = TABLE_FILE, PICTURE_FILE, RECORD_FILE
 SHOWN = 4
 """Pairs in the picture."""
 STILL = "first frame of A, standing still"
@@ -65,8 +66,8 @@ class SwapFindings:
 
 def write(found: SwapFindings, folder: Path) -> dict[str, Any]:
     """Write all results into a folder; return the record."""
-    (folder / "table.md").write_text("\n".join(map(markdown, tables(found))), encoding="utf-8")
-    write_picture(folder / "swaps.png", _picture(found))
+    (folder / TABLE_FILE).write_text("\n".join(map(markdown, tables(found))), encoding="utf-8")
+    write_picture(folder / PICTURE_FILE, _picture(found))
     return write_record(folder, RECORD_FILE, _record(found))
 
 

@@ -40,6 +40,8 @@ from drsvg_cli.rollout import stream_swap
 from drsvg_cli.video.clip import Pictures
 from drsvg_cli.video.writing import write_frames
 
+RECORD_FILE = "swap.json"
+
 
 class _Side(NamedTuple):
     """One of the two clips."""
@@ -72,7 +74,7 @@ def run(
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
-    check_free(folder, overwrite=overwrite)
+    check_free(folder, overwrite=overwrite, names=result_files(settings, both=both))
     session = open_session(settings, source)
     sides, rate = _read_both(session, content, pose, at_b)
     length = len(sides["A"].large)
@@ -107,12 +109,19 @@ def run(
         write_together(_jobs(part, clips, rows, session, rate), abandon=made.abandon)
         given = {"content": str(content), "pose": str(pose), "at_b": at_b, "both": both}
         given |= {"folder": str(folder)}
-        record = write_record(part, "swap.json", provenance(session) | given)
+        record = write_record(part, RECORD_FILE, provenance(session) | given)
     told = (
         f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of {length} frames "
         f"· model {settings.model} · seed {session.seed}"
     )
     reporter.result(record, Text.assemble((one_line(str(folder)), "bold"), one_line(told)))
+
+
+def result_files(settings: Settings, *, both: bool) -> list[str]:
+    """Name the files that the results are."""
+    ways = ["A_as_B", "B_as_A"] if both else ["A_as_B"]
+    swaps = [f"swap_{way}_{number + 1}" for way in ways for number in range(settings.samples)]
+    return [*(f"{name}.{settings.format}" for name in ["grid", *swaps]), "sheet.png", RECORD_FILE]
 
 
 def _read_both(
