@@ -20,8 +20,9 @@ Source = Literal["clips", "moving-mnist", "kth", "sprites"]
 Walls = Literal["stochastic", "deterministic"]
 Gestures = Literal["changing", "fixed"]
 Keep = Literal["best", "last"]
-REPO_PATTERN = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-"""The name of a Hub repo, `org/name`."""
+_REPO_PART = r"[A-Za-z0-9](?:(?:[\w.]|-(?!-)){0,94}\w)?"
+REPO_PATTERN = rf"{_REPO_PART}/{_REPO_PART}(?<!\.git)"
+"""The name of a Hub repo, `org/name`, as the Hub allows them."""
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def explained_memory(advice: str) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, cv2.error) as error:
         if not is_used_up(error):
             raise
         raise ResourceError(f"memory is used up; {advice}") from None
@@ -196,5 +196,7 @@ def is_used_up(error: BaseException) -> bool:
     """Tell whether an error says that memory is used up, the device's or the machine's."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
     # On the CPU torch has no class for it.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -62,7 +62,7 @@ def cached_models() -> list[CachedModel]:
     """List the commits in the Hub's cache that hold a recipe and weights."""
     try:
         repos = scan_cache_dir().repos
-    except CacheNotFound:
+    except (CacheNotFound, RuntimeError):  # RuntimeError: nobody's home is known
         return []
     except ValueError:
         raise WeightsError(f"the cache {constants.HF_HUB_CACHE} is not a folder") from None
@@ -94,32 +94,33 @@ def fetch(
         WeightsError: the Hub does not give the files, or a file is not what the Hub says it is.
         ResourceError: the cache cannot be written to.
     """
-    known = _cached(address, names)
-    if known is None or not (address.pinned or offline or is_offline_mode()):
+    known, whole = _cached(address, names)
+    if known is None or not ((address.pinned and whole) or offline or is_offline_mode()):
         if offline or is_offline_mode():
             raise WeightsError(
                 f"{address} is not in the cache {constants.HF_HUB_CACHE}, and nothing is "
                 "downloaded offline; leave --offline and HF_HUB_OFFLINE out once"
             )
         with _explained(address), _silent():
-            known = _download(address, names, known, tick)
+            known = _download(address, names, known, tick, whole=whole)
     for name in names:
         _check_blob(known / name, address)
     return known
 
 
-def _cached(address: Address, names: Sequence[str]) -> Path | None:
-    paths = [
-        try_to_load_from_cache(address.repo, name, revision=address.revision) for name in names
-    ]
-    for name, path in zip(names, paths, strict=True):
-        if path is None or not (isinstance(path, str) or name == CARD_FILE):
-            return None
-    return Path(str(paths[0])).parent
+def _cached(address: Address, names: Sequence[str]) -> tuple[Path | None, bool]:
+    """Return the folder of what is cached, and whether a card is there too, or known to be none."""
+    paths = {
+        name: try_to_load_from_cache(address.repo, name, revision=address.revision)
+        for name in names
+    }
+    if not all(isinstance(path, str) for name, path in paths.items() if name != CARD_FILE):
+        return None, False
+    return Path(str(paths[names[0]])).parent, None not in paths.values()
 
 
 def _download(
-    address: Address, names: Sequence[str], known: Path | None, tick: Tick | None
+    address: Address, names: Sequence[str], known: Path | None, tick: Tick | None, *, whole: bool
 ) -> Path:
     try:
         commit = _ask(address, names[0])
@@ -127,7 +128,7 @@ def _download(
         if known is not None and _is_passing(error):
             return known
         raise
-    if known is not None and known.name == commit:
+    if known is not None and known.name == commit and whole:
         return known
     bar: Any = _bar(names[0], tick)
     first = Path(hf_hub_download(address.repo, names[0], revision=address.revision, tqdm_class=bar))
@@ -203,7 +204,7 @@ def push(files: Mapping[str, bytes], repo: str, *, message: str, private: bool) 
     address = Address(repo)
     check_login()
     api = HfApi(library_name="drsvg", library_version=__version__)
-    with _explained(address), _silent():
+    with _explained(address, pushing=True), _silent():
         api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.model_info(repo).private:
             raise WeightsError(
@@ -239,7 +240,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(address: Address) -> Iterator[None]:
+def _explained(address: Address, *, pushing: bool = False) -> Iterator[None]:
     """Turn whatever the library raises into one sentence."""
     try:
         get_session()  # apart: an OSError below is one of the cache
@@ -248,10 +249,10 @@ def _explained(address: Address) -> Iterator[None]:
     try:
         yield
     except (HTTPError, InvalidURL, OSError, ValueError, RuntimeError) as error:
-        raise _explanation(error, address) from None
+        raise _explanation(error, address, pushing=pushing) from None
 
 
-def _explanation(error: Exception, address: Address) -> DrsvgError:
+def _explanation(error: Exception, address: Address, *, pushing: bool) -> DrsvgError:
     log_in = "set HF_TOKEN or run hf auth login"
     known = get_token() is not None
     match error:
@@ -283,9 +284,11 @@ def _explanation(error: Exception, address: Address) -> DrsvgError:
             )
         case HTTPError() | InvalidURL() | OSError(errno=None):
             reason = str(error.__cause__ or error).partition("\n")[0]
-            text = (
-                f"cannot reach the Hub at {constants.ENDPOINT} ({reason}), and {address} is not "
-                "in the cache; check the network, or set HF_HUB_ETAG_TIMEOUT=10 to wait longer"
+            text = f"cannot reach the Hub at {constants.ENDPOINT} ({reason})" + (
+                "; nothing was pushed: check the network"
+                if pushing
+                else f", and {address} is not in the cache; check the network, or set "
+                "HF_HUB_ETAG_TIMEOUT=10 to wait longer"
             )
         case OSError():
             return ResourceError(f"cannot write to {constants.HF_HUB_CACHE}: {error.strerror}")

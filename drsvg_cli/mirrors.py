@@ -5,9 +5,12 @@ compare, since the same content may be packed in many ways. Of archives that oth
 a SHA-1 of, that one is compared.
 """
 
+import glob
 import gzip
 import hashlib
 import os
+import secrets
+import time
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping, Sequence
@@ -21,14 +24,25 @@ from drsvg_cli.errors import DataError, ResourceError
 
 PATIENCE = 20.0
 """Seconds to wait for a mirror's next bytes."""
+ABANDONED = 3600
+"""Seconds without a new byte after which half a file is what a killed run left."""
 PIECE = 2**20
 SHA1_DIGITS = 40
 
 
 def cache_folder(name: str) -> Path:
-    """Return where the data set called `name` is kept, whether or not it is there."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("DRSVG_CACHE") or Path(cache, "drsvg")) / name
+    """Return where the data set called `name` is kept, whether or not it is there.
+
+    Raises:
+        ResourceError: nobody's home is known, and no other place is named.
+    """
+    if chosen := os.environ.get("DRSVG_CACHE"):
+        return Path(chosen, name)
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise ResourceError("there is no home folder for a cache; set DRSVG_CACHE") from None
+    return Path(cache, "drsvg", name)
 
 
 def fetch(
@@ -104,7 +118,7 @@ def _unpack(archive: Path, folder: Path, wanted: set[str]) -> None:
             if missing := sorted(wanted - members.keys()):
                 raise DataError(f"{archive.name} lacks {len(missing)} files: {missing[0]} …")
             for name in sorted(wanted):
-                part = folder / f".{os.getpid()}.{name}"
+                part = folder / f".{secrets.token_hex(4)}.{name}"
                 try:
                     part.write_bytes(packed.read(members[name]))  # checks the CRC
                     part.replace(folder / name)
@@ -123,10 +137,11 @@ def _fetch_one(
     tick: Tick | None,
 ) -> None:
     target = folder / name
+    _sweep(target)
     reasons = [f"the one in {folder} is damaged or another file"] if target.exists() else []
     for mirror in mirrors:
         # Its last letters say whether it is packed.
-        part = target.with_name(f".{os.getpid()}.{target.name}")
+        part = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             _download(f"{mirror.rstrip('/')}/{name}", part, name, tick)
@@ -145,6 +160,14 @@ def _fetch_one(
         f"{name} could not be fetched ({'; '.join(reasons)}); check the network, or put the file "
         f"into {folder} yourself"
     )
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed run has left of a file, which no run is writing any more."""
+    for part in target.parent.glob(f".*.{glob.escape(target.name)}"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:

@@ -23,6 +23,7 @@ import torch
 from drsvg_cli import metrics
 from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import prediction, session
+from drsvg_cli.cli.console import one_line
 from drsvg_cli.config import Recipe
 from drsvg_cli.frames import fit_all, to_tensor
 from drsvg_cli.model.freezing import freeze
@@ -114,6 +115,13 @@ def test_a_terminal_shows_how_far_it_is(model_folder, clip, tmp_path, verb, said
     assert re.search(r"[\r\n]shown: ", shown), "on a line of its own"
     command = start(verb, *clips, *options, "-o", "not_shown", cwd=tmp_path)
     assert command.communicate()[1] == b"", "where nobody looks nothing is drawn"
+
+
+def test_a_printed_name_can_be_copied_unless_a_terminal_would_obey_it():
+    for name in ("a b.mp4", "10.11.12\u202fAM.mov", "a\u00a0b", "né🙂", "👩\u200d💻"):
+        assert one_line(name) == name
+    for sign in "\n\r\t\x1b\x07\u2028\u202e\x85":
+        assert one_line(f"a{sign}b") not in (f"a{sign}b", "ab")
 
 
 def test_a_colour_that_is_asked_for_does_not_move_results_to_stderr(model_folder, clip, tmp_path):

@@ -197,7 +197,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "code", "said"),
         [
-            (("-o", "mine"), 2, "mine exists already; go on with --resume"),
+            (("-o", "mine"), 2, "mine exists already; move it away or choose another"),
             (("-o", "text.mp4"), 2, "text.mp4 is in the way"),
             (("-o", os.fsdecode(b"caf\xe9")), 2, "is no name for a model folder: it is not UTF-8"),
             (("-o", "text.mp4/below"), 4, "cannot write to text.mp4/below"),

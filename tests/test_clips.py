@@ -100,6 +100,13 @@ def test_the_cache_holds_what_will_be_cropped_whole(make_clip, scan_all, how):
     assert clip.shape[1:] == ((64, 96, 3) if how == "crop" else (32, 32, 3))
 
 
+def test_of_a_clip_that_is_much_wider_than_high_the_middle_is_cached(make_clip, scan_all):
+    """Else a line of pixels would fill the disk."""
+    for name, height, width in (("wide.mkv", 2, 1024), ("high.mkv", 1024, 2)):
+        (clip,) = scan_all(make_clip(name, count=9, height=height, width=width))
+        assert sorted(clip.shape[1:3]) == [64, 256]
+
+
 def test_a_clip_that_is_there_is_kept(make_clip, scan_all, tmp_path):
     path = make_clip("a.mkv")
     (first,) = scan_all(path)

@@ -7,10 +7,13 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from drsvg_cli.device import (
+    explained_memory,
     fast_in_half,
     is_used_up,
     limit_threads,
@@ -18,8 +21,17 @@ from drsvg_cli.device import (
     tiny_as_zero,
     usable_cores,
 )
+from drsvg_cli.errors import ResourceError
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def test_pictures_too_large_to_hold_are_memory_that_is_used_up():
+    used_up = pytest.raises(ResourceError, match="memory is used up; take less")
+    with used_up, explained_memory("take less"):
+        cv2.resize(np.zeros((1, 1, 3), np.uint8), (2**20, 2**20))
+    with pytest.raises(cv2.error), explained_memory("take less"):
+        cv2.resize(np.zeros((0, 0, 3), np.uint8), (2, 2))
 
 
 @pytest.fixture

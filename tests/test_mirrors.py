@@ -4,14 +4,17 @@ import functools
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import threading
+import time
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-from drsvg_cli.errors import DataError
+from drsvg_cli.errors import DataError, ResourceError
 from drsvg_cli.mirrors import cache_folder, fetch
 from drsvg_cli.sequences import kth, moving_mnist
 from drsvg_cli.sequences import sheets as sheets_of_sprites
@@ -123,6 +126,30 @@ class TestCommand:
         assert outcome.code == 3 and "SHA-256" in outcome.err
         whole = {path.name for path in published.iterdir()} - {"t10k-labels-idx1-ubyte.gz"}
         assert names(cache) <= whole, "and leaves nothing half done"
+
+
+def test_half_a_file_of_a_killed_run_is_swept_away(serve, published, tmp_path):
+    contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
+    name = next(iter(contents))
+    (tmp_path / "out").mkdir()
+    for age in (10, 4000):
+        part = tmp_path / "out" / f".{age}.{name}"
+        part.touch()
+        os.utime(part, (time.time() - age,) * 2)
+    fetch(contents, tmp_path / "out", mirrors=[serve(published)])
+    assert names(tmp_path / "out") == {*contents, f".10.{name}"}, "another run may write that one"
+
+
+def test_where_nobody_has_a_home(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder("mnist").name == "mnist", "DRSVG_CACHE is enough"
+    monkeypatch.delenv("DRSVG_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(ResourceError, match="set DRSVG_CACHE"):
+        cache_folder("mnist")
 
 
 def test_the_next_mirror_is_tried(serve, published, tmp_path):

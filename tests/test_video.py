@@ -2,6 +2,7 @@
 
 import logging
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -138,6 +139,13 @@ class TestWhichFrames:
         assert indices(read_clip(path, 2).frames) == [28, 29]
         assert indices(read_clip(path, 2, at=1.2, after=1).frames) == [11, 12, 13]
 
+    def test_in_a_stream_whose_frames_have_no_time_stamps(self, make_clip):
+        options = {"b": "8M", "g": "12", "bf": "2"}
+        path = make_clip("a.mpg", numbered(60), codec="mpeg2video", rate=25, options=options)
+        for frame in (40, 50, 55):
+            found = indices(read_clip(path, 3, at=frame / 25).frames)
+            assert found == [frame - 2, frame - 1, frame]
+
     def test_come_with_their_rate_and_time(self, make_clip):
         clip = read_clip(make_clip("a.mp4", numbered(20)), 3, at=1.0, rate=Fraction(4))
         assert (clip.rate, clip.start) == (Fraction(5), pytest.approx(0.6))
@@ -223,6 +231,30 @@ class TestHowFramesLook:
         upright = np.rot90(frames[0], turns)
         assert (probe(path).height, probe(path).width) == upright.shape[:2]
         assert psnr(read, upright) > 25
+
+    @pytest.mark.parametrize(
+        ("matrix", "wanted"),
+        [
+            ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+            ((1, 0, 0, -1), lambda frame: frame[::-1]),
+            ((0, 1, 1, 0), lambda frame: frame.swapaxes(0, 1)),
+            ((0, -1, -1, 0), lambda frame: frame[::-1, ::-1].swapaxes(0, 1)),
+            ((-1, 0, 0, -1), lambda frame: frame[::-1, ::-1]),
+        ],
+    )
+    def test_mirrored(self, make_clip, matrix, wanted):
+        """As cameras and editors note it: a matrix in the header of the track."""
+        frames = bars()
+        frames[:, :16] //= 2
+        path = make_clip("a.mp4", frames)
+        data = bytearray(path.read_bytes())
+        place = data.index(b"tkhd") + 44
+        a, b, c, d = (value * 2**16 for value in matrix)
+        data[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 2**30)
+        path.write_bytes(data)
+        upright = wanted(frames[0])
+        assert (probe(path).height, probe(path).width) == upright.shape[:2]
+        assert psnr(read_clip(path, 1).frames[0], upright) > 25
 
     @pytest.mark.parametrize(
         ("aspect", "size"), [(Fraction(2), (32, 192)), (Fraction(1, 2), (64, 96))]

@@ -183,6 +183,14 @@ def refused(done) -> str:
         ("org/name@/x", None),
         ("org/näme", None),
         ("org/name\n", None),
+        # What the Hub's library refuses.
+        ("runs/my--model", None),
+        ("models/my-model.", None),
+        ("org/name-", None),
+        ("org/name.git", None),
+        ("org/" + "n" * 97, None),
+        ("org/" + "n" * 96, Address("org/" + "n" * 96)),
+        ("org/git", Address("org/git")),
     ],
 )
 def test_an_address_is_read(text: str, address: Address | None) -> None:
@@ -531,6 +539,23 @@ def test_offline_is_the_cache_or_one_sentence(hub, run, locate, contents) -> Non
     hub.count()
     assert locate("org/garden", offline=True) == source
     assert not hub.count()
+
+
+def test_a_model_that_is_cached_without_its_card_is_used(hub, locate, contents) -> None:
+    """As others cache it, or Ctrl-C leaves it; the card comes when the Hub is asked again."""
+    hub.repo("org/garden", contents)
+    source = locate("org/garden")
+    (source / "README.md").unlink()
+    assert locate("org/garden", offline=True) == source
+    assert locate("org/garden", HF_ENDPOINT="http://127.0.0.1:9") == source
+    assert locate("org/garden") == source and (source / "README.md").is_file()
+
+
+def test_a_push_without_a_network_speaks_of_no_cache(run, garden, tmp_path) -> None:
+    shutil.copytree(garden, tmp_path / "garden")
+    changes = {"HF_TOKEN": hub_server.TOKEN, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    said = refused(run("drsvg", "models", "push", "garden", "me/garden", **changes))
+    assert "cannot reach the Hub" in said and "nothing was pushed" in said and "cache" not in said
 
 
 @pytest.mark.parametrize("name", ["org/name@../../../x", "../org/name", "org/.."])

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +22,22 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+JOINERS = "\u200c\u200d"
+"""Signs without a width that some scripts, and emoji, are written with."""
 WIDEST = 10_000
 """Columns of a table in a file or a pipe, at most."""
 
 
 def one_line(text: str) -> str:
-    """Escape what a file name may hold and a terminal obeys: line breaks, control characters."""
+    """Escape what a file name may hold and a terminal obeys: line breaks, control characters.
+
+    Spaces of all kinds stay, or a command that is printed would name another file.
+    """
     return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+        sign
+        if sign.isprintable() or unicodedata.category(sign) == "Zs" or sign in JOINERS
+        else sign.encode("unicode_escape").decode()
+        for sign in text
     )
 
 

@@ -140,7 +140,9 @@ def _check_folder(request: Request) -> None:
                 f"{out} holds no run to resume; leave --resume out to begin one in a new folder"
             )
     elif request.source == out or not _was_killed_before_its_first_state(out):
-        check_free(out, overwrite=False, remedy="go on with --resume")
+        begun = (out / STATE_FILE).is_file()
+        remedy = "go on with --resume" if begun else "move it away"
+        check_free(out, overwrite=False, remedy=remedy)
 
 
 def _was_killed_before_its_first_state(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 `scan` decodes, and says which clips cannot be used.
 """
 
+import errno
 import hashlib
 import itertools
 import math
@@ -28,6 +29,8 @@ clips are padded or stretched there are none."""
 RATES = 2, 3, 5, 7, 1
 """The cache keeps about so many times the model's rate, for slower and faster sequences: the first
 of these that keeps every frame which a prediction would take."""
+LONGEST_SIDE = 4
+"""Times the shorter side; the middle is cached of frames that are longer."""
 LONGEST = 3000
 """Frames cached of one clip, from its beginning."""
 
@@ -55,6 +58,8 @@ class CachedClip:
         try:
             frames = np.memmap(self.cache, np.uint8, "r", shape=self.shape)
         except (OSError, ValueError) as error:  # ValueError: the file is too short
+            if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+                raise MemoryError from None
             raise TrainingError(
                 f"the decoded frames of {self.path} are gone or damaged ({self.cache}: {error}); "
                 "go on with --resume, which decodes them anew"
@@ -180,6 +185,10 @@ def _shrink(frame: Frames, size: int, how: Fit) -> Frames:
     if how != "crop":
         return fit(frame, size, how=how)
     spare = round(size * SPARE)
+    height, width = frame.shape[:2]
+    most = LONGEST_SIDE * min(height, width)
+    top, left = max(0, height - most) // 2, max(0, width - most) // 2
+    frame = frame[top : height - top, left : width - left]
     height, width = frame.shape[:2]
     scale = spare / min(height, width)
     return resize(

@@ -14,6 +14,7 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ _OPEN_OPTIONS = {
     "max_pixels": str(_MAX_PIXELS),
 }
 _LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
+_WITHOUT_STAMPS = {"mpeg", "mpegvideo"}  # most frames lack one: after seeking they are off by some
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 _MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
 
@@ -137,6 +139,8 @@ def _displayed_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, 
 
 def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) -> bool:
     """Go to the key frame before a time stamp; False where the file does not allow it."""
+    if container.format.name in _WITHOUT_STAMPS:
+        return False
     stamp = min(int(seconds / (_exact(stream.time_base) or 1)), 2**62)
     try:
         container.seek(stamp, stream=stream)
@@ -222,6 +226,16 @@ def last_time_stamp(info: ClipInfo) -> Fraction:
     return Fraction(0)
 
 
+def _is_mirrored(frame: av.VideoFrame) -> bool:
+    """Tell whether a frame is to be shown mirrored as well as turned, by its display matrix."""
+    try:
+        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
+    except KeyError:
+        return False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).astype(float)
+    return bool(a * d < b * c)
+
+
 def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
     """Turn a decoded frame into what a viewer sees, uint8 `(info.height, info.width, 3)`."""
     # High definition without a tag is BT.709 by custom; FFmpeg takes everything for BT.601.
@@ -233,7 +247,10 @@ def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
         pixels = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
     else:
         pixels = np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=space), np.uint8)
-    pixels = np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    turns = round(frame.rotation / 90)
+    if _is_mirrored(frame):
+        pixels, turns = pixels[:, ::-1], turns + 2  # the angle is that of a mirrored x axis
+    pixels = np.ascontiguousarray(np.rot90(pixels, turns))
     if pixels.shape[:2] == (info.height, info.width):
         return pixels
     return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)
