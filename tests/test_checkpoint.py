@@ -250,3 +250,11 @@ def test_a_damaged_training_state_is_refused(tmp_path, kept):
         load_state(path)
     with pytest.raises(WeightsError, match="no training state"):
         load_state(tmp_path / "none.pt")
+
+
+def test_what_half_precision_cannot_hold_is_stored_whole(tmp_path, tiny_model, tiny_config):
+    weights = tiny_model().state_dict()
+    name = next(name for name in weights if name.endswith("running_var"))
+    weights[name] = torch.full_like(weights[name], 1e5)
+    save_model(tmp_path / "m", Recipe("m", model=tiny_config()), weights)
+    assert load_model(tmp_path / "m")[0].state_dict()[name].equal(weights[name])

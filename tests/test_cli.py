@@ -24,10 +24,10 @@ from drsvg_cli import metrics
 from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import prediction, session
 from drsvg_cli.cli.console import one_line
-from drsvg_cli.config import Recipe
-from drsvg_cli.frames import fit_all, to_tensor
+from drsvg_cli.config import DataConfig, Recipe
+from drsvg_cli.frames import fit_all, to_frames, to_tensor
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.rollout import predict
+from drsvg_cli.rollout import predict, swap
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_frames
@@ -133,6 +133,20 @@ def test_a_colour_that_is_asked_for_does_not_move_results_to_stderr(model_folder
 
 
 class TestPredict:
+    def test_what_moves_moves_on(self, drsvg, clip, tiny_model, tiny_config, tmp_path):
+        """A warp is told of the last two frames, at the size of the results."""
+        data = DataConfig(rate=10.0, context=3, horizon=4)
+        recipe = Recipe("warp", model=tiny_config(head="warp"), data=data)
+        save_model(tmp_path / "warp", recipe, tiny_model(head="warp").state_dict())
+        options = ("--model", "warp", *SMALL, "--samples", "1", "--format", "png")
+        assert drsvg("predict", clip, *options).code == 0
+        seen = fit_all(read_clip(clip, 3).frames, 32, how="crop")
+        seen = to_tensor(seen, channels=3)[None]
+        model = freeze(load_model(tmp_path / "warp")[0])
+        views = predict(model, seen, 4, seeds=[8], view=seen[:, -2:]).views[0, 0]
+        made = np.stack(list(read_frames(tmp_path / "clip_drsvg" / "sample_1.png")))
+        assert np.abs(made.astype(int) - to_frames(views)).max() <= 1
+
     def test_writes_the_documented_files(self, draw, clip, tmp_path):
         outcome = draw(clip)
         assert outcome.code == 0, outcome
@@ -523,6 +537,22 @@ class TestSwap:
     @pytest.fixture
     def pair(self, clip, tmp_path, make_clip):
         return clip, make_clip(tmp_path / "pose.mp4", seed=1)
+
+    @pytest.mark.parametrize("rate", [10, 12])
+    def test_is_that_of_the_library(self, drsvg, model_folder, pair, tmp_path, make_clip, rate):
+        """A gives the content and B the pose, both at the rate of A."""
+        pair = make_clip(tmp_path / "a.mp4", rate=rate), pair[1]
+        options = ("--model", model_folder, *SMALL, "--samples", "1", "--format", "png")
+        assert drsvg("swap", *pair, "--both", *options, "-o", "out").code == 0
+        model = freeze(load_model(model_folder)[0])
+        a, b = (
+            to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
+            for clip in (read_clip(path, 5, rate=Fraction(rate), exact_rate=True) for path in pair)
+        )
+        for way, content, pose in (("A_as_B", a, b), ("B_as_A", b, a)):
+            expected = to_frames(swap(model, content, pose, seeds=[8]).frames[0, 0])
+            made = list(read_frames(tmp_path / "out" / f"swap_{way}_1.png"))[1:]
+            assert np.abs(np.stack(made).astype(int) - expected).max() <= 1
 
     def test_one_way(self, exchange, pair, tmp_path):
         outcome = exchange(*pair, "--samples", "1")

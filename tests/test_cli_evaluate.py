@@ -324,6 +324,17 @@ class TestInterruptions:
         assert (tmp_path / "evaluation" / "partial.pt").read_bytes() == before
 
 
+def test_every_horizon_has_its_own_average(make_scores):
+    curve = torch.tensor([10.0] * 4 + [4.0] * 2)
+    scores = make_scores(Curves(curve.expand(2, 3, 6), (curve - 1).expand(2, 6)))
+    task = Benchmark(torch.zeros(2, 9, 1, 32, 32), "words", (4, 6))
+    protocol = Protocol("words", 3, 6, 3, 0, ssim="srvp", digest="", classifier="", size=32)
+    (_, rows), _ = findings.tables(Findings([], task, protocol, {"ours": scores}, None))
+    assert [row[2][:4] for row in rows] == ["10.0", "9.00", "8.00", "7.00"]
+    summary = findings._summary(scores.psnr, (4, 6))["horizons"]
+    assert [summary[str(n)][kind][0] for n in (4, 6) for kind in ("mean", "best")] == [10, 10, 8, 8]
+
+
 class TestRefusals:
     def test_each_is_a_line(self, drsvg, measure, mnist, save, model_folder, tmp_path):
         save("large", size=64)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.cli import fitting
@@ -364,6 +365,14 @@ class TestTrain:
         assert names(tmp_path / "mine-model") == FILES
         assert "Trained from random weights" in (tmp_path / "mine-model" / "README.md").read_text()
         assert load_model(tmp_path / "mine-model")[1].training.steps == 10
+
+    def test_finetuning_begins_with_the_model_s_weights(self, drsvg, model_folder, clips, tmp_path):
+        options = ("--steps", 1, "--batch", 2, "--learning-rate", 1e-8, "--device", "cpu")
+        outcome = drsvg("finetune", clips, "--model", model_folder, *options, "-o", "own")
+        assert outcome.code == 0, outcome
+        models = (load_model(folder)[0] for folder in (model_folder, tmp_path / "own"))
+        begun, own = (model.predictor.embed.weight for model in models)
+        torch.testing.assert_close(own, begun, atol=1e-3, rtol=0)
 
     def test_from_the_weights_of_a_model(self, drsvg, model_folder, clips, tmp_path):
         """More training: nothing is lost at the start, and what came first is not learned again."""

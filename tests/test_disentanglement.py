@@ -6,6 +6,8 @@ from torch.nn import functional
 
 from drsvg_cli import disentanglement
 from drsvg_cli.classifier import Classifier
+from drsvg_cli.cli.disentangling import _bounds
+from drsvg_cli.cli.swap_findings import STILL, TRUTH
 from drsvg_cli.disentanglement import (
     Known,
     adversary_accuracy,
@@ -18,10 +20,12 @@ from drsvg_cli.disentanglement import (
     probe,
     swap_all,
 )
+from drsvg_cli.evaluation import Content
 from drsvg_cli.metrics import sharpness
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.rollout import swap
+from drsvg_cli.sequences.offers import Benchmark
 
 LEVELS = 4
 """Who is the brightness of a frame's left half, what is done that of its right half."""
@@ -86,6 +90,27 @@ class TestJudge:
         stricter = known._replace(content={"who": classes, "act": classes})
         found = self.judge(stricter, classes[:1], known.poses["act"][1:2])
         assert found.content["who"].all() and not found.kept.all()
+
+
+def test_content_is_that_of_its_own_sequence():
+    content = Content(Reader().eval(), {"who": torch.tensor([0, 1, 2])})
+    frames = paint(torch.tensor([0, 1, 3]), torch.zeros(3, 4))
+    assert content.read(frames[:, None]).tolist() == [[[1] * 4], [[1] * 4], [[0] * 4]]
+    assert content.of(slice(1, 3)).read(frames[1:]).tolist() == [[1] * 4, [0] * 4]
+
+
+def test_what_stands_still_keeps_the_content_and_takes_no_pose(known):
+    frames = (paint(known.content["who"], known.poses["act"]) * 255).round().to(torch.uint8)
+    found = _bounds(Benchmark(frames, "words", (4,), known.content, known.poses), known)
+    assert found[TRUTH].both.all()
+    assert found[STILL].kept.all() and not found[STILL].taken.all()
+
+
+def test_a_probe_is_tested_on_other_sequences():
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(2, 40, 60, generator=generator)
+    labels = torch.randint(0, 2, (40,), generator=generator)
+    assert probe(Gaussian(mean, mean), labels).accuracy < 0.8  # it would know those it learned
 
 
 def test_nobody_is_swapped_with_themselves_or_a_neighbour():

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from drsvg_cli.evaluation import STILL, Curves, average, by_frame, evaluate, join
-from drsvg_cli.metrics import psnr, sharpness
+from drsvg_cli.metrics import CEILING, psnr, sharpness
 from drsvg_cli.rollout import predict
 
 
@@ -69,6 +69,12 @@ def test_larger_clips_are_measured_as_they_are_shown(tiny_model, scene):
     expected = psnr(plain, truth[:, None])
     torch.testing.assert_close(measured.enlarged.psnr.samples, expected, atol=1e-3, rtol=1e-4)
     assert measured.shown.psnr.copied.equal(measured.enlarged.psnr.copied)
+
+
+def test_the_error_of_what_is_exact_has_a_ceiling(tiny_model):
+    clip = torch.full((1, 5, 3, 32, 32), 0.5)
+    copied = evaluate(tiny_model(), clip, context=2, seeds=[1]).shown.psnr.copied
+    assert copied.eq(CEILING).all()
 
 
 @pytest.mark.parametrize("levels", [8, 9])

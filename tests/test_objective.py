@@ -405,3 +405,17 @@ def test_confusion_is_smallest_at_one_half(discriminator, poses, logit):
         assert found == pytest.approx(math.log(2))
     else:
         assert found > math.log(2) + 0.01
+
+
+@torch.no_grad()
+def test_some_frames_aim_at_their_own_motion(tiny_model, noisy_frames):
+    model = tiny_model(normalization="group", head="warp").train()
+    frames = noisy_frames(6, 3, 3, 32, 32, seed=6)
+    terms, _ = loss(model, frames, PoseDiscriminator(3, hidden=8), decoded=torch.tensor([3]))
+    encoded, ahead = model.encode(frames), torch.tensor([4.0])
+    outputs = model.observe(encoded.features, BatchNoise(1)).outputs[CONTEXT + 2 :][:1]
+    scene = model.settle(encoded, CONTEXT - 1, frames[CONTEXT - 1])
+    maps = model.decoder(outputs, scene.prepared, ahead)
+    told = model.head.travel(maps, scene.reference, ahead).told
+    expected = (told - measure(frames[5], frames[4])).abs().mean() / SPEED_GAIN
+    torch.testing.assert_close(terms.astray, expected)

@@ -287,3 +287,14 @@ def test_the_pixels_head_is_a_sigmoid(tiny_config, noisy_frames):
     torch.testing.assert_close(
         render(head, maps, Reference(noisy_frames(2, 1, 32, 32), None), NEXT), expected
     )
+
+
+def test_how_far_apart_things_keep_together_is_a_setting(tiny_config):
+    shift = torch.zeros(1, 2, 64, 64)
+    shift[:, 0, 16:48, 20:52] = 0.2
+    shift[:, 0, 16:48:2, 20:52] = 0.1
+    spreads = []
+    for company in (0.3, 8.0):
+        head = WarpHead(tiny_config(head="warp", size=64, company=company))
+        spreads.append(head._together(shift, torch.tensor(10.0))[0, 0, 24:40, 28:44].std())
+    assert spreads[1] < spreads[0] / 2

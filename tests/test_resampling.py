@@ -20,12 +20,20 @@ def test_an_integer_flow_moves_content_and_the_border_repeats(noisy_frames, righ
             torch.testing.assert_close(moved[:, :, y, x], source, atol=1e-5, rtol=0)
 
 
-def test_what_a_frame_shows_is_followed_until_it_is_covered():
-    """A square goes 3 pixels to the right a frame; the ground before it is lost from sight."""
+@pytest.mark.parametrize("down", [False, True])
+def test_what_a_frame_shows_is_followed_until_it_is_covered(down):
+    """A square goes 3 pixels to the right a frame; the ground before it is lost from sight.
+
+    The same downwards, where x and y have changed places.
+    """
     motion = torch.zeros(4, 1, 2, 32, 32)
     for step, left in enumerate((6, 9, 12, 15)):
         motion[step, :, 0, 10:18, left : left + 8] = -3 * 2 / 32
-    speeds, seen = trace(motion)
+    if down:
+        speeds, seen = trace(motion.mT.flip(2))
+        speeds, seen = speeds.mT.flip(2), seen.mT
+    else:
+        speeds, seen = trace(motion)
     expected = torch.tensor([-3 * 2 / 32, 0.0])[:, None, None].expand(4, 2, 6, 4)
     torch.testing.assert_close(speeds[:, 0, :, 11:17, 6:10], expected)
     assert seen[:, 0, 0, 11:17, 6:10].all()

@@ -2,6 +2,7 @@
 
 import json
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from drsvg_cli.learner import kl_share, learning_rate
 from drsvg_cli.metrics import CEILING, psnr
 from drsvg_cli.model import resampling
 from drsvg_cli.motion import follow
+from drsvg_cli.objective import LossTerms
 from drsvg_cli.rollout import predict
 from drsvg_cli.training import LOG_FILE, STATE_FILE, fit, read_log, validate
 
@@ -548,3 +550,62 @@ class Enlarged(MovingSquare):
     @property
     def held(self):
         return self.batch(1, seed="held").transpose(0, 1).float() / 255
+
+
+def test_a_step_weighs_the_terms_as_the_recipe_says(make_recipe, tmp_path, losses, monkeypatch):
+    given, real = [], LossTerms.total
+    monkeypatch.setattr(LossTerms, "total", lambda terms, **w: given.append(w) or real(terms, **w))
+    weights = {"beta": 0.1, "adversarial": 0.2, "drawing": 0.3}
+    weights |= {"content_kl": 0.4, "matching": 0.5, "motion": 0.6}
+    passed = {"likelihood": "laplace", "closed_loop": True, "prior_dropout": 0.7}
+    list(run(make_recipe(model={"head": "warp"}, steps=1, **weights, **passed), tmp_path))
+    assert {name: float(value) for name, value in given[0].items()} == pytest.approx(weights)
+    assert {name: losses[0][name] for name in passed} == passed
+
+
+@pytest.fixture
+def beginner(make_recipe):
+    """Something that has not learned yet, and learns much at a step."""
+    recipe = make_recipe(steps=100, learning_rate=0.02, warmup=50, clip=1e-3, decoded=1)
+    return learner.Learner(recipe, CPU, None)
+
+
+def test_the_discriminator_takes_a_step_at_the_same_rate(beginner):
+    before = deepcopy(beginner.discriminator.state_dict())
+    beginner.learn(MovingSquare(4).batch(4, seed="0"))
+    after = beginner.discriminator.state_dict()
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+    model, opponent = (each.param_groups[0] for each in (beginner.optimizer, beginner.opponent))
+    assert float(opponent["lr"]) == float(model["lr"]) > 0
+
+
+def test_averaged_weights_and_statistics_follow_slowly(beginner):
+    expected = deepcopy(beginner.average.state_dict())
+    for step in range(12):
+        beginner.learn(MovingSquare(4).batch(4, seed=str(step)))
+        decay = min(0.9, (2 + step) / (11 + step))
+        for name, newest in beginner.model.state_dict().items():
+            floats = newest.is_floating_point()
+            expected[name] = expected[name].lerp(newest, 1 - decay) if floats else newest.clone()
+    for name, average in beginner.average.state_dict().items():
+        torch.testing.assert_close(average, expected[name], msg=name)
+
+
+def test_every_step_has_its_own_noise(beginner):
+    drawn = []
+    for _ in range(8):
+        beginner.learn(MovingSquare(4).batch(4, seed="0"))
+        drawn.append(tuple(beginner._noise(torch.empty(3)).tolist()))
+    assert len(set(drawn)) == 8
+
+
+def test_any_of_the_frames_are_decoded(beginner, losses):
+    for _ in range(40):
+        beginner.learn(MovingSquare(4).batch(4, seed="0"))
+    assert len({(each["context"], *each["decoded"].tolist()) for each in losses}) == 5
+
+
+def test_the_gradient_is_clipped(beginner):
+    beginner.learn(MovingSquare(4).batch(4, seed="0"))
+    norms = [each.grad.norm() for each in beginner.model.parameters() if each.grad is not None]
+    assert torch.stack(norms).norm() <= 1.01e-3

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -68,7 +69,7 @@ def make_clip(tmp_path):
         path = tmp_path / name
         with av.open(f"file:{path}", "w", options=extra.get("container", {})) as container:
             stream = container.add_stream(codec, rate, options=options | extra.get("options", {}))
-            stream.height, stream.width = frames.shape[1:3]
+            stream.height, stream.width = extra.get("size", frames.shape[1:3])
             stream.pix_fmt = pixels
             base = Fraction(1, 1000) if stamps else Fraction(1, rate)
             stream.codec_context.time_base = base
@@ -78,7 +79,7 @@ def make_clip(tmp_path):
                 stream.codec_context.sample_aspect_ratio = extra["aspect"]
             if "sound" in extra:
                 silence(container, *extra["sound"])
-            kind = "rgba" if frames.shape[3] == 4 else "rgb24"
+            kind = extra.get("kind") or ("rgba" if frames.shape[3] == 4 else "rgb24")
             for index, pixels_of_one in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(pixels_of_one, format=kind)
                 frame.pts = stamps[index] if stamps else index
@@ -284,13 +285,13 @@ class TestHowFramesLook:
         assert np.abs(read - frames[0])[32, 8::16].max() <= 6
 
     def test_untagged_high_definition_is_bt709(self, make_clip):
-        frames = bars(count=1, height=720)
-        picture = av.VideoFrame.from_ndarray(frames[0], format="rgb24")
-        picture = picture.reformat(format="yuv444p", dst_colorspace=1)
-        planes = picture.to_ndarray()
-        bgr_of_601 = av.VideoFrame.from_ndarray(planes, format="yuv444p").to_ndarray(format="rgb24")
-        path = make_clip("a.mkv", bgr_of_601[None], pixels="yuv444p")
-        assert np.abs(read_clip(path, 1).frames[0].astype(int) - frames[0])[32, 8::16].max() < 50
+        colours = [(180, 60, 60), (60, 150, 70), (70, 80, 170), (200, 150, 90), (128, 128, 128)]
+        row = np.repeat(np.array(colours, np.uint8), 16, axis=0)
+        picture = av.VideoFrame.from_ndarray(np.tile(row, (720, 1, 1)), format="rgb24")
+        planes = picture.reformat(format="yuv444p", dst_colorspace=1).to_ndarray()
+        path = make_clip("a.mkv", planes[None], size=(720, 80), kind="yuv444p", pixels="yuv444p")
+        found = read_clip(path, 1).frames[0, 32, 8::16].astype(int)
+        assert np.abs(found - colours).max() <= 4  # up to 14 as BT.601
 
     def test_alpha_lies_over_black(self, make_clip):
         frames = np.full((2, 16, 16, 4), (200, 100, 50, 255), np.uint8)
@@ -520,6 +521,16 @@ class TestWrite:
         write_clip(tmp_path / "a.gif", Clip(numbered(30), Fraction(30)))
         assert float(probe(tmp_path / "a.gif").rate) == pytest.approx(30, rel=0.02)
         assert indices(read_clip(tmp_path / "a.gif", 30).frames) == list(range(30))
+
+    def test_webp_shows_what_was_given(self, tmp_path):
+        frames = np.zeros((3, 32, 32, 3), np.uint8)
+        for number, frame in enumerate(frames):
+            frame[..., number] = 220
+        write_clip(tmp_path / "a.webp", Clip(frames, Fraction(10)))
+        _, animation = cv2.imreadanimation(str(tmp_path / "a.webp"))
+        shown = np.stack(animation.frames)[..., 2::-1].astype(int)
+        assert np.abs(shown - frames).max() <= 12
+        assert list(animation.durations)[:2] == [100, 100]
 
     def test_webp_is_animated_for_ever(self, tmp_path):
         write_clip(tmp_path / "a.webp", Clip(noise(), TWELVE))
