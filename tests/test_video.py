@@ -164,6 +164,15 @@ class TestWhichFrames:
         assert indices(read_clip(path, 1).frames) == [7]
         assert indices(read_clip(path, 1, at=2.0).frames) == [5]
 
+    def test_when_a_long_pause_makes_the_mean_rate_say_nothing(self, make_clip):
+        """A recording of a screen on which nothing happened for a while."""
+        stamps = [100 * index for index in range(20)] + [40_000 + 100 * index for index in range(5)]
+        path = make_clip("a.mp4", numbered(25), stamps=stamps)
+        assert probe(path).rate < 1
+        options = {"rate": Fraction(10), "exact_rate": True}
+        assert indices(read_clip(path, 3, at=0.9, **options).frames) == [7, 8, 9]
+        assert indices(read_clip(path, 3, at=0, **options).frames) == [0]
+
     @pytest.mark.parametrize("offset", [-300, 5000])
     def test_when_time_stamps_do_not_begin_at_zero(self, make_clip, offset):
         stamps = [offset + 100 * index for index in range(20)]

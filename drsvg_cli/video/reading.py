@@ -86,7 +86,10 @@ def read_clip(
     if at is None:
         end = last_time_stamp(info)
     else:
-        end = round(Fraction(at) * info.rate) / info.rate + after * step
+        end = round(Fraction(at) * info.rate) / info.rate
+        if abs(end - Fraction(at)) > step / 2:  # a mean of what varies: no frame need be there
+            end = Fraction(at)
+        end += after * step
     grid = _grid(info, end, step=step, count=count + after)
     damage = Damage(path)
     sample = _sample(info, grid, damage=damage, shrink=shrink, to_the_end=at is None)
@@ -124,7 +127,8 @@ def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray
 def _grid(info: ClipInfo, end: Fraction, *, step: Fraction, count: int) -> list[Fraction]:
     """List up to `count` moments that end at `end`, none before the clip's first frame."""
     moments = [end - index * step for index in reversed(range(count))]
-    return [moment for moment in moments if moment >= -1 / (2 * info.rate)]
+    early = min(1 / info.rate, step) / 2
+    return [moment for moment in moments if moment >= -early]
 
 
 def _nearest(
