@@ -67,6 +67,7 @@ def environment(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_the_wheel_holds_the_package_and_every_preset(distributions: Path) -> None:
     (wheel,) = distributions.glob("*.whl")
+    assert wheel.stat().st_size < 60e6, "people install it over slow lines"
     assert wheel.name == f"drsvg-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
