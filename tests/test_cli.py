@@ -129,7 +129,7 @@ def test_a_colour_that_is_asked_for_does_not_move_results_to_stderr(model_folder
     options = "--model", model_folder, *SMALL, "-o", "out"
     command = start("predict", clip, *options, cwd=tmp_path, env={"FORCE_COLOR": "1"})
     out, err = command.communicate()
-    assert b"futures of" in out and b"Predicting" in err
+    assert b"futures of" in out and b"Writing" in err
 
 
 class TestPredict:
