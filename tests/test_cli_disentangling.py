@@ -68,7 +68,6 @@ def test_swaps_are_judged_and_latents_probed(drsvg, sheets, save, reader, tmp_pa
     assert set(ours["probes"]) == {"content", "pose"} and set(baseline["probes"]) == {"pose"}
     assert set(ours["probes"]["pose"]) == {*READ, "phase"}
     still, true = told["bounds"].values()
-    # The first frame of A has the content of A and not the pose of B, whoever reads it.
     assert set(still) == set(true) == {"content", "pose", "both", *READ}
     table = (tmp_path / "swaps" / "table.md").read_text(encoding="utf-8")
     for cell in ("content kept", "moves as B", "true frames of A", "lp, pose", "chance"):

@@ -160,7 +160,7 @@ class TestWhichFrames:
         stamps = [0, 100, 200, 1000, 1100, 1200, 3000, 3100]
         path = make_clip("a.mkv", numbered(8), stamps=stamps)
         clip = read_clip(path, 4, at=1.2, rate=Fraction(2), exact_rate=True)
-        assert indices(clip.frames)[-2:] == [4, 5] or indices(clip.frames)[-1] == 5
+        assert indices(clip.frames) == [2, 3, 5]  # at 0.2, 0.7 and 1.2 s
         assert indices(read_clip(path, 1).frames) == [7]
         assert indices(read_clip(path, 1, at=2.0).frames) == [5]
 
