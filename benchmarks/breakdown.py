@@ -9,8 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import rollout, training
 from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks, timed
+from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.rollout import predict
 
 WIDTH = 32
 KINDS = {

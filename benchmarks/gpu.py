@@ -8,10 +8,10 @@ from benchmarks import rollout, training
 from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
 from benchmarks.textbook import Textbook, TextbookTraining
-from drsvg_cli.learner import Learner
+from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.rollout import predict
+from drsvg_cli.training.step import Learner
 
 TIMES = 8
 """How many times larger the products are that measure the peak: a GPU takes more to be filled."""

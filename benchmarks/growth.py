@@ -30,9 +30,9 @@ def one(samples, horizon, context, size, width):
     import torch
 
     from drsvg_cli.config import ModelConfig
+    from drsvg_cli.inference.rollout import stream
     from drsvg_cli.model.drsvg import DRSVG
     from drsvg_cli.model.freezing import freeze
-    from drsvg_cli.rollout import stream
 
     model = freeze(DRSVG(ModelConfig(head="warp", size=size, width=width)).eval())
     clip = torch.rand(1, context, 3, size, size)

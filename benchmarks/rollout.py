@@ -8,9 +8,9 @@ from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
 from benchmarks.textbook import Textbook
 from drsvg_cli.config import ModelConfig
+from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.rollout import predict
 
 SAMPLES, HORIZON, CONTEXT = 100, 25, 5
 SHARE = 10

@@ -22,9 +22,9 @@ from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.device import keep_memory, tiny_as_zero
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.model.losses import model_loss
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.objective import model_loss
-from drsvg_cli.training import fit
+from drsvg_cli.training.trainer import fit
 
 CONTEXT, HORIZON, BATCH = 5, 10, 16
 TURNS, STEPS = 3, 8

@@ -5,11 +5,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from drsvg_cli.frames import fit_all, to_frames, to_tensor
-from drsvg_cli.rollout import predict, swap
+from drsvg_cli.inference.rollout import predict, swap
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip
 from drsvg_cli.video.writing import write_clip
-from drsvg_cli.weights import load_model
+from drsvg_cli.weights.registry import load_model
 
 EXAMPLES = Path(__file__).parent
 

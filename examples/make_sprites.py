@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from drsvg_cli.config import ModelConfig
+from drsvg_cli.data.sprites import MovingSprites, read_sheets
 from drsvg_cli.frames import to_frames
-from drsvg_cli.sequences.sprites import MovingSprites, read_sheets
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.writing import write_clip
 

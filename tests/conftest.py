@@ -16,14 +16,14 @@ import pytest
 import torch
 from torch import nn
 
-from drsvg_cli.checkpoint import save_model
 from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
-from drsvg_cli.evaluation import Scores
+from drsvg_cli.data.sprites import COLUMNS, GARMENTS, ROWS, SIZE
+from drsvg_cli.evaluation.prediction import Scores
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.sequences.sprites import COLUMNS, GARMENTS, ROWS, SIZE
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.writing import write_clip
+from drsvg_cli.weights.files import save_model
 
 TINY = {
     "size": 32,

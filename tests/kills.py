@@ -18,9 +18,9 @@ import torch
 from conftest import TINY
 from hostile_clips import moving, write
 
-from drsvg_cli.checkpoint import load_model, load_state
 from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
+from drsvg_cli.weights.files import load_model, load_state
 
 STEPS = 16
 INTERVAL = 4

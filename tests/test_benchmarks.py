@@ -7,10 +7,10 @@ import torch
 
 from benchmarks.textbook import Textbook, TextbookTraining
 from drsvg_cli.config import TrainingConfig
+from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.discriminator import PoseDiscriminator
+from drsvg_cli.model.losses import model_loss
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.objective import model_loss
-from drsvg_cli.rollout import predict
 
 T, B, CONTEXT = 6, 3, 2
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from drsvg_cli.charts import SEPARATOR, Curve, Panel, chart
+from drsvg_cli.visualization.charts import SEPARATOR, Curve, Panel, chart
 
 RED, BLUE = (250, 30, 40), (40, 60, 250)
 

@@ -6,10 +6,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from drsvg_cli.checkpoint import load_classifier, save_classifier
-from drsvg_cli.classifier import Classifier, accuracy, learn, recognised
-from drsvg_cli.cli import classifying
+from drsvg_cli.commands import classifier as work
 from drsvg_cli.errors import WeightsError
+from drsvg_cli.evaluation.classifier import Classifier, accuracy, learn, recognised
+from drsvg_cli.weights.files import load_classifier, save_classifier
 
 
 def bars(size, seed):
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_refused(tmp_path, data):
 
 
 def test_the_command(drsvg, write_mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr(classifying, "TESTED", 50)
+    monkeypatch.setattr(work, "TESTED", 50)
     write_mnist(tmp_path / "mnist")
     options = ("--data", "mnist", "--steps", 3, "--batch", 4, "--device", "cpu")
     outcome = drsvg("classifier", "moving-mnist", *options, "--json")

@@ -20,17 +20,18 @@ import numpy as np
 import pytest
 import torch
 
-from drsvg_cli import metrics
-from drsvg_cli.checkpoint import load_model, save_model
-from drsvg_cli.cli import prediction, session
-from drsvg_cli.cli.console import one_line
+from drsvg_cli.commands import clip_input
+from drsvg_cli.commands import predict as work
+from drsvg_cli.commands.console import one_line
 from drsvg_cli.config import DataConfig, Recipe
+from drsvg_cli.evaluation import metrics
 from drsvg_cli.frames import fit_all, to_frames, to_tensor
+from drsvg_cli.inference.rollout import predict, swap
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.rollout import predict, swap
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_frames
+from drsvg_cli.weights.files import load_model, save_model
 
 SMALL = ("--size", "32", "--horizon", "4", "--samples", "2", "--seed", "7")
 
@@ -339,7 +340,7 @@ class TestPredict:
     def test_small_frames_of_a_heavy_clip_stay_as_they_are(self, draw, clip, tmp_path, monkeypatch):
         """What is too much to be kept is made smaller, never larger."""
         draw(clip, "-o", "light")
-        monkeypatch.setattr(session, "LARGEST_READING", 0)
+        monkeypatch.setattr(clip_input, "LARGEST_READING", 0)
         draw(clip, "-o", "heavy")
         light, heavy = contents(tmp_path / "light"), contents(tmp_path / "heavy")
         assert light["sample_1.mp4"] == heavy["sample_1.mp4"]
@@ -448,7 +449,7 @@ class TestPredict:
             logging.getLogger("drsvg_cli.video").warning("clip.mp4 is damaged")
             return read_clip(*arguments, **options)
 
-        monkeypatch.setattr(session, "read_clip", warned)
+        monkeypatch.setattr(clip_input, "read_clip", warned)
         assert draw(clip).code == 0
         assert caplog.messages == ["clip.mp4 is damaged"]
         caplog.clear()
@@ -470,7 +471,7 @@ class TestEarlierResults:
     def test_are_not_overwritten_unasked(self, draw, clip, tmp_path, monkeypatch):
         draw(clip)
         before = contents(tmp_path)
-        monkeypatch.setattr(prediction, "open_session", None)  # refused before any work
+        monkeypatch.setattr(work, "open_session", None)  # refused before any work
         assert_refused(draw(clip, "--seed", "8"), 2, "clip_drsvg exists already", "-y")
         assert contents(tmp_path) == before
 
@@ -496,7 +497,7 @@ class TestEarlierResults:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(prediction, "write_record", full)
+        monkeypatch.setattr(work, "write_record", full)
         assert_refused(draw(clip, "-y", "--samples", "3"), 4, "No space left")
         assert contents(tmp_path) == before
         assert not list(tmp_path.rglob(".*"))
@@ -509,7 +510,7 @@ class TestEarlierResults:
         def interrupt(*_):
             signal.raise_signal(number)
 
-        monkeypatch.setattr(prediction, "write_record", interrupt)
+        monkeypatch.setattr(work, "write_record", interrupt)
         assert draw(clip, "-y", "--samples", "3") == (130, "", "")
         assert draw(clip, "-o", "a/b/c") == (130, "", "")
         assert contents(tmp_path) == before
@@ -708,7 +709,7 @@ class TestWrongUse:
         def greedy(*_, **__):
             torch.empty(2**46)
 
-        monkeypatch.setattr(prediction, "stream", greedy)
+        monkeypatch.setattr(work, "stream", greedy)
         assert_refused(draw(clip), 4, "memory", "--samples")
 
 

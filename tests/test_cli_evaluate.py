@@ -9,18 +9,19 @@ import cv2
 import pytest
 import torch
 
-from drsvg_cli import evaluation
-from drsvg_cli.checkpoint import load_model, save_classifier, save_model, save_state
-from drsvg_cli.classifier import Classifier
-from drsvg_cli.cli import evaluating, findings
-from drsvg_cli.cli.findings import Findings, Protocol
-from drsvg_cli.cli.results import kept_for_one
+from drsvg_cli.commands import evaluate as evaluate_predictions
+from drsvg_cli.commands import evaluation_report
+from drsvg_cli.commands.evaluation_report import Findings, Protocol
+from drsvg_cli.commands.output_folder import kept_for_one
 from drsvg_cli.config import DataConfig, Recipe
-from drsvg_cli.evaluation import Curves, evaluate
+from drsvg_cli.data import moving_mnist
+from drsvg_cli.data.dataset import Benchmark, Published
+from drsvg_cli.data.moving_mnist import MovingDigits, part
+from drsvg_cli.evaluation import prediction
+from drsvg_cli.evaluation.classifier import Classifier
+from drsvg_cli.evaluation.prediction import Curves, evaluate
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.sequences import moving_mnist
-from drsvg_cli.sequences.moving_mnist import MovingDigits, part
-from drsvg_cli.sequences.offers import Benchmark, Published
+from drsvg_cli.weights.files import load_model, save_classifier, save_model, save_state
 
 QUICK = ("--horizon", 4, "--samples", 3, "--sequences", 5, "--device", "cpu")
 FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
@@ -29,7 +30,7 @@ FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
     monkeypatch.setattr(moving_mnist, "TEST_SEQUENCES", 6)
-    monkeypatch.setattr(evaluating, "CLIPS_AT_ONCE", 2)
+    monkeypatch.setattr(evaluate_predictions, "CLIPS_AT_ONCE", 2)
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def measure(drsvg, mnist, save):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Return a function: press Ctrl-C when so many pieces have been measured."""
-    real = evaluating.evaluate
+    real = evaluate_predictions.evaluate
 
     def after(pieces):
         left = [pieces]
@@ -72,7 +73,7 @@ def interrupt(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             return real(*arguments, **options)
 
-        monkeypatch.setattr(evaluating, "evaluate", real if pieces is None else some)
+        monkeypatch.setattr(evaluate_predictions, "evaluate", real if pieces is None else some)
 
     return after
 
@@ -282,10 +283,12 @@ class TestInterruptions:
         """All has been measured by then, and nothing is measured again."""
         whole = json.loads(measure("-o", "whole", "--json").out)
         with monkeypatch.context() as now:
-            now.setattr(findings, "draw", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+            now.setattr(
+                evaluation_report, "draw", lambda *_, **__: signal.raise_signal(signal.SIGINT)
+            )
             assert measure("-o", "parts").code == 130
         assert names(tmp_path / "parts") == {"partial.pt"}
-        monkeypatch.setattr(evaluating, "evaluate", None)
+        monkeypatch.setattr(evaluate_predictions, "evaluate", None)
         assert measure("-o", "parts", "--resume").code == 0
         assert record(tmp_path / "parts") == whole
 
@@ -329,9 +332,9 @@ def test_every_horizon_has_its_own_average(make_scores):
     scores = make_scores(Curves(curve.expand(2, 3, 6), (curve - 1).expand(2, 6)))
     task = Benchmark(torch.zeros(2, 9, 1, 32, 32), "words", (4, 6))
     protocol = Protocol("words", 3, 6, 3, 0, ssim="srvp", digest="", classifier="", size=32)
-    (_, rows), _ = findings.tables(Findings([], task, protocol, {"ours": scores}, None))
+    (_, rows), _ = evaluation_report.tables(Findings([], task, protocol, {"ours": scores}, None))
     assert [row[2][:4] for row in rows] == ["10.0", "9.00", "8.00", "7.00"]
-    summary = findings._summary(scores.psnr, (4, 6))["horizons"]
+    summary = evaluation_report._summary(scores.psnr, (4, 6))["horizons"]
     assert [summary[str(n)][kind][0] for n in (4, 6) for kind in ("mean", "best")] == [10, 10, 8, 8]
 
 
@@ -363,7 +366,7 @@ class TestRefusals:
             assert not (tmp_path / "evaluation").exists()
 
     def test_a_file_of_the_user_s_is_found_before_any_work(self, measure, tmp_path, monkeypatch):
-        monkeypatch.delattr(evaluating, "load")
+        monkeypatch.delattr(evaluate_predictions, "load")
         for name in FILES:
             (tmp_path / name).mkdir()
             (tmp_path / name / name).write_text("mine")
@@ -386,16 +389,16 @@ def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):
     ticks, sizes = [], []
     whole = evaluate(model, clips, context=2, seeds=range(7), tick=ticks.append).shown
     assert sum(ticks) == 5 * 7
-    real = evaluation.predict
+    real = prediction.predict
 
     def watched(*arguments, **options):
         rollout = real(*arguments, **options)
         sizes.append(rollout.frames.numel())
         return rollout
 
-    monkeypatch.setattr(evaluation, "predict", watched)
-    monkeypatch.setattr(evaluation, "CLIPS_AT_ONCE", 2)
-    monkeypatch.setattr(evaluation, "LARGEST_TURN", 60_000)
+    monkeypatch.setattr(prediction, "predict", watched)
+    monkeypatch.setattr(prediction, "CLIPS_AT_ONCE", 2)
+    monkeypatch.setattr(prediction, "LARGEST_TURN", 60_000)
     parts = evaluate(model, clips, context=2, seeds=range(7)).shown
     assert max(sizes) <= 60_000 and len(sizes) > 6
     torch.testing.assert_close(whole.apart_moving, parts.apart_moving, rtol=1e-3, atol=1e-3)
@@ -413,7 +416,7 @@ def test_published_rows_stand_below_where_they_compare(ssim, samples, make_score
         "words", 3, 6, samples=samples, seed=0, ssim=ssim, digest="", classifier="", size=32
     )
     found = Findings([], task, protocol, {"ours": make_scores(curves)}, None)
-    (heads, rows), _ = findings.tables(found)
+    (heads, rows), _ = evaluation_report.tables(found)
     assert {len(row) for row in rows} == {len(heads)}
     published = [row for row in rows if row[1] == "others, published"]
     # The best of 100, of all frames; SVG's SSIM is another measure.

@@ -13,14 +13,15 @@ import cv2
 import pytest
 import torch
 
-from drsvg_cli.checkpoint import load_model, save_model
-from drsvg_cli.cli import fitting
 from drsvg_cli.cli.app import main
+from drsvg_cli.commands import train
+from drsvg_cli.commands.lock import claimed
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
-from drsvg_cli.folder import weights_path
-from drsvg_cli.lock import claimed
-from drsvg_cli.sequences import folders, moving_mnist
-from drsvg_cli.weights import presets
+from drsvg_cli.data import clips as clip_files
+from drsvg_cli.data import moving_mnist
+from drsvg_cli.weights.files import load_model, save_model
+from drsvg_cli.weights.model_folder import weights_path
+from drsvg_cli.weights.registry import presets
 
 STEPS = 30
 QUICK = ("--steps", STEPS, "--batch", 2, "--learning-rate", 0.01, "--seed", 3)
@@ -45,7 +46,7 @@ def tune(drsvg, model_folder):
 @pytest.fixture
 def interrupted(monkeypatch):
     """Return a function: press Ctrl-C during this step."""
-    real = fitting.fit
+    real = train.fit
 
     def at(number, kind=signal.SIGINT):
         def steps(*arguments, **options):
@@ -58,7 +59,7 @@ def interrupted(monkeypatch):
             finally:
                 inner.close()
 
-        monkeypatch.setattr(fitting, "fit", real if number is None else steps)
+        monkeypatch.setattr(train, "fit", real if number is None else steps)
 
     return at
 
@@ -239,7 +240,7 @@ class TestRefusals:
         def press(*_, **__):
             signal.raise_signal(signal.SIGINT)
 
-        monkeypatch.setattr(folders, "windows", press)
+        monkeypatch.setattr(clip_files, "windows", press)
         outcome = tune(clips, "-o", "run")
         assert (outcome.code, outcome.out) == (130, "")
 
@@ -326,7 +327,7 @@ class TestInterruptions:
             raise SystemExit(-9)
 
         with monkeypatch.context() as patched:
-            patched.setattr("drsvg_cli.training.validate", kill)
+            patched.setattr("drsvg_cli.training.trainer.validate", kill)
             tune(clips, *QUICK, "-o", "run")
         assert not (tmp_path / "run" / "model.safetensors").exists()
         assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
@@ -406,7 +407,7 @@ class TestTrain:
         (tmp_path / "presets" / "tiny").mkdir(parents=True)
         (tmp_path / "presets" / "tiny" / "preset.toml").write_text(text, encoding="utf-8")
         found = {"tiny": tmp_path / "presets" / "tiny"}
-        monkeypatch.setattr("drsvg_cli.weights.presets", lambda: found)
+        monkeypatch.setattr("drsvg_cli.weights.registry.presets", lambda: found)
         for source, out, mine in (("tiny", "tiny", False), ("presets/tiny", "mine", True)):
             common = ("--data", clips, "--steps", 1, "--device", "cpu", "-o", out)
             outcome = drsvg("train", source, *common)

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from drsvg_cli.config import DataConfig
+from drsvg_cli.data import clip_cache, clip_sequences
+from drsvg_cli.data import clips as clip_files
+from drsvg_cli.data.clip_cache import CachedClip, Rejected, scan
+from drsvg_cli.data.clip_sequences import ClipSequences, split, windows
 from drsvg_cli.errors import ResourceError, TrainingError
-from drsvg_cli.sequences import cache, clips, folders
-from drsvg_cli.sequences.cache import CachedClip, Rejected, scan
-from drsvg_cli.sequences.clips import ClipSequences, split, windows
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_clip
@@ -127,7 +128,7 @@ def test_a_copy_is_the_same_clip(make_clip, scan_all, tmp_path):
     os.utime(copy, (1, 1))
     (first,), (again,) = scan_all(path), scan_all(copy)
     assert again.cache == first.cache
-    assert folders.origin([again], []) == folders.origin([first], [])
+    assert clip_files.origin([again], []) == clip_files.origin([first], [])
 
 
 def test_a_changed_clip_or_another_setting_is_decoded_anew(make_clip, scan_all, tmp_path):
@@ -179,7 +180,7 @@ def test_a_clip_that_changes_or_vanishes_while_it_is_read_is_not_used(
             with path.open("ab") as file:
                 file.write(b"more")
 
-    monkeypatch.setattr(cache, "read_frames", disturbed)
+    monkeypatch.setattr(clip_cache, "read_frames", disturbed)
     found, used = scan_all(path, other)
     assert isinstance(found, Rejected) and f"a.mkv {what} while it was read" in found.reason
     assert list((tmp_path / "cache").iterdir()) == [used.cache]
@@ -204,7 +205,7 @@ def test_a_clip_of_just_the_length_that_is_needed_will_do(make_clip, scan_all):
 def test_neighbours_are_of_different_clips_unless_one_makes_up_more_than_half(size):
     """The last one's neighbour is the first one (Eq. 5)."""
     for chosen in product(range(3), repeat=size):
-        apart = clips._apart(list(chosen))
+        apart = clip_sequences._apart(list(chosen))
         assert sorted(apart) == sorted(chosen)
         if max(map(chosen.count, chosen)) <= size / 2:
             assert all(one != other for one, other in pairwise([*apart, apart[0]])), chosen
@@ -357,13 +358,13 @@ def test_a_piece_of_another_clip_moves_across_a_sequence(tmp_path, scan_all, mod
 
 def test_up_to_three_pieces_move_across_a_sequence(tmp_path, scan_all, model, monkeypatch):
     write_clip(tmp_path / "gray.mp4", Clip(np.full((40, 48, 64, 3), 90, np.uint8), Fraction(24)))
-    found, pasted, paste = scan_all(tmp_path / "gray.mp4"), [], clips.paste
+    found, pasted, paste = scan_all(tmp_path / "gray.mp4"), [], clip_sequences.paste
 
     def counted(*arguments):
         pasted.append(1)
         return paste(*arguments)
 
-    monkeypatch.setattr(clips, "paste", counted)
+    monkeypatch.setattr(clip_sequences, "paste", counted)
     for share, most, least in ((0.0, 0, 0), (0.5, 16, 1), (1.0, 24, 24)):
         pasted.clear()
         ClipSequences(found, model, replace(DATA, cutouts=share)).batch(8, seed="0")

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from drsvg_cli import disentanglement
-from drsvg_cli.classifier import Classifier
-from drsvg_cli.cli.disentangling import _bounds
-from drsvg_cli.cli.swap_findings import STILL, TRUTH
-from drsvg_cli.disentanglement import (
+from drsvg_cli.commands.evaluate_swap import _bounds
+from drsvg_cli.commands.swap_report import STILL, TRUTH
+from drsvg_cli.data.dataset import Benchmark
+from drsvg_cli.evaluation import disentanglement
+from drsvg_cli.evaluation.classifier import Classifier
+from drsvg_cli.evaluation.disentanglement import (
     Known,
     adversary_accuracy,
     agreement,
@@ -20,12 +21,11 @@ from drsvg_cli.disentanglement import (
     probe,
     swap_all,
 )
-from drsvg_cli.evaluation import Content
-from drsvg_cli.metrics import sharpness
+from drsvg_cli.evaluation.metrics import sharpness
+from drsvg_cli.evaluation.prediction import Content
+from drsvg_cli.inference.rollout import swap
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.gaussian import Gaussian
-from drsvg_cli.rollout import swap
-from drsvg_cli.sequences.offers import Benchmark
 
 LEVELS = 4
 """Who is the brightness of a frame's left half, what is done that of its right half."""

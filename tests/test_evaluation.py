@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from drsvg_cli.evaluation import STILL, Curves, average, by_frame, evaluate, join
-from drsvg_cli.metrics import CEILING, psnr, sharpness
-from drsvg_cli.rollout import predict
+from drsvg_cli.evaluation.metrics import CEILING, psnr, sharpness
+from drsvg_cli.evaluation.prediction import STILL, Curves, average, by_frame, evaluate, join
+from drsvg_cli.inference.rollout import predict
 
 
 def test_the_best_sample_depends_on_the_horizon_and_the_mean_does_not_choose():

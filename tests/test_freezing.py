@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from drsvg_cli.metrics import psnr
+from drsvg_cli.evaluation.metrics import psnr
+from drsvg_cli.inference.rollout import predict, swap
 from drsvg_cli.model import freezing
 from drsvg_cli.model.freezing import freeze
-from drsvg_cli.rollout import predict, swap
 
 
 @pytest.fixture

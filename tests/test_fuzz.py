@@ -13,12 +13,12 @@ from hostile_clips import moving, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drsvg_cli.checkpoint import load_model
 from drsvg_cli.config import parse_recipe
 from drsvg_cli.errors import ConfigError, DrsvgError, VideoError, WeightsError
-from drsvg_cli.folder import RECIPE_FILE, WEIGHTS_FILE
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
+from drsvg_cli.weights.files import load_model
+from drsvg_cli.weights.model_folder import RECIPE_FILE, WEIGHTS_FILE
 
 CASES = int(os.environ.get("DRSVG_FUZZ", "10"))
 fuzzed = settings(

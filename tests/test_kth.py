@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
+from drsvg_cli.data import kth
+from drsvg_cli.data.dataset import Listener, Place
+from drsvg_cli.data.registry import benchmark, material
 from drsvg_cli.errors import ConfigError, DataError, TrainingError
-from drsvg_cli.sequences import kth
-from drsvg_cli.sequences.catalog import benchmark, material
-from drsvg_cli.sequences.offers import Listener, Place
 
 SILENT = Listener(note=lambda _: None, tick=lambda *_: None)
 RANGES = """person01_boxing_d1\t\tframes\t1-6, 9-14\r

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from drsvg_cli.model.gaussian import Gaussian
+from drsvg_cli.model.lstm import Recurrent
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.model.recurrent import Recurrent
 
 FRAMES = 6
 VARIANTS = {

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from drsvg_cli.lock import claimed
+from drsvg_cli.commands.lock import claimed
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from drsvg_cli.lock import claimed
+from drsvg_cli.commands.lock import claimed
 with claimed(Path(sys.argv[1])):
     print("claimed", flush=True)
     time.sleep(60)

@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional
 
-from drsvg_cli import metrics
+from drsvg_cli.evaluation import metrics
 
 SKIMAGE: dict[str, dict[str, Any]] = {
     "srvp": {

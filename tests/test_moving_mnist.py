@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from drsvg_cli.config import ModelConfig
+from drsvg_cli.data import moving_mnist
+from drsvg_cli.data.moving_mnist import PAIRS, Digits, MovingDigits, part, read_digits
 from drsvg_cli.errors import DataError
-from drsvg_cli.sequences import moving_mnist
-from drsvg_cli.sequences.moving_mnist import PAIRS, Digits, MovingDigits, part, read_digits
 
 GRAY = ModelConfig(channels=1)
 WALLS = ["stochastic", "deterministic"]

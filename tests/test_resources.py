@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from drsvg_cli.checkpoint import load_model
 from drsvg_cli.errors import VideoError
 from drsvg_cli.frames import fit_all, to_frames, to_tensor
-from drsvg_cli.rollout import predict
+from drsvg_cli.inference.rollout import predict
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip
 from drsvg_cli.video.writing import write_clip
+from drsvg_cli.weights.files import load_model
 
 PREDICTIONS = int(os.environ.get("DRSVG_PREDICTIONS", "15"))
 WARM_UP = 5

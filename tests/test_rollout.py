@@ -8,17 +8,18 @@ import pytest
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from drsvg_cli import generation, weights
-from drsvg_cli.checkpoint import load_model
 from drsvg_cli.frames import to_frames, to_tensor
-from drsvg_cli.generation import BATCH, FEWEST
+from drsvg_cli.inference import batching
+from drsvg_cli.inference.batching import BATCH, FEWEST
+from drsvg_cli.inference.rollout import predict, stream, stream_swap, swap
 from drsvg_cli.model.drsvg import MEASURED, SURPRISE_GAIN
 from drsvg_cli.model.freezing import freeze
+from drsvg_cli.model.heads import SPEED_GAIN
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.model.rendering import SPEED_GAIN
-from drsvg_cli.model.resampling import warp
-from drsvg_cli.motion import measure
-from drsvg_cli.rollout import predict, stream, stream_swap, swap
+from drsvg_cli.model.warping import warp
+from drsvg_cli.optical_flow import measure
+from drsvg_cli.weights import registry
+from drsvg_cli.weights.files import load_model
 
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = {
@@ -135,7 +136,7 @@ def test_drawing_in_turns_changes_nothing(tiny_model, context):
 
 def test_more_samples_keep_the_first_ones(noisy_frames):
     """With the default model, as it predicts: its sums are long enough to depend on their order."""
-    model = freeze(weights.load_model()[0])
+    model = freeze(registry.load_model()[0])
     context, view = noisy_frames(1, 5, 3, 64, 64), noisy_frames(1, 2, 3, 96, 80, seed=1)
     most = predict(model, context, 3, seeds=range(2 * BATCH + 1), view=view)
     for count in (1, 2, 3, FEWEST + 1, BATCH + 1):
@@ -147,7 +148,7 @@ def test_more_samples_keep_the_first_ones(noisy_frames):
 @pytest.mark.parametrize("count", [0, 1, 5, 16, 100, 1000])
 @pytest.mark.parametrize("workers", [1, 2, 8])
 def test_every_worker_gets_as_many_samples(count, workers):
-    batches = generation._shared_out(count, workers, 20)
+    batches = batching._shared_out(count, workers, 20)
     assert [sample for batch in batches for sample in batch] == list(range(count))
     sizes = [len(batch) for batch in batches]
     assert max(sizes, default=0) <= 20 and max(sizes, default=0) - min(sizes, default=0) <= 1
@@ -160,9 +161,9 @@ def test_every_worker_gets_as_many_samples(count, workers):
 def test_few_sequences_are_one_batch_on_all_cores(
     tiny_model, context, monkeypatch, clips, samples, batches
 ):
-    asked, shared_out, before = [], generation._shared_out, torch.get_num_threads()
+    asked, shared_out, before = [], batching._shared_out, torch.get_num_threads()
     monkeypatch.setattr(
-        generation, "_shared_out", lambda *given: asked.append(shared_out(*given)) or asked[-1]
+        batching, "_shared_out", lambda *given: asked.append(shared_out(*given)) or asked[-1]
     )
     torch.set_num_threads(2)
     try:
@@ -231,7 +232,7 @@ def test_a_long_context_is_encoded_in_parts(tiny_model, noisy_frames, monkeypatc
     model = tiny_model(head="warp")
     context = noisy_frames(2, 9, 3, 32, 32)
     whole = predict(model, context, 2, seeds=[0]).frames
-    monkeypatch.setattr(generation, "READ_AT_ONCE", 4)
+    monkeypatch.setattr(batching, "READ_AT_ONCE", 4)
     close(predict(model, context, 2, seeds=[0]).frames, whole)
 
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe
-from drsvg_cli.errors import DataError
-from drsvg_cli.sequences import sprites
-from drsvg_cli.sequences.catalog import benchmark, examples, material
-from drsvg_cli.sequences.offers import Listener, Place
-from drsvg_cli.sequences.sprites import (
+from drsvg_cli.data import sprites
+from drsvg_cli.data.dataset import Listener, Place
+from drsvg_cli.data.registry import benchmark, examples, material
+from drsvg_cli.data.sprites import (
     ACTIONS,
     CYCLES,
     FIRST_CELLS,
@@ -21,6 +20,7 @@ from drsvg_cli.sequences.sprites import (
     characters,
     read_sheets,
 )
+from drsvg_cli.errors import DataError
 
 COLOUR = ModelConfig(channels=3)
 SILENT = Listener(note=lambda _: None, tick=lambda *_: None)

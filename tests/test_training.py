@@ -7,18 +7,18 @@ from copy import deepcopy
 import pytest
 import torch
 
-from drsvg_cli import learner
-from drsvg_cli.checkpoint import load_model, load_state, save_state
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError, WeightsError
-from drsvg_cli.folder import WEIGHTS_FILE
-from drsvg_cli.learner import kl_share, learning_rate
-from drsvg_cli.metrics import CEILING, psnr
-from drsvg_cli.model import resampling
-from drsvg_cli.motion import follow
-from drsvg_cli.objective import LossTerms
-from drsvg_cli.rollout import predict
-from drsvg_cli.training import LOG_FILE, STATE_FILE, fit, read_log, validate
+from drsvg_cli.evaluation.metrics import CEILING, psnr
+from drsvg_cli.inference.rollout import predict
+from drsvg_cli.model import warping
+from drsvg_cli.model.losses import LossTerms
+from drsvg_cli.optical_flow import follow
+from drsvg_cli.training import step as training_step
+from drsvg_cli.training.step import kl_share, learning_rate
+from drsvg_cli.training.trainer import LOG_FILE, STATE_FILE, fit, read_log, validate
+from drsvg_cli.weights.files import load_model, load_state, save_state
+from drsvg_cli.weights.model_folder import WEIGHTS_FILE
 
 CPU = torch.device("cpu")
 
@@ -105,8 +105,8 @@ def test_every_head_trains_alike_in_either_precision(make_recipe, tmp_path, monk
     """Half is what graphics cards and some processors take; validation has predicted before."""
     errors = []
     for half in (True, False):
-        monkeypatch.setattr(learner, "fast_in_half", lambda device, half=half: half)
-        resampling._gaussian.cache_clear()  # what another test left must not help
+        monkeypatch.setattr(training_step, "fast_in_half", lambda device, half=half: half)
+        warping._gaussian.cache_clear()  # what another test left must not help
         steps = list(run(make_recipe(model={"head": head}), tmp_path / str(half)))
         errors.append(steps[-1].terms["reconstruction"])
     assert errors[0] == pytest.approx(errors[1], rel=0.05)
@@ -256,7 +256,9 @@ def test_a_discriminator_that_is_not_finite_stops_the_run(make_recipe, tmp_path,
     for _ in range(3):
         next(steps)
     monkeypatch.setattr(
-        learner, "discriminator_loss", lambda module, pose: module(pose, pose).sum() * math.nan
+        training_step,
+        "discriminator_loss",
+        lambda module, pose: module(pose, pose).sum() * math.nan,
     )
     with pytest.raises(TrainingError, match=r"not finite at step 2 \(discriminator nan"):
         next(steps)
@@ -344,13 +346,13 @@ def test_an_improvement_saves_the_averaged_weights(make_recipe, tmp_path):
 @pytest.fixture
 def losses(monkeypatch):
     """Return what `model_loss` was asked for, step by step."""
-    asked, real = [], learner.model_loss
+    asked, real = [], training_step.model_loss
 
     def watched(*arguments, **options):
         asked.append(options)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(learner, "model_loss", watched)
+    monkeypatch.setattr(training_step, "model_loss", watched)
     return asked
 
 
@@ -567,7 +569,7 @@ def test_a_step_weighs_the_terms_as_the_recipe_says(make_recipe, tmp_path, losse
 def beginner(make_recipe):
     """Something that has not learned yet, and learns much at a step."""
     recipe = make_recipe(steps=100, learning_rate=0.02, warmup=50, clip=1e-3, decoded=1)
-    return learner.Learner(recipe, CPU, None)
+    return training_step.Learner(recipe, CPU, None)
 
 
 def test_the_discriminator_takes_a_step_at_the_same_rate(beginner):

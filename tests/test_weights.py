@@ -21,13 +21,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from drsvg_cli import checkpoint, config, folder, weights
-from drsvg_cli.address import Address, parse_address
-from drsvg_cli.card import Provenance, model_card
-from drsvg_cli.cli.sharing import find
+from drsvg_cli import config
+from drsvg_cli.commands.models import find
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation import Curves, Scores
+from drsvg_cli.evaluation.prediction import Curves, Scores
+from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.video.decoding import probe
+from drsvg_cli.weights import files as weights_files
+from drsvg_cli.weights import model_folder, registry
+from drsvg_cli.weights.address import Address, parse_address
 
 ROOT = Path(__file__).parents[1]
 BALL = ROOT / "examples" / "ball.mp4"
@@ -70,7 +72,7 @@ def garden(tiny_model, tiny_config, tmp_path_factory) -> Path:
     """A whole model folder, as `finetune` leaves one."""
     path = tmp_path_factory.mktemp("models") / "garden"
     recipe = config.Recipe(name="garden", summary="A garden", model=tiny_config())
-    checkpoint.save_model(path, recipe, tiny_model().state_dict())
+    weights_files.save_model(path, recipe, tiny_model().state_dict())
     (path / "README.md").write_text(card("garden", parent="general"), encoding="utf-8")
     (path / "validation.png").write_bytes(b"\x89PNG")
     (path / "training").mkdir()
@@ -204,21 +206,21 @@ def test_only_a_commit_is_pinned() -> None:
 
 
 def test_a_name_is_a_preset_a_folder_or_a_file(garden: Path, monkeypatch, tmp_path) -> None:
-    assert weights.resolve("general") == weights.presets()["general"]
-    assert weights.resolve(str(garden)) == garden
+    assert registry.resolve("general") == registry.presets()["general"]
+    assert registry.resolve(str(garden)) == garden
     file = garden / "model.safetensors"
-    assert weights.resolve(str(file)) == file
+    assert registry.resolve(str(file)) == file
     monkeypatch.chdir(tmp_path)
     (tmp_path / "general").mkdir()
-    assert weights.resolve("general") == weights.presets()["general"]
+    assert registry.resolve("general") == registry.presets()["general"]
     with pytest.raises(WeightsError, match=r"general/model\.safetensors is missing"):
-        weights.resolve("./general")
+        registry.resolve("./general")
 
 
 @pytest.mark.parametrize("name", ["genral", "Generel", "x/y/z"])
 def test_an_unknown_name_lists_what_exists(name: str) -> None:
     with pytest.raises(WeightsError, match="one of: general") as caught:
-        weights.resolve(name)
+        registry.resolve(name)
     assert ("Did you mean general?" in str(caught.value)) == (name != "x/y/z")
 
 
@@ -227,12 +229,12 @@ def test_a_pickle_is_refused_with_the_reason(suffix: str, tmp_path: Path) -> Non
     path = tmp_path / f"model{suffix}"
     for _ in range(2):  # whether or not it exists
         with pytest.raises(WeightsError, match="pickle can run any code"):
-            weights.resolve(str(path))
+            registry.resolve(str(path))
         path.write_bytes(b"cos\nsystem\n")
     with pytest.raises(WeightsError, match="pickle can run any code"):
-        weights.resolve(str(tmp_path))
+        registry.resolve(str(tmp_path))
     with pytest.raises(WeightsError, match="neither a model folder nor"):
-        weights.resolve(str(BALL))
+        registry.resolve(str(BALL))
 
 
 def test_a_download_is_told_to_whoever_asks(garden: Path) -> None:
@@ -244,8 +246,8 @@ def test_a_download_is_told_to_whoever_asks(garden: Path) -> None:
 
 def test_a_weights_file_alone_is_a_whole_model(garden: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(garden / "model.safetensors", tmp_path / "alone.safetensors"))
-    alone, recipe = weights.load_model(str(path))
-    whole, same = weights.load_model(str(garden))
+    alone, recipe = registry.load_model(str(path))
+    whole, same = registry.load_model(str(garden))
     assert recipe == same and not alone.training
     for name, tensor in whole.state_dict().items():
         assert torch.equal(alone.state_dict()[name], tensor)
@@ -278,21 +280,21 @@ def test_a_header_is_read_strictly(data: bytes, reason: str, tmp_path: Path) -> 
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=reason):
-        weights.load_model(str(path))
+        registry.load_model(str(path))
 
 
 def test_a_recipe_may_not_ask_for_more_than_the_file_holds(garden: Path, tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(garden / "model.safetensors")
     whole = {"width": 64, "predictor_hidden": 2048, "latent_hidden": 2048}
     recipe = config.Recipe(name="vast", model=config.ModelConfig(**whole))
-    checkpoint.save_model(tmp_path, recipe, tensors)
+    weights_files.save_model(tmp_path, recipe, tensors)
     for source in (tmp_path, tmp_path / "model.safetensors"):
         with pytest.raises(WeightsError, match="its recipe asks for"):
-            weights.load_model(str(source))
+            registry.load_model(str(source))
     text = (tmp_path / "preset.toml").read_text().replace("= 2048", f"= {10**9}")
     (tmp_path / "preset.toml").write_text(text)
     with pytest.raises(ConfigError, match="8192"):
-        weights.load_model(str(tmp_path))
+        registry.load_model(str(tmp_path))
 
 
 # Pinned presets
@@ -322,9 +324,9 @@ def pinned(hub, garden, contents, tmp_path):
     commit = hub.repo("org/garden", contents).branches["main"]
 
     def make(recipe=None, **changes) -> Path:
-        digest = weights.sha256(garden / "model.safetensors")
+        digest = registry.sha256(garden / "model.safetensors")
         pin = {"repo": "org/garden", "revision": commit, "sha256": digest} | changes
-        text = config.format_recipe(recipe or folder.read_recipe(garden))
+        text = config.format_recipe(recipe or model_folder.read_recipe(garden))
         lines = [f'{key} = "{value}"' for key, value in pin.items()]
         path = tmp_path / "pinned"
         path.mkdir(exist_ok=True)
@@ -561,7 +563,7 @@ def test_a_push_without_a_network_speaks_of_no_cache(run, garden, tmp_path) -> N
 @pytest.mark.parametrize("name", ["org/name@../../../x", "../org/name", "org/.."])
 def test_a_name_cannot_leave_the_cache(name: str) -> None:
     with pytest.raises(WeightsError, match="there is no model"):
-        weights.resolve(name)
+        registry.resolve(name)
 
 
 # Up
@@ -643,8 +645,8 @@ def test_a_card_says_where_weights_come_from(parent: str, line: str | None) -> N
         assert expected in front
     assert ("base_model" in front) == (line is not None) and (line or "") in front
     assert "drsvg predict clip.mp4 --model garden" in rest and "(validation.png)" in rest
-    assert folder.trained_on(text) == "3 clips (2.0 minutes)"
-    assert folder.trained_on("# a card of somebody else") == ""
+    assert model_folder.trained_on(text) == "3 clips (2.0 minutes)"
+    assert model_folder.trained_on("# a card of somebody else") == ""
 
 
 def test_a_strange_licence_stays_one_line() -> None:

@@ -1,1 +1,1 @@
-"""The `drsvg` command; the only home of Typer and rich."""
+"""The signatures of the `drsvg` command; the only home of Typer."""

@@ -14,7 +14,7 @@ import typer
 
 from drsvg_cli import __version__
 from drsvg_cli.cli import classifier, data, evaluate, finetune, models, predict, swap, train
-from drsvg_cli.cli.console import Reporter
+from drsvg_cli.commands.console import Reporter
 from drsvg_cli.errors import ConfigError, DrsvgError, ResourceError
 
 app = typer.Typer(

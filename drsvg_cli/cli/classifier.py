@@ -48,10 +48,10 @@ def classifier(
     """
     options.check_range("--steps", steps, 1, 10_000_000)
     options.check_range("--batch", batch, 2, 65_536)
-    from drsvg_cli.cli import classifying
+    from drsvg_cli.commands import classifier as work
 
-    classifying.run(
-        classifying.Request(
+    work.run(
+        work.Request(
             source=source,
             data=data or [],
             out=out or Path(f"{source}.safetensors"),

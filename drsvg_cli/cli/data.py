@@ -59,9 +59,9 @@ def mnist(
 
     What is there already is kept. `drsvg train moving-mnist` finds them in the cache.
     """
-    from drsvg_cli.cli import fetching
+    from drsvg_cli.commands import data
 
-    fetching.mnist(out, mirror, as_json=as_json, quiet=quiet)
+    data.mnist(out, mirror, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=KTH_EPILOG)
@@ -77,9 +77,9 @@ def kth(
     `drsvg train kth` finds them in the cache. The clips are for research; see the data set's own
     page.
     """
-    from drsvg_cli.cli import fetching
+    from drsvg_cli.commands import data
 
-    fetching.kth(out, mirror, as_json=as_json, quiet=quiet)
+    data.kth(out, mirror, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=SPRITES_EPILOG)
@@ -94,6 +94,6 @@ def sprites(
     Drawn for the Liberated Pixel Cup; CC-BY-SA 3.0 or GPL 3. What is there already is kept.
     `drsvg train sprites` finds them in the cache.
     """
-    from drsvg_cli.cli import fetching
+    from drsvg_cli.commands import data
 
-    fetching.sprites(out, mirror, as_json=as_json, quiet=quiet)
+    data.sprites(out, mirror, as_json=as_json, quiet=quiet)

@@ -134,14 +134,15 @@ def evaluate(
         raise ConfigError("--ssim is for predictions: what a swap should look like nobody knows")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
-    from drsvg_cli.cli.sharing import find
+    from drsvg_cli.commands.models import find
 
     sources = [find(model, offline=offline, quiet=quiet or as_json) for model in models]
-    from drsvg_cli.cli import comparing, disentangling, evaluating
+    from drsvg_cli.commands import evaluate as evaluate_predictions
+    from drsvg_cli.commands import evaluate_swap, evaluation_setup
 
-    work = disentangling if swap else evaluating
+    work = evaluate_swap if swap else evaluate_predictions
     work.run(
-        comparing.Request(
+        evaluation_setup.Request(
             models=dict(zip(models, sources, strict=True)),
             data=data or [],
             source=source,

@@ -47,10 +47,10 @@ def finetune(
     options.check_range("--patience", patience, 0)
     options.check_range("--share", share, 0.01, 0.9)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    from drsvg_cli.cli.sharing import find
+    from drsvg_cli.commands.models import find
 
     source = None if resume else find(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.cli import fitting
+    from drsvg_cli.commands import train
 
     changes = {
         "steps": steps,
@@ -64,8 +64,8 @@ def finetune(
         "keep": "best",  # clips are few enough to be learned by heart
         "motion": 0.0,  # its latents know motion; to aim at it was measured to cost the futures
     }
-    fitting.run(
-        fitting.Request(
+    train.run(
+        train.Request(
             clips=clips,
             held=validation,
             out=out or Path(f"{_title(Path(clips[0]).resolve())}-model"),

@@ -46,9 +46,9 @@ PUSH_EPILOG = """Examples:
 @app.command("list", epilog=LIST_EPILOG)
 def list_models(as_json: options.Json = False, quiet: options.Quiet = False) -> None:
     """List the models on this computer: embedded, and in the Hub's cache."""
-    from drsvg_cli.cli import sharing
+    from drsvg_cli.commands import models
 
-    sharing.show_all(as_json=as_json, quiet=quiet)
+    models.show_all(as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=INFO_EPILOG)
@@ -59,9 +59,9 @@ def info(
     quiet: options.Quiet = False,
 ) -> None:
     """Say what a model is; downloads its recipe and card, not its weights."""
-    from drsvg_cli.cli import sharing
+    from drsvg_cli.commands import models
 
-    sharing.show(model, offline=offline, as_json=as_json, quiet=quiet)
+    models.show(model, offline=offline, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=PULL_EPILOG)
@@ -72,9 +72,9 @@ def pull(
     quiet: options.Quiet = False,
 ) -> None:
     """Download a model into the Hub's cache and check that it loads."""
-    from drsvg_cli.cli import sharing
+    from drsvg_cli.commands import models
 
-    sharing.pull(model, offline=offline, as_json=as_json, quiet=quiet)
+    models.pull(model, offline=offline, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=PUSH_EPILOG)
@@ -88,6 +88,6 @@ def push(
     quiet: options.Quiet = False,
 ) -> None:
     """Upload a model folder to the Hub in one commit, and print its address."""
-    from drsvg_cli.cli import sharing
+    from drsvg_cli.commands import models
 
-    sharing.push(folder, repo, private=private, as_json=as_json, quiet=quiet)
+    models.push(folder, repo, private=private, as_json=as_json, quiet=quiet)

@@ -61,11 +61,11 @@ def predict(
         options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)
-    from drsvg_cli.cli.sharing import find
+    from drsvg_cli.commands.models import find
 
     source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
-    from drsvg_cli.cli.prediction import run
-    from drsvg_cli.cli.session import Settings
+    from drsvg_cli.commands.clip_input import Settings
+    from drsvg_cli.commands.predict import run
 
     settings = Settings(
         model=model,

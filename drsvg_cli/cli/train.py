@@ -53,21 +53,21 @@ def train(
     if steps is not None:
         options.check_range("--steps", steps, 1, 100_000_000)
     options.check_range("--share", share, 0.01, 0.9)
-    from drsvg_cli.folder import read_recipe
-    from drsvg_cli.weights import describe
+    from drsvg_cli.weights.model_folder import read_recipe
+    from drsvg_cli.weights.registry import describe
 
     source = None if resume else describe(recipe, offline=offline)
     # What a recipe of others says of its clips is not true of these; what the user wrote is.
     own = source not in (None, Path(recipe)) and read_recipe(source).data.source == "clips"
     begin = None
     if start is not None and not resume:
-        from drsvg_cli.cli.sharing import find
+        from drsvg_cli.commands.models import find
 
         begin = find(start, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.cli import fitting
+    from drsvg_cli.commands import train as work
 
-    fitting.run(
-        fitting.Request(
+    work.run(
+        work.Request(
             clips=data or [],
             held=validation,
             out=out or Path(f"{Path(recipe).resolve().name}-model"),

@@ -14,12 +14,12 @@ from torch.nn import functional
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.model.backbone import Decoder, Encoder
 from drsvg_cli.model.gaussian import Gaussian
+from drsvg_cli.model.heads import HEADS, SPEED_GAIN, PixelsHead, Reference, WarpHead
 from drsvg_cli.model.latents import ContentLatent, Latents, LatentState, PoseLatent
+from drsvg_cli.model.lstm import LSTMState, Recurrent
 from drsvg_cli.model.noise import Noise
-from drsvg_cli.model.recurrent import LSTMState, Recurrent
-from drsvg_cli.model.rendering import HEADS, SPEED_GAIN, PixelsHead, Reference, WarpHead
-from drsvg_cli.model.resampling import warp
-from drsvg_cli.motion import follow, measure
+from drsvg_cli.model.warping import warp
+from drsvg_cli.optical_flow import follow, measure
 
 SURPRISE_GAIN = 4.0
 """What motion does not explain is small; this brings it to the scale of a frame."""

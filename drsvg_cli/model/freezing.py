@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from drsvg_cli.device import fast_in_half
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.recurrent import LSTMState, Recurrent
+from drsvg_cli.model.lstm import LSTMState, Recurrent
 
 FEW = 8
 """Maps up to which a convolution that doubles the size is computed at the size before."""

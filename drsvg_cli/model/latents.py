@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from drsvg_cli.model.gaussian import Gaussian, join, standard
-from drsvg_cli.model.recurrent import GaussianRecurrent, LSTMState
+from drsvg_cli.model.lstm import GaussianRecurrent, LSTMState
 
 
 class LatentState(NamedTuple):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from drsvg_cli.checkpoint import load_model, save_model
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe
+from drsvg_cli.inference.rollout import predict, swap
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.rollout import predict, swap
+from drsvg_cli.weights.files import load_model, save_model
 
 FOLDER = Path(__file__).parent
 CONFIG = ModelConfig(

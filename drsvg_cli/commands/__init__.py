@@ -1,0 +1,1 @@
+"""The work of the commands: files, pictures, tables and progress."""

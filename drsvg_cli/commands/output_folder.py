@@ -1,0 +1,284 @@
+"""Folders of results: whole or absent, whatever interrupts, and however many write at once."""
+
+import glob
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from drsvg_cli.commands.interruptions import postponed
+from drsvg_cli.commands.lock import claimed
+from drsvg_cli.errors import ConfigError, ResourceError
+from drsvg_cli.frames import Frames
+
+RECORD_SUFFIX = ".json"
+WRITERS = 2
+"""Files written at once; each has an encoder, which holds many frames."""
+LONGEST_NAME = 255
+"""Bytes, on the common file systems."""
+_PART = ".part"
+_ABANDONED = 60
+"""Seconds after which a temporary folder that no process claims is what a killed one left."""
+
+
+def choose_folders(
+    clips: Sequence[Path], out: Path | None, *, overwrite: bool, names: Collection[str] = ()
+) -> list[Path]:
+    """Choose a folder of results a clip, and make sure that nothing is in the way.
+
+    One clip goes to `out` itself, several to a folder each inside it. Each is to hold files of the
+    given names.
+
+    Raises:
+        ConfigError: a folder exists already and `overwrite` is not set, or a file in it that is of
+            no earlier result would be replaced.
+    """
+    if out is not None and len(clips) == 1:
+        folders = [out]
+    else:
+        folders, taken = [], set()
+        for clip in clips:
+            wanted = (out or Path()) / result_name(clip.stem)
+            number = 2
+            while wanted.name.casefold() in taken:  # to some file systems a.mp4 and A.mp4 are one
+                wanted = wanted.with_name(result_name(clip.stem, f"_{number}"))
+                number += 1
+            taken.add(wanted.name.casefold())
+            folders.append(wanted)
+    for folder in folders:
+        check_free(folder, overwrite=overwrite, names=names)
+    return folders
+
+
+def result_name(stem: str, number: str = "") -> str:
+    """Name a folder of results after what it was made from, as far as a name may be long."""
+    end = f"_drsvg{number}"
+    room = LONGEST_NAME - len(os.fsencode(end))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + end
+
+
+def check_free(
+    folder: Path,
+    *,
+    overwrite: bool,
+    names: Collection[str] = (),
+    remedy: str = "replace it with -y",
+) -> None:
+    """Make sure, before any work, that results of these names may be written to `folder`.
+
+    Raises:
+        ConfigError: it is no folder, it holds something and `overwrite` is not set, or one of the
+            names is taken by what is of no earlier result.
+        ResourceError: it cannot be made, or not be written to, or a folder has one of the names.
+    """
+    try:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise ConfigError(
+                f"{folder} is in the way: it is not a folder; choose another with --out"
+            )
+        if not overwrite and folder.is_dir() and any(map(is_content, folder.iterdir())):
+            raise ConfigError(f"{folder} exists already; {remedy} or choose another with --out")
+        _check_kept(folder, names)
+        standing = _standing(folder)
+        if not standing.is_dir():
+            raise ResourceError(f"cannot write to {folder}: {standing} is not a folder")
+        if not os.access(standing, os.W_OK | os.X_OK):
+            raise ResourceError(f"cannot write to {standing}: no permission")
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _standing(folder: Path) -> Path:
+    """Return `folder` where it exists, or the nearest folder above it that does."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def is_content(path: Path) -> bool:
+    """Tell what somebody keeps from the temporary folder of a run."""
+    return not (path.name.startswith(".") and path.suffix == _PART)
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again, and those made above it, where nothing was put there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+
+
+@contextmanager
+def kept_for_one(folder: Path) -> Iterator[None]:
+    """Keep a folder of results for one run, which writes there more than once.
+
+    Raises:
+        ConfigError: another run has it.
+        ResourceError: it cannot be made.
+    """
+    mark = folder / f".running{_PART}"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made(folder))
+            mark.mkdir(exist_ok=True)
+            stack.enter_context(claimed(mark))
+        except BlockingIOError:
+            raise ConfigError(
+                f"another run is at work on {folder}; wait for it, or choose another with --out"
+            ) from None
+        except OSError as error:
+            raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+        stack.callback(shutil.rmtree, mark, ignore_errors=True)
+        yield
+
+
+@contextmanager
+def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder; what is in it at the end becomes `folder`, or moves into it.
+
+    On any error, and on Ctrl-C, nothing is left behind and `folder` is as it was. Files of an
+    earlier result that its record names and the new one lacks are removed. Of two runs that end
+    at the same time one comes after the other: their files do not mix.
+
+    Raises:
+        ConfigError: another run has filled the folder meanwhile, and `overwrite` is not set.
+        ResourceError: the folder cannot be written to, or the disk is full.
+    """
+    try:
+        # Inside a folder that exists: it may be a disk of its own, or a link to one.
+        beside = _standing(folder)
+        start = f".{folder.name[:40]}."
+        for place in {beside, _standing(folder.parent)}:
+            _sweep(place, start)
+        part = beside / f"{start}{secrets.token_hex(4)}{_PART}"
+        part.mkdir()
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+    try:
+        with claimed(part):
+            yield part
+            _publish(part, folder, overwrite=overwrite)
+    except OSError as error:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _sweep(beside: Path, start: str) -> None:
+    """Remove the temporary folders of runs that were killed."""
+    for path in beside.glob(f"{glob.escape(start)}*{_PART}"):
+        with suppress(OSError):  # claimed by a run that lives, or removed by another one
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                with claimed(path):
+                    shutil.rmtree(path)
+
+
+def _publish(part: Path, folder: Path, *, overwrite: bool) -> None:
+    """Make a whole result of the files in `part` visible as `folder`, after any other run."""
+    with postponed():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(folder):
+            with suppress(OSError):  # another run was quicker
+                part.rename(folder)
+                return
+    with claimed(folder, wait=True), postponed():
+        check_free(folder, overwrite=overwrite, remedy="another run has filled it; use -y")
+        _exchange(part, folder)
+
+
+def _exchange(part: Path, folder: Path) -> None:
+    """Move the files of `part` into `folder` and the earlier result out of it, or neither.
+
+    The old record leaves first and the new one comes last: a folder with a record is whole.
+    """
+    new = sorted((path.name for path in part.iterdir()), key=_is_record)
+    _check_kept(folder, new)
+    old = sorted(_earlier(folder), key=_is_record, reverse=True)
+    aside = part / ".earlier"
+    aside.mkdir()
+    moves = [(folder / name, aside / name) for name in old]
+    moves += [(part / name, folder / name) for name in new]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+
+
+def _check_kept(folder: Path, names: Collection[str]) -> None:
+    """Refuse names that are taken by what somebody keeps."""
+    for name in sorted(set(names) - _earlier(folder)):
+        if (folder / name).is_dir():
+            raise ResourceError(f"cannot write {folder / name}: a folder is in the way")
+        if os.path.lexists(folder / name):
+            raise ConfigError(
+                f"{folder / name} is not of an earlier result, and would be replaced; choose "
+                "another folder with --out"
+            )
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(RECORD_SUFFIX)
+
+
+def _earlier(folder: Path) -> set[str]:
+    """Return the names of the files in `folder` that its earlier records list."""
+    names: set[str] = set()
+    for path in folder.glob(f"*{RECORD_SUFFIX}"):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue
+        # A user's package.json lists files too.
+        if isinstance(record, dict) and {"drsvg", "sample_seeds"} <= record.keys():
+            files = record.get("files")
+            listed = [str(name) for name in files] if isinstance(files, list) else []
+            names.update(name for name in listed if Path(name).name == name)
+    return {name for name in names if (folder / name).is_file()}
+
+
+def write_together(jobs: Sequence[Callable[[], object]], *, abandon: Callable[[], object]) -> None:
+    """Do jobs that write a file each, two at a time: an encoder leaves much of a second core idle.
+
+    After an error, or Ctrl-C, no further job is begun, and `abandon` is called, which should make
+    those that run fail soon.
+    """
+    with ThreadPoolExecutor(WRITERS) as writers:
+        try:
+            for done in as_completed([writers.submit(job) for job in jobs]):
+                done.result()
+        except BaseException:
+            abandon()
+            writers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def write_picture(path: Path, picture: Frames) -> None:
+    """Write an RGB picture `(H, W, 3)` as PNG."""
+    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    path.write_bytes(data.tobytes())
+
+
+def write_record(folder: Path, name: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Write `name` with the record and the names of all files beside it; return both."""
+    files = sorted([path.name for path in folder.iterdir()] + [name])
+    complete = {**record, "files": files}
+    (folder / name).write_text(json.dumps(complete, indent=2) + "\n", encoding="utf-8")
+    return complete

@@ -1,0 +1,308 @@
+"""The work behind `drsvg finetune` and `drsvg train`."""
+
+import shlex
+import shutil
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from drsvg_cli.commands.console import Reporter, one_line
+from drsvg_cli.commands.interruptions import collected
+from drsvg_cli.commands.lock import claimed
+from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
+from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
+from drsvg_cli.data.dataset import Listener, Material, Place
+from drsvg_cli.data.registry import material
+from drsvg_cli.device import (
+    explained_memory,
+    keep_memory,
+    prepare,
+    tiny_as_zero,
+)
+from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
+from drsvg_cli.evaluation.prediction import Scores, evaluate
+from drsvg_cli.frames import to_frames
+from drsvg_cli.inference.rollout import predict
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.training.model_card import Provenance, model_card
+from drsvg_cli.training.trainer import STATE_FILE, Step, fit, read_log
+from drsvg_cli.visualization.samples import strip
+from drsvg_cli.weights.files import blueprint, load_model, write_atomically
+from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
+from drsvg_cli.weights.registry import as_folder
+
+CARD_SAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, as in the commands' options."""
+
+    clips: Sequence[str]
+    held: Sequence[Path] | None
+    out: Path
+    source: Path | None
+    """The model, or the recipe alone, that says what to train; none to resume."""
+    start: Path | None
+    """The model whose weights to start from; random ones if there is none."""
+    parent: str
+    """What the user called the model to start from."""
+    changes: Mapping[str, Any]
+    """Settings of the recipe's training table to replace."""
+    own: bool
+    """The clips are the user's own, and not what the recipe says."""
+    share: float
+    resume: bool
+    device: str
+
+
+@explained_memory("choose a smaller batch: --batch, or training.batch of a recipe")
+@tiny_as_zero()
+def run(request: Request, *, as_json: bool, quiet: bool) -> None:
+    """Gather what is to be learned, train on it, and leave a model folder.
+
+    Raises:
+        DrsvgError: there is nothing to learn from, or training cannot start or go on.
+        KeyboardInterrupt: on Ctrl-C, after the state has been saved.
+    """
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    _check_folder(request)
+    device = prepare(request.device)
+    keep_memory()
+    recipe, start = _recipe(request)
+    blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
+    with _claimed(request), _undone_before_the_first_state(request.out):
+        learned = _gather(request, recipe, reporter)
+        if not request.resume:
+            # A run that is killed before its first validation can be resumed as well.
+            text = format_recipe(recipe)
+            write_atomically(
+                request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
+            )
+        steps = fit(
+            recipe,
+            learned.sequences,
+            learned.held,
+            request.out,
+            device=device,
+            start=start,
+            resume=request.resume,
+            origin=learned.origin,
+        )
+        _watch(steps, recipe, reporter)
+    model, _ = load_model(request.out)
+    scores = evaluate(
+        model.to(device),
+        learned.held,
+        context=recipe.data.context,
+        seeds=range(1, CARD_SAMPLES + 1),
+    ).shown
+    history = read_log(request.out)
+    origin = Provenance(
+        data=learned.learned_words,
+        held=learned.held_words,
+        steps=history[-1]["step"],
+        hours=history[-1]["seconds"] / 3600,
+        samples=CARD_SAMPLES,
+        picture=PICTURE_FILE,
+    )
+    card = model_card(recipe, scores, origin)
+    write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
+    picture = _picture(model, learned.held, recipe)
+    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
+    _conclude(request, recipe, history, scores, reporter)
+
+
+def _public_name(model: str) -> str:
+    """Return what a card may call a model: not where it lies on this computer."""
+    path = Path(model)
+    return path.resolve().name if path.exists() else model
+
+
+def _check_folder(request: Request) -> None:
+    """Make sure that the run folder is free, or holds a run to go on with."""
+    out = request.out
+    try:
+        f"{out} {out.resolve().name}".encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"{out} is no name for a model folder: it is not UTF-8; choose another with --out"
+        ) from None
+    if request.resume:
+        if not (out / STATE_FILE).is_file():
+            raise TrainingError(
+                f"{out} holds no run to resume; leave --resume out to begin one in a new folder"
+            )
+    elif request.source == out or not _was_killed_before_its_first_state(out):
+        begun = (out / STATE_FILE).is_file()
+        remedy = "go on with --resume" if begun else "move it away"
+        check_free(out, overwrite=False, remedy=remedy)
+
+
+def _was_killed_before_its_first_state(folder: Path) -> bool:
+    """Tell what a run leaves that was killed while it read the clips: it may begin once more.
+
+    Whatever else is there is somebody's own.
+    """
+    training = folder / STATE_FILE.parent
+    if not training.is_dir() or (folder / STATE_FILE).exists():
+        return False
+    names = {path.name for path in filter(is_content, folder.iterdir())}
+    files = (path for path in training.rglob("*") if not path.is_dir())
+    return names <= {RECIPE_FILE, training.name} and all(map(_is_cached, files))
+
+
+def _is_cached(path: Path) -> bool:
+    """Tell a clip that a run has decoded, or half of one."""
+    return path.suffix in (".frames", ".part")
+
+
+@contextmanager
+def _claimed(request: Request) -> Iterator[None]:
+    """Keep other processes off the run folder, and remove what a killed one left half-written."""
+    out = request.out
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made(out))
+            stack.enter_context(claimed(out))
+            for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
+                if path.is_file():  # a folder is that of results, of another command
+                    path.unlink()
+        except BlockingIOError:
+            raise TrainingError(
+                f"another process is at work on {out}; wait for it, or choose another --out"
+            ) from None
+        except OSError as error:
+            raise ResourceError(f"cannot write to {out}: {error.strerror or error}") from None
+        yield
+
+
+@contextmanager
+def _undone_before_the_first_state(folder: Path) -> Iterator[None]:
+    """Leave the folder, which was free, as it was where a run ends before it has begun."""
+    try:
+        yield
+    finally:
+        if not (folder / STATE_FILE).exists():
+            shutil.rmtree(folder / STATE_FILE.parent, ignore_errors=True)
+            (folder / RECIPE_FILE).unlink(missing_ok=True)
+
+
+def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
+    """Return what to train, and the weights to start from if any."""
+    if request.source is None:
+        return read_recipe(request.out), None
+    recipe, start = read_recipe(request.source), None
+    if request.start is not None:
+        model, its = load_model(request.start)
+        parent, start = _public_name(request.parent), model.state_dict()
+        _check_same_network(recipe.model, its.model, parent)
+        # What is learned first, from random weights, has been learned.
+        training = replace(recipe.training, kl_warmup=0, autoencoded_steps=0)
+        recipe = replace(recipe, parent=parent, training=training)
+    if request.own:
+        data = replace(recipe.data, source="clips")
+        recipe = replace(recipe, summary="", license="other", trained_on="", data=data)
+    recipe = replace(
+        recipe,
+        name=request.out.resolve().name,
+        training=replace(recipe.training, **request.changes),
+        hub=HubConfig(),
+    )
+    return recipe, start
+
+
+def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> None:
+    for key, value in asdict(wanted).items():
+        if key not in AT_PREDICTION and (other := getattr(given, key)) != value:
+            raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
+
+
+def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:
+    """Find or draw what the run learns from; clips are decoded once, with a progress bar."""
+    place = Place(
+        request.clips, request.out / STATE_FILE.parent / "clips", request.held or (), request.share
+    )
+    with reporter.progress() as progress:
+        task = progress.add_task("Reading", total=None, note="")
+        listener = Listener(
+            reporter.note,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+        return material(recipe, place, listener)
+
+
+def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
+    """Run training to its end with a progress bar; on Ctrl-C finish the step, save and stop."""
+    with reporter.progress() as progress, collected() as interrupted:
+        task = progress.add_task("Training", total=recipe.training.steps, note="")
+        note = ""
+        for step in steps:
+            if step.validation is not None:
+                note = f"{step.validation.predicted:.2f} dB (copy {step.validation.copied:.2f})"
+                mark = " · kept" if step.kept else ""
+                reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
+            loss = step.terms.get("reconstruction")
+            shown = "" if loss is None else f"loss {loss:.5f} · {step.rate:.0f} frames/s · {note}"
+            progress.update(task, completed=step.number, note=shown)
+            if interrupted:
+                steps.close()
+                reporter.note(f"stopped at step {step.number}; --resume goes on from there")
+                raise KeyboardInterrupt
+
+
+def _terms(step: Step) -> str:
+    if not step.terms:
+        return ""
+    terms = step.terms
+    return (
+        f"loss {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
+        f"{terms['pose_kl']:.2f} pose nats, {step.rate:.0f} frames/s, "
+    )
+
+
+def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
+    """Show a few held-back sequences and a sample of each below it."""
+    context, count = recipe.data.context, min(4, len(held))
+    chosen = held[torch.linspace(0, len(held) - 1, count).long()]
+    device = next(model.parameters()).device
+    samples = predict(model, chosen[:, :context].to(device), recipe.data.horizon, seeds=[1]).frames
+    rows = []
+    for number, (truth, sample) in enumerate(
+        zip(chosen, samples[:, 0].cpu(), strict=True), start=1
+    ):
+        rows.append((f"clip {number}", to_frames(truth)))
+        rows.append(("predicted", to_frames(torch.cat([truth[:context], sample]))))
+    return strip(rows, tile=96, rate=Fraction(recipe.data.rate).limit_denominator(1001))
+
+
+def _conclude(
+    request: Request,
+    recipe: Recipe,
+    history: list[dict[str, Any]],
+    scores: Scores,
+    reporter: Reporter,
+) -> None:
+    before, last = history[0]["predicted"], history[-1]["predicted"]
+    best = max(line["predicted"] for line in history)
+    after = last if recipe.training.keep == "last" else best
+    copied = history[0]["copied"]
+    table = Table("validation PSNR (dB)", "before", "after", "copy of the last frame", box=None)
+    table.add_row("mean sample", f"{before:.2f}", f"{after:.2f}", f"{copied:.2f}")
+    reporter.table(table)
+    record = {
+        "folder": str(request.out),
+        "steps": history[-1]["step"],
+        "before": before,
+        "after": after,
+        "copy_last": copied,
+        "best_of_samples": float(scores.psnr.best().mean()),
+    }
+    model = shlex.quote(as_folder(str(request.out)))
+    reporter.result(record, one_line(f"drsvg predict CLIP --model {model}"))

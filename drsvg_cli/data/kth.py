@@ -1,0 +1,273 @@
+"""KTH: six actions of 25 people, filmed in gray before a plain background.
+
+Reads the official files, `person01_boxing_d1_uncomp.avi` and so on, all of them or some, in a
+folder or in folders below it. `00sequences.txt` names the frames of each clip that show somebody;
+between them the scene is empty. Persons 1 to 20 are for training, 21 to 25 for the test, as in
+SVG's code.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from drsvg_cli.config import Recipe
+from drsvg_cli.data import clips as clip_files
+from drsvg_cli.data.clip_cache import CachedClip
+from drsvg_cli.data.clip_sequences import ClipSequences, spread, windows
+from drsvg_cli.data.clips import conditions
+from drsvg_cli.data.dataset import (
+    HELD_SEQUENCES,
+    Benchmark,
+    Listener,
+    Material,
+    Place,
+    Published,
+)
+from drsvg_cli.errors import DataError, TrainingError
+from drsvg_cli.video.decoding import probe
+
+__all__ = ["benchmark", "conditions", "material"]
+
+ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
+TRAINING = range(1, 21)
+TEST = range(21, 26)
+TOTAL = 599
+"""Clips of the whole set: 25 persons, six actions and four scenarios, and one that is missing."""
+RANGES_FILE = "00sequences.txt"
+MIRRORS = ("https://www.csc.kth.se/cvap/actions", "http://www.nada.kth.se/cvap/actions")
+ARCHIVES = {
+    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
+    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
+    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
+    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
+    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
+    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
+}
+"""The SHA-1 of each official archive, as the library vipy records it; KTH itself publishes none."""
+MISSING = "person13_handclapping_d3"
+"""The only clip of which there is none."""
+RATE = 25
+"""Frames a second of every clip."""
+TEST_SEQUENCES = 100
+HORIZON = 30
+PUBLISHED = (
+    Published("SVG, published, all clips", 28.06, 0.8438),
+    Published("SRVP, published, all clips", 29.69, 0.8697),
+)
+"""Trained and tested on all clips, 10 observed and 30 predicted frames: SRVP's measurements, as
+SLAMP quotes them."""
+
+_NAME = re.compile(rf"person(\d\d)_({'|'.join(ACTIONS)})_d([1-4])(?:_uncomp)?")
+_LINE = re.compile(r"(person\d\d_\w+_d\d)\s+frames\s+(.*)")
+
+
+class Clip(NamedTuple):
+    """One of the official files."""
+
+    path: Path
+    person: int
+    action: str
+    key: str
+    """As `00sequences.txt` calls it."""
+
+
+def file_names(action: str) -> list[str]:
+    """Name the files in the archive of an action."""
+    keys = [
+        f"person{person:02}_{action}_d{scenario}"
+        for person in (*TRAINING, *TEST)
+        for scenario in range(1, 5)
+    ]
+    return [f"{key}_uncomp.avi" for key in keys if key != MISSING]
+
+
+def find(folder: Path) -> list[Clip]:
+    """Find the official files, by person, action and scenario; each once.
+
+    Raises:
+        DataError: there is none.
+    """
+    found: dict[str, Clip] = {}
+    for path in sorted(folder.rglob("person*.avi")):
+        if match := _NAME.fullmatch(path.stem):
+            person, action, scenario = match.groups()
+            key = f"person{person}_{action}_d{scenario}"
+            found.setdefault(key, Clip(path, int(person), action, key))
+    if not found:
+        raise DataError(
+            f"{folder} holds no file like person01_boxing_d1_uncomp.avi; fetch KTH with drsvg data "
+            "kth, or name a folder that holds its files with --data"
+        )
+    return [found[key] for key in sorted(found)]
+
+
+def read_ranges(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Read which frames of each clip show somebody, counted from 1, the last one included.
+
+    A range that runs backwards is left out: the official file has one, of person17_walking_d4.
+
+    Raises:
+        DataError: the file cannot be read, or holds no such ranges.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    ranges = {}
+    for match in filter(None, map(_LINE.match, text.splitlines())):
+        pairs = [map(int, pair) for pair in re.findall(r"(\d+)\s*-\s*(\d+)", match[2])]
+        ranges[match[1]] = [(first, last) for first, last in pairs if 1 <= first <= last]
+    if not ranges:
+        raise DataError(f"{path} names no frames of any clip; remove it and fetch it again")
+    return ranges
+
+
+def summary(clips: Sequence[Clip]) -> str:
+    """Say how many clips there are, of whom, and what they do."""
+    actions = Counter(clip.action for clip in clips)
+    counted = ", ".join(f"{action} {actions[action]}" for action in ACTIONS if actions[action])
+    return f"{len(clips)} of the {TOTAL} clips, persons {_listed(clips)}; {counted}"
+
+
+def _listed(clips: Sequence[Clip]) -> str:
+    """List persons, consecutive ones as a range: 1-3, 5."""
+    runs: list[list[int]] = []
+    for person in sorted({clip.person for clip in clips}):
+        if runs and runs[-1][1] == person - 1:
+            runs[-1][1] = person
+        else:
+            runs.append([person, person])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def held_back(clips: Sequence[Clip], share: float) -> set[int]:
+    """Choose the training persons that a run is validated on: the last ones, at least one.
+
+    Raises:
+        TrainingError: there is nobody else to learn from.
+    """
+    persons = sorted({clip.person for clip in clips})
+    if len(persons) < 2:
+        raise TrainingError(
+            f"only {len(persons)} of KTH's persons 1 to 20 is there; one more is needed, to "
+            "validate on"
+        )
+    return set(persons[-min(max(1, round(share * len(persons))), len(persons) - 1) :])
+
+
+def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
+    """Decode the clips of persons 1 to 20, and validate on the last of these persons."""
+    clips, ranges = _open(place, TRAINING, listener)
+    apart = held_back(clips, place.share)
+    parts: dict[bool, list[CachedClip]] = {False: [], True: []}
+    named = {clip.path: clip for clip in clips}
+    for cached in _cut(clips, ranges, recipe, place, listener):
+        parts[named[cached.path].person in apart].append(cached)
+    learned, held = parts[False], parts[True]
+    if not held:
+        raise TrainingError(
+            f"the clips of person(s) {', '.join(map(str, sorted(apart)))}, to validate on, are too "
+            "short; choose a larger --share"
+        )
+    clip_files.check_batch(learned, recipe)
+    fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_SEQUENCES)
+    said = {who: [clip for clip in clips if (clip.person in apart) == who] for who in (False, True)}
+    return Material(
+        ClipSequences(learned, recipe.model, recipe.data),
+        fixed,
+        origin=clip_files.origin(learned, held),
+        learned_words=f"KTH ({summary(said[False])})",
+        held_words=f"{len(fixed)} sequences of KTH's person(s) {_listed(said[True])}, who were "
+        "kept apart",
+    )
+
+
+def benchmark(
+    recipe: Recipe,
+    place: Place,
+    listener: Listener,
+    *,
+    context: int,
+    horizon: int | None,
+    most: int | None,
+) -> Benchmark:
+    """Cut the clips of persons 21 to 25, the same number of sequences from each range of frames."""
+    longest, most = horizon or HORIZON, most or TEST_SEQUENCES
+    clips, ranges = _open(place, TEST, listener)
+    wanted = clip_files.lengthened(recipe, context=context, horizon=longest)
+    cut = list(_cut(clips, ranges, wanted, place, listener))
+    chosen = spread(cut, most)
+    fixed = [
+        windows([part], model=recipe.model, data=wanted.data, most=most // len(chosen))
+        for part in chosen
+    ]
+    for part in cut:
+        with suppress(OSError):  # the raw frames of many clips fill a disk
+            part.cache.unlink()
+    frames = clip_files.quantised(torch.cat(fixed))
+    horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
+    seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.rate
+    comparable = (context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
+    return Benchmark(
+        frames,
+        f"{len(frames)} sequences of KTH's persons 21 to 25 ({summary(clips)})",
+        tuple(horizons),
+        published=PUBLISHED if comparable else (),
+    )
+
+
+def _open(
+    place: Place, persons: range, listener: Listener
+) -> tuple[list[Clip], Mapping[str, list[tuple[int, int]]]]:
+    """Find the clips of some persons, say what is there, and read the ranges of frames."""
+    folder = place.folder("kth", "KTH")
+    found = find(folder)
+    listener.note(f"KTH: {summary(found)}")
+    clips = [clip for clip in found if clip.person in persons]
+    if not clips:
+        raise DataError(
+            f"{folder} holds no clip of KTH's persons {persons[0]} to {persons[-1]}; it has those "
+            f"of {_listed(found)}"
+        )
+    lists = sorted(folder.rglob(RANGES_FILE))
+    if not lists:
+        listener.note(f"there is no {RANGES_FILE}: whole clips are used, empty scenes included")
+    return clips, read_ranges(lists[0]) if lists else {}
+
+
+def _cut(
+    clips: Sequence[Clip],
+    ranges: Mapping[str, list[tuple[int, int]]],
+    recipe: Recipe,
+    place: Place,
+    listener: Listener,
+) -> Iterator[CachedClip]:
+    """Decode clips and give their ranges of frames, those that are long enough.
+
+    Where every second frame is kept, a range is half as long. An end beyond the last frame is the
+    last frame. A clip that is not listed is one range.
+    """
+    keys = {clip.path: clip.key for clip in clips}
+    found = False
+    for cached in clip_files.usable([*keys], place.cache, recipe, listener):
+        thinned = cached.rate / probe(cached.path).rate
+        whole = 1, math.ceil(len(cached) / thinned)
+        for first, last in ranges.get(keys[cached.path], [whole]):
+            begin, end = math.ceil((first - 1) * thinned), math.ceil(last * thinned)
+            part = replace(cached, begin=begin, end=min(end, len(cached)))
+            if part.windows(recipe.data):
+                found = True
+                yield part
+    if not found:
+        length = recipe.data.context + recipe.data.horizon
+        raise TrainingError(
+            f"none of the {len(clips)} clips shows somebody for {length} frames on end; choose a "
+            "smaller horizon: --horizon of drsvg evaluate, data.horizon of a recipe"
+        )

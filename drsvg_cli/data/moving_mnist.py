@@ -1,0 +1,300 @@
+"""Moving MNIST: two handwritten digits that bounce inside a square, drawn on the fly.
+
+`read_digits` reads the idx files of MNIST, `part` keeps the digits of training, validation and
+test apart, `MovingDigits` draws. There are two rules of motion, each as its authors' code has it:
+
+- `stochastic`: SM-MNIST of SVG's code. Digits of 32 pixels at whole-number speeds; at a wall both
+  axes get a fresh random speed; where digits overlap they are added.
+- `deterministic`: Srivastava et al. Digits of 28 pixels at one speed; a wall reflects; where digits
+  overlap the brighter pixel shows.
+"""
+
+import gzip
+import hashlib
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drsvg_cli.config import ModelConfig, Recipe, Walls
+from drsvg_cli.data.dataset import (
+    HELD_SEQUENCES,
+    Benchmark,
+    Examples,
+    Listener,
+    Material,
+    Place,
+)
+from drsvg_cli.data.rng import Chance
+from drsvg_cli.errors import DataError
+from drsvg_cli.evaluation.classifier import Draw
+from drsvg_cli.frames import fit_batch
+
+Part = Literal["training", "validation", "test"]
+Bytes = NDArray[np.uint8]
+
+SIZE = 64
+"""Height and width of a frame as it is drawn, in pixels."""
+HELD = 5000
+"""The last training digits, kept for validation: neither learned from nor tested on."""
+TEST_SEQUENCES = 500
+TEST_SEED = "test"
+FASTEST = 4
+"""Pixels a frame, along each axis (stochastic walls)."""
+STEP = 3.6
+"""Pixels a frame, in any direction (deterministic walls): a tenth of the way that is free."""
+PAIRS = tuple(combinations_with_replacement(range(10), 2))
+"""What a frame may show: two digits, the smaller one first."""
+CONTENTS = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""The files of MNIST and the SHA-256 of what they hold, unpacked."""
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist",
+    "https://storage.googleapis.com/cvdf-datasets/mnist",
+)
+_LARGEST_FILE = 2**26
+
+
+class Digits(NamedTuple):
+    """Handwritten digits: images `(N, 28, 28)` and what they are, `(N,)`."""
+
+    images: Bytes
+    labels: Bytes
+
+
+def read_digits(folder: Path, name: Literal["train", "t10k"]) -> Digits:
+    """Read the images and labels of one half of MNIST, packed by gzip or not.
+
+    Raises:
+        DataError: a file is missing or damaged, or the two do not belong together.
+    """
+    images = _read_idx(folder, f"{name}-images-idx3-ubyte", (None, 28, 28))
+    labels = _read_idx(folder, f"{name}-labels-idx1-ubyte", (None,))
+    if len(images) != len(labels):
+        raise DataError(f"{folder}: {len(images)} images of {name} but {len(labels)} labels")
+    if not len(images) or labels.max() > 9:
+        raise DataError(f"{folder}: the labels of {name} are not those of digits")
+    return Digits(images, labels)
+
+
+def _read_idx(folder: Path, name: str, shape: tuple[int | None, ...]) -> Bytes:
+    """Read an idx file of bytes: a magic number, the lengths of its dimensions, its values."""
+    path = _find(folder, name)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_LARGEST_FILE)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is damaged or cannot be read: {error}") from None
+    header = 4 * (1 + len(shape))
+    if len(data) < header or data[:4] != bytes([0, 0, 8, len(shape)]):
+        raise DataError(f"{path} is damaged: it is no idx file of {len(shape)} dimension(s)")
+    lengths = np.frombuffer(data, ">u4", len(shape), offset=4).tolist()
+    if any(want not in (None, have) for want, have in zip(shape, lengths, strict=True)):
+        raise DataError(f"{path} has images of {lengths[1:]} pixels, not 28×28")
+    if len(data) - header != math.prod(lengths):
+        raise DataError(
+            f"{path} is damaged: it should hold {math.prod(lengths)} values and holds "
+            f"{len(data) - header}"
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(lengths)
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Find a file under the names that it is passed around with."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (folder / f"{spelling}.gz", folder / spelling):
+            if path.is_file():
+                return path
+    raise DataError(
+        f"{folder} has no {name}, packed as .gz or not; fetch MNIST with drsvg data mnist, or "
+        "name a folder that holds its four files with --data"
+    )
+
+
+def part(folder: Path, which: Part) -> Digits:
+    """Return the digits that one part of the work may see; no digit is in two parts.
+
+    Raises:
+        DataError: MNIST is not in `folder`, or is damaged.
+    """
+    if which == "test":
+        return read_digits(folder, "t10k")
+    images, labels = read_digits(folder, "train")
+    held = min(HELD, len(images) // 2)
+    chosen = slice(-held, None) if which == "validation" else slice(0, -held)
+    return Digits(images[chosen], labels[chosen])
+
+
+@dataclass(frozen=True)
+class MovingDigits:
+    """Sequences of two moving digits; a batch depends on its seed alone.
+
+    The frames of a longer sequence begin with those of a shorter one.
+    """
+
+    digits: Digits
+    model: ModelConfig
+    length: int
+    """Frames of a sequence."""
+    walls: Walls
+
+    def batch(self, size: int, *, seed: str) -> Tensor:
+        """Draw `size` sequences: uint8 `(T, B, C, S, S)`."""
+        return self.labelled(size, seed=seed)[0]
+
+    def labelled(self, size: int, *, seed: str) -> tuple[Tensor, Tensor]:
+        """Draw sequences as `batch` does; return what they show too, indices `(B,)` of PAIRS."""
+        chance = Chance(seed)
+        chosen = chance.integers(0, len(self.digits.labels) - 1, size, 2)
+        images, labels = self.digits.images[chosen], np.sort(self.digits.labels[chosen])
+        if self.walls == "stochastic":
+            corners, side = _wander(size, self.length, chance), 32
+        else:
+            corners, side = _reflect(size, self.length, chance), 28
+        first, second = np.moveaxis(_placed(_enlarged(images, side), corners), 2, 0)
+        if self.walls == "stochastic":
+            frames = first + np.minimum(second, 255 - first)
+        else:
+            frames = np.maximum(first, second)
+        pairs = [PAIRS.index((int(low), int(high))) for low, high in labels]
+        drawn = torch.from_numpy(frames)[:, :, None]
+        drawn = fit_batch(drawn, self.model.size, channels=self.model.channels)
+        return drawn, torch.tensor(pairs)
+
+
+def _wander(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
+    """Return top left corners `(T, B, 2 digits, 2 axes)` with stochastic walls."""
+    far = SIZE - 32 - 1
+    corner = chance.integers(0, far, size, 2, 2)
+    speed = chance.integers(-FASTEST, FASTEST, size, 2, 2)
+    corners = np.empty((length, *corner.shape), np.int64)
+    for time in range(length):
+        for axis in (0, 1):
+            low, high = corner[..., axis] < 0, corner[..., axis] > far
+            away = chance.integers(1, FASTEST, size, 2)
+            along = chance.integers(-FASTEST, FASTEST, size, 2)
+            ahead, across = speed[..., axis], speed[..., 1 - axis]
+            speed[..., axis] = np.where(low, away, np.where(high, -away, ahead))
+            speed[..., 1 - axis] = np.where(low | high, along, across)
+        corners[time] = corner = corner.clip(0, far)
+        corner = corner + speed
+    return corners
+
+
+def _reflect(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
+    """Return top left corners `(T, B, 2 digits, 2 axes)` with deterministic walls."""
+    far = SIZE - 28
+    corner = chance.uniform(size, 2, 2) * far
+    angle = chance.uniform(size, 2) * 2 * np.pi
+    speed = STEP * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
+    corners = np.empty((length, *corner.shape), np.int64)
+    for time in range(length):
+        corner = corner + speed
+        speed = np.where((corner <= 0) | (corner >= far), -speed, speed)
+        corner = corner.clip(0, far)
+        corners[time] = corner.astype(np.int64)
+    return corners
+
+
+def _enlarged(images: Bytes, side: int) -> Bytes:
+    """Resize digits `(B, 2, 28, 28)`."""
+    if side == images.shape[-1]:
+        return images
+    flat = [cv2.resize(image, (side, side)) for image in images.reshape(-1, 28, 28)]
+    return np.stack(flat).astype(np.uint8, copy=False).reshape(*images.shape[:2], side, side)
+
+
+def _placed(images: Bytes, corners: NDArray[np.int64]) -> Bytes:
+    """Put each digit into a frame of its own: `(T, B, 2, SIZE, SIZE)`.
+
+    A frame is a window on the digit with a margin around it, so no digit is copied in a loop.
+    """
+    room = SIZE - images.shape[-1]
+    margin = ((0, 0), (0, 0), (room, room), (room, room))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(images, margin), (SIZE, SIZE), axis=(2, 3)
+    )
+    sequence, digit = np.ogrid[: images.shape[0], : images.shape[1]]
+    top, left = np.moveaxis(room - corners, -1, 0)
+    return windows[sequence, digit, top, left]
+
+
+def conditions(recipe: Recipe) -> list[str]:
+    """Say what the frames depend on beside their size and colour."""
+    return [f"{recipe.data.walls} walls"]
+
+
+def material(recipe: Recipe, place: Place, _: Listener) -> Material:
+    """Draw from the training digits; validate on fixed sequences of those that are held back."""
+    folder, data = _folder(place), recipe.data
+    learned, kept = (
+        MovingDigits(part(folder, which), recipe.model, data.context + data.horizon, data.walls)
+        for which in ("training", "validation")
+    )
+    held = kept.batch(HELD_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    images = learned.digits.images
+    return Material(
+        learned,
+        held,
+        origin={"Moving MNIST": hashlib.sha256(images.tobytes()).hexdigest()},
+        learned_words=f"Moving MNIST ({data.walls} walls, {len(images):,} digits)",
+        held_words=f"{len(held)} sequences of {len(kept.digits.images):,} digits that were kept "
+        "apart",
+    )
+
+
+def benchmark(
+    recipe: Recipe,
+    place: Place,
+    _: Listener,
+    *,
+    context: int,
+    horizon: int | None,
+    most: int | None,
+) -> Benchmark:
+    """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
+
+    The paper shows 25 predicted frames (Fig. 3), SVG's and SRVP's tables average over 20.
+    """
+    digits = part(_folder(place), "test")
+    longest = horizon or 25
+    moving = MovingDigits(digits, recipe.model, context + longest, recipe.data.walls)
+    frames, pairs = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
+    frames, pairs = frames.transpose(0, 1)[:most], pairs[:most]
+    horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
+    words = f"{len(frames)} sequences of Moving MNIST's test digits, {recipe.data.walls} walls"
+    return Benchmark(frames, words, tuple(horizons), {"digits": pairs})
+
+
+def examples(place: Place) -> Examples:
+    """Draw frames of two digits each; what they show is the pair, in either order."""
+    folder, model = _folder(place), ModelConfig(channels=1)
+
+    def draw(which: Part) -> Draw:
+        moving = MovingDigits(part(folder, which), model, 1, "stochastic")
+
+        def frames(size: int, seed: str) -> tuple[Tensor, Mapping[str, Tensor]]:
+            drawn, pairs = moving.labelled(size, seed=seed)
+            return drawn[0], {"digits": pairs}
+
+        return frames
+
+    learned, tested = draw("training"), draw("test")
+    return Examples({"digits": len(PAIRS)}, model.size, model.channels, learned, tested)
+
+
+def _folder(place: Place) -> Path:
+    return place.folder("mnist", "Moving MNIST")

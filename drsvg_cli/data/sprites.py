@@ -1,0 +1,315 @@
+"""Sprites: characters put together from sheets of the Liberated Pixel Cup, drawn on the fly.
+
+Content is who: a body with bottomwear, topwear, hair and shoes, one sheet each. Pose is what and
+whereto: an action, a direction and how far it has got. Gestures are the eight frames of Li & Mandt
+2018. There, a sequence is a single gesture. Here, by default, it passes to another one at random
+moments: pose must not tell sequences apart (Section 3.2), or the adversary would drive it out.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drsvg_cli.config import Gestures, ModelConfig, Recipe
+from drsvg_cli.data.dataset import (
+    HELD_SEQUENCES,
+    Benchmark,
+    Examples,
+    Listener,
+    Material,
+    Place,
+)
+from drsvg_cli.data.rng import Chance
+from drsvg_cli.data.sprite_sheets import LEFT_OUT
+from drsvg_cli.errors import DataError
+from drsvg_cli.evaluation.classifier import Draw
+from drsvg_cli.frames import fit_batch
+
+Part = Literal["training", "validation", "test"]
+Indices = NDArray[np.int64]
+
+GARMENTS = ("body", "bottomwear", "topwear", "hair", "shoes")
+"""In the order in which they are put on. Eyes, a few pixels that not every frame shows, are those
+of the body."""
+DIRECTIONS = ("left", "front", "right")
+ACTIONS = ("stand", "walk", "spellcast", "slash")
+"""What a frame may show; standing, with which the last two begin, looks the same in both."""
+ROWS, COLUMNS, SIZE = 21, 13, 64
+"""A sheet's cells, and the pixels of each."""
+FIRST_CELLS = {"walk": (117, 130, 143), "spellcast": (13, 26, 39), "slash": (169, 182, 195)}
+"""Of a gesture in every direction, counted along the rows of a sheet."""
+CYCLES = {
+    "walk": (8, 1, 2, 3, 4, 5, 6, 7),
+    "spellcast": (0, 1, 2, 3, 4, 5, 4, 6),
+    "slash": (0, 1, 2, 3, 4, 5, 4, 0),
+}
+"""The cells of a gesture, from its first one on, in the order of Li & Mandt's data."""
+PHASES = 8
+CHANGE = 1 / 6
+"""Chance of another gesture in every frame."""
+SHARES = {"training": 0.75, "validation": 0.05, "test": 0.2}
+"""Of the characters. Every garment is in all parts; no combination is in two."""
+TEST_SEQUENCES = 500
+TEST_SEED = "test"
+
+
+class Layer(NamedTuple):
+    """A garment's sheets, cut into the cells that gestures use."""
+
+    colours: Tensor
+    """uint8 `(K, cells, 3, SIZE, SIZE)`, 0 where what is below shows."""
+    clear: Tensor
+    """uint8 `(K, cells, 1, SIZE, SIZE)`: 255 where what is below shows, 0 where it is hidden.
+    There is nothing between: few pixels are half transparent, and bits are quick to put together.
+    """
+
+
+def _cells() -> tuple[list[int], Indices]:
+    """Return the cells of a sheet that are used, and which of them `(gestures, phases)` show."""
+    used = [
+        [FIRST_CELLS[action][direction] + offset for offset in cycle]
+        for action, cycle in CYCLES.items()
+        for direction in range(len(DIRECTIONS))
+    ]
+    cells = sorted({cell for gesture in used for cell in gesture})
+    return cells, np.array([[cells.index(cell) for cell in gesture] for gesture in used])
+
+
+CELLS, SHOWN = _cells()
+GESTURES = len(SHOWN)
+"""An action in a direction, counted direction by direction."""
+
+
+def read_sheets(folder: Path) -> dict[str, Layer]:
+    """Read the sheets of every garment that are used, in the order of their numbers.
+
+    Raises:
+        DataError: a garment is missing, or a sheet is damaged or of another size.
+    """
+    layers = {}
+    for garment in GARMENTS:
+        paths = sorted(
+            (
+                path
+                for path in (folder / garment).glob("*.png")
+                if f"{garment}/{path.name}" not in LEFT_OUT
+            ),
+            key=lambda path: (len(path.stem), path),
+        )
+        if not paths:
+            raise DataError(
+                f"{folder} has no sheets {garment}/0.png, {garment}/1.png …; fetch them with drsvg "
+                "data sprites, or name a folder that holds them with --data"
+            )
+        layers[garment] = _layer(np.stack([_read_sheet(path) for path in paths]))
+    return layers
+
+
+def _read_sheet(path: Path) -> NDArray[np.uint8]:
+    """Read a sheet `(ROWS SIZE, COLUMNS SIZE, 4)`, blue first."""
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    sheet = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
+    wanted = (ROWS * SIZE, COLUMNS * SIZE, 4)
+    if sheet is None or sheet.shape != wanted or sheet.dtype != np.uint8:
+        raise DataError(
+            f"{path} is damaged or is no sheet of {wanted[1]}×{wanted[0]} pixels with transparency"
+        )
+    return sheet.astype(np.uint8, copy=False)
+
+
+def _layer(sheets: NDArray[np.uint8]) -> Layer:
+    """Cut sheets `(K, ROWS SIZE, COLUMNS SIZE, 4)`, blue first, into the cells that are used."""
+    cut = sheets.reshape(-1, ROWS, SIZE, COLUMNS, SIZE, 4).transpose(0, 1, 3, 5, 2, 4)
+    cut = cut.reshape(-1, ROWS * COLUMNS, 4, SIZE, SIZE)[:, CELLS]
+    clear = np.where(cut[:, :, 3:] < 128, np.uint8(255), np.uint8(0))
+    return Layer(torch.from_numpy(cut[:, :, 2::-1] & ~clear), torch.from_numpy(clear))
+
+
+def characters(counts: tuple[int, ...], which: Part) -> Indices:
+    """Return the characters of one part of the work: `(N, garments)`, a sheet of each garment."""
+    order = np.argsort(Chance("characters").uniform(math.prod(counts)), kind="stable")
+    begin = 0.0
+    for name, share in SHARES.items():
+        if name == which:
+            break
+        begin += share
+    chosen = order[round(begin * len(order)) : round((begin + SHARES[which]) * len(order))]
+    return np.stack(np.unravel_index(chosen, counts), axis=1)
+
+
+class Shown(NamedTuple):
+    """Sequences, and all that is known of them."""
+
+    frames: Tensor
+    """uint8 `(T, B, C, S, S)`."""
+    content: Mapping[str, Tensor]
+    """The sheet of each garment, `(B,)`."""
+    poses: Mapping[str, Tensor]
+    """An index of `ACTIONS`, of `DIRECTIONS` and the phase of the gesture, `(T, B)` each."""
+
+
+@dataclass(frozen=True)
+class MovingSprites:
+    """Sequences of characters in motion; a batch depends on its seed alone.
+
+    The frames of a longer sequence begin with those of a shorter one.
+    """
+
+    layers: Mapping[str, Layer]
+    which: Part
+    model: ModelConfig
+    length: int
+    """Frames of a sequence."""
+    gestures: Gestures
+
+    def __post_init__(self) -> None:
+        """Make sure that somebody may appear.
+
+        Raises:
+            DataError: the sheets are too few to share their characters out.
+        """
+        if not len(self.characters):
+            enough = math.ceil(1 / min(SHARES.values()))
+            raise DataError(
+                f"the sheets make {math.prod(self.counts)} characters, and none of them falls to "
+                f"the {self.which} part; add sheets: {enough} characters are always enough"
+            )
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Count the sheets of each garment."""
+        return tuple(len(layer.colours) for layer in self.layers.values())
+
+    @cached_property
+    def characters(self) -> Indices:
+        """Who may appear."""
+        return characters(self.counts, self.which)
+
+    def batch(self, size: int, *, seed: str) -> Tensor:
+        """Draw `size` sequences: uint8 `(T, B, C, S, S)`."""
+        return self.labelled(size, seed=seed).frames
+
+    def labelled(self, size: int, *, seed: str) -> Shown:
+        """Draw sequences as `batch` does, with what they show."""
+        chance = Chance(seed)
+        who = self.characters[chance.integers(0, len(self.characters) - 1, size)]
+        gesture, phase = _perform(size, self.length, chance, self.gestures)
+        cells = torch.from_numpy(SHOWN[gesture, phase])
+        drawn = torch.zeros(self.length, size, 3, SIZE, SIZE, dtype=torch.uint8)
+        for layer, sheet in zip(self.layers.values(), torch.from_numpy(who).T, strict=True):
+            drawn = layer.colours[sheet, cells] | (drawn & layer.clear[sheet, cells])
+        action, direction = np.divmod(gesture, len(DIRECTIONS))
+        first = np.array(list(CYCLES.values()))[action, phase] == 0
+        poses = {"action": np.where(first, 0, 1 + action), "direction": direction, "phase": phase}
+        return Shown(
+            fit_batch(drawn, self.model.size, channels=self.model.channels),
+            dict(zip(GARMENTS, torch.from_numpy(who).T.contiguous(), strict=True)),
+            {name: torch.from_numpy(values) for name, values in poses.items()},
+        )
+
+
+def _perform(size: int, length: int, chance: Chance, gestures: Gestures) -> tuple[Indices, Indices]:
+    """Choose a gesture and a phase of it for every frame, `(T, B)` each."""
+    gesture = chance.integers(0, GESTURES - 1, size)
+    phase = chance.integers(0, PHASES - 1, size) * (gestures == "changing")
+    performed = []
+    for _ in range(length):
+        performed.append((gesture, phase))
+        phase = (phase + 1) % PHASES
+        if gestures == "changing":
+            changes = chance.uniform(size) < CHANGE
+            other = (gesture + chance.integers(1, GESTURES - 1, size)) % GESTURES
+            gesture, phase = np.where(changes, other, gesture), np.where(changes, 0, phase)
+    chosen, phases = zip(*performed, strict=True)
+    return np.stack(chosen), np.stack(phases)
+
+
+def conditions(recipe: Recipe) -> list[str]:
+    """Say what the frames depend on beside their size and colour."""
+    return [f"{recipe.data.gestures} gestures"]
+
+
+def material(recipe: Recipe, place: Place, _: Listener) -> Material:
+    """Draw from the training characters; validate on fixed sequences of others."""
+    layers, data = read_sheets(_folder(place)), recipe.data
+    length = data.context + data.horizon
+    learned, kept = (
+        MovingSprites(layers, which, recipe.model, length, data.gestures)
+        for which in ("training", "validation")
+    )
+    held = kept.batch(HELD_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    summed = hashlib.sha256()
+    for layer in layers.values():
+        summed.update(layer.colours.numpy().tobytes() + layer.clear.numpy().tobytes())
+    return Material(
+        learned,
+        held,
+        origin={"Sprites": summed.hexdigest()},
+        learned_words=f"Sprites ({data.gestures} gestures, {len(learned.characters):,} characters)",
+        held_words=f"{len(held)} sequences of {len(kept.characters):,} characters that were kept "
+        "apart",
+    )
+
+
+def benchmark(
+    recipe: Recipe,
+    place: Place,
+    _: Listener,
+    *,
+    context: int,
+    horizon: int | None,
+    most: int | None,
+) -> Benchmark:
+    """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
+
+    Its characters are in no training sequence; each of their garments is in many.
+    """
+    longest, data = horizon or recipe.data.horizon, recipe.data
+    layers = read_sheets(_folder(place))
+    moving = MovingSprites(layers, "test", recipe.model, context + longest, data.gestures)
+    shown = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
+    frames = shown.frames.transpose(0, 1)[:most]
+    return Benchmark(
+        frames,
+        f"{len(frames)} sequences of Sprites' test characters, {data.gestures} gestures",
+        (longest,),
+        {name: each[:most] for name, each in shown.content.items()},
+        {name: each.T[:most] for name, each in shown.poses.items()},
+    )
+
+
+def examples(place: Place) -> Examples:
+    """Draw frames of which every garment, the action and the direction are known."""
+    layers, model = read_sheets(_folder(place)), ModelConfig(channels=3, size=SIZE)
+
+    def draw(which: Part) -> Draw:
+        moving = MovingSprites(layers, which, model, 1, "changing")
+
+        def frames(size: int, seed: str) -> tuple[Tensor, Mapping[str, Tensor]]:
+            shown = moving.labelled(size, seed=seed)
+            poses = {name: shown.poses[name][0] for name in ("action", "direction")}
+            return shown.frames[0], {**shown.content, **poses}
+
+        return frames
+
+    learned, tested = draw("training"), draw("test")
+    classes = {name: len(layer.colours) for name, layer in layers.items()}
+    classes |= {"action": len(ACTIONS), "direction": len(DIRECTIONS)}
+    return Examples(classes, model.size, model.channels, learned, tested)
+
+
+def _folder(place: Place) -> Path:
+    return place.folder("sprites", "Sprites")

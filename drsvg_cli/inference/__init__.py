@@ -1,0 +1,1 @@
+"""Rollouts: futures and swaps."""

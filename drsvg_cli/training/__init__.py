@@ -1,0 +1,1 @@
+"""Training: steps, runs and model cards."""

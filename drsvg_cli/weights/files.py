@@ -1,0 +1,222 @@
+"""Weights files: a model folder for the world, and training state for one run.
+
+A model folder holds `preset.toml` (the recipe), `model.safetensors` and `README.md` (the model
+card). The weights are stored in half precision; the recipe is in the file's header as well, so
+the file alone is a whole model. Training state keeps every bit.
+"""
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from drsvg_cli.config import ModelConfig, Recipe, format_recipe
+from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
+from drsvg_cli.evaluation.classifier import Classifier
+from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.weights.model_folder import (
+    FORMAT,
+    RECIPE_FILE,
+    WEIGHTS_FILE,
+    read_recipe,
+    weights_path,
+)
+
+CLASSIFIER_FORMAT = "drsvg-classifier/1"
+LARGEST_MODEL = 2**28
+"""Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then put it in place in one step.
+
+    Folders are made if need be.
+
+    Raises:
+        ResourceError: the disk is full, or the folder cannot be written to.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write(part)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None:
+    """Write recipe and weights of a model into `folder`, which is made if need be."""
+    text = format_recipe(recipe)
+    tensors = {name: _stored(tensor) for name, tensor in weights.items()}
+    header = {"format": FORMAT, "recipe": text}
+    # Not save_file: its errors do not tell a full disk from a programmer's mistake.
+    data = _ordered(safetensors.torch.save(tensors, metadata=header))
+    write_atomically(folder / WEIGHTS_FILE, lambda part: part.write_bytes(data))
+    write_atomically(folder / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _ordered(data: bytes) -> bytes:
+    """Write the header of a weights file anew in a fixed order: the same model, the same bytes."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    half = tensor.half() if tensor.is_floating_point() else tensor
+    return half if bool(torch.isfinite(half).all()) else tensor
+
+
+def load_model(source: Path) -> tuple[DRSVG, Recipe]:
+    """Load a model folder, or a weights file with its recipe in the header, in evaluation mode.
+
+    Every tensor's name and shape is compared with the recipe before anything is allocated.
+
+    Raises:
+        WeightsError: a file is missing or damaged, or weights and recipe do not fit.
+        ConfigError: the recipe is not valid.
+    """
+    recipe = read_recipe(source)
+    path = weights_path(source)
+    model = blueprint(recipe.model)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = file.keys()
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            _compare(shapes, model, path)
+            tensors = {name: _loaded(file.get_tensor(name)) for name in shapes}
+    except FileNotFoundError:
+        raise WeightsError(f"{source} has no {WEIGHTS_FILE}") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is damaged or is not a weights file: {error}") from None
+    for name, wanted in model.state_dict().items():
+        if tensors[name].dtype != wanted.dtype:
+            raise WeightsError(f"{path}: {name} is {tensors[name].dtype}, not {wanted.dtype}")
+    model.load_state_dict(tensors, assign=True)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.eval(), recipe
+
+
+def blueprint(config: ModelConfig) -> DRSVG:
+    """Build a model without memory for its weights, to know their names and shapes.
+
+    Raises:
+        ConfigError: they are more than `LARGEST_MODEL`.
+    """
+    with torch.device("meta"):
+        model = DRSVG(config)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    if weights > LARGEST_MODEL:
+        raise ConfigError(
+            f"the recipe asks for a model of {weights:,} weights; the most is {LARGEST_MODEL:,}: "
+            "choose a smaller model.width, or smaller hidden sizes"
+        )
+    return model
+
+
+def _loaded(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> None:
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, shape in wanted.items():
+        if name not in shapes:
+            raise WeightsError(f"{path} lacks the tensor {name} that its recipe asks for")
+        if shapes[name] != shape:
+            raise WeightsError(f"{path}: {name} is {shapes[name]}, its recipe asks for {shape}")
+    for name in shapes.keys() - wanted.keys():
+        raise WeightsError(f"{path} has a tensor {name} that its recipe does not know")
+
+
+def save_classifier(path: Path, classifier: Classifier, *, words: str) -> None:
+    """Write a classifier's weights, in half precision, with what it reads in the header.
+
+    `words` say how it was trained and how often it is right.
+    """
+    header = {
+        "format": CLASSIFIER_FORMAT,
+        "attributes": json.dumps(classifier.attributes),
+        "size": str(classifier.size),
+        "channels": str(classifier.channels),
+        "words": words,
+    }
+    tensors = {name: _stored(tensor) for name, tensor in classifier.state_dict().items()}
+    data = _ordered(safetensors.torch.save(tensors, metadata=header))
+    write_atomically(path, lambda part: part.write_bytes(data))
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Load what `save_classifier` wrote, in evaluation mode.
+
+    Raises:
+        WeightsError: the file is missing, damaged or something else.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != CLASSIFIER_FORMAT:
+                raise WeightsError(f"{path} is no classifier: its header has another format")
+            with torch.device("meta"):
+                classifier = Classifier(
+                    json.loads(header["attributes"]),
+                    size=int(header["size"]),
+                    channels=int(header["channels"]),
+                )
+            tensors = {name: _loaded(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        classifier.load_state_dict(tensors, assign=True)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file") from None
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+    ) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{path} is damaged or is no classifier: {reason}") from None
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return classifier.eval()
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write training state: nested dicts and lists of tensors, numbers and strings."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(path, lambda part: part.write_bytes(buffer.getbuffer()))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what `save_state` wrote; nothing in the file is executed.
+
+    Raises:
+        WeightsError: the file is missing, damaged or holds more than that.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no training state at {path}") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"the training state {path} is damaged: {reason}") from None
+    return state

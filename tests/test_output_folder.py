@@ -1,0 +1,311 @@
+"""Folders of results are whole or absent, whatever happens while they are filled."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drsvg_cli.commands import output_folder, predict, swap
+from drsvg_cli.commands.frame_buffer import Spool
+from drsvg_cli.commands.lock import claimed
+from drsvg_cli.commands.output_folder import (
+    check_free,
+    choose_folders,
+    filled,
+    result_name,
+    write_together,
+)
+from drsvg_cli.errors import ConfigError, ResourceError
+
+
+def fill(folder, text, *names, overwrite=False):
+    """Fill a folder with files that hold `text`, and a record of them."""
+    with filled(folder, overwrite=overwrite) as part:
+        for name in names:
+            (part / name).write_text(text)
+        record = {"drsvg": text, "sample_seeds": [], "files": [*names, "record.json"]}
+        (part / "record.json").write_text(json.dumps(record))
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_text() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+def test_a_new_folder_appears_whole_with_the_user_s_permissions(tmp_path):
+    with filled(tmp_path / "a" / "b", overwrite=False) as part:
+        (part / "file").write_text("text")
+        assert not (tmp_path / "a").exists()
+    assert contents(tmp_path) == {"a": None, "a/b": None, "a/b/file": "text"}
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_an_error_leaves_everything_as_it_was(tmp_path, error, earlier):
+    if earlier:
+        fill(tmp_path / "out", "first", "a", "b")
+    before = contents(tmp_path)
+    kind = ResourceError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(kind), filled(tmp_path / "out", overwrite=True) as part:
+        (part / "a").write_text("second")
+        raise error
+    assert contents(tmp_path) == before
+
+
+def test_a_new_result_replaces_the_earlier_one_and_leaves_other_files(tmp_path):
+    fill(tmp_path / "out", "first", "a", "b")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    fill(tmp_path / "out", "second", "b", "c", overwrite=True)
+    found = contents(tmp_path / "out")
+    assert json.loads(found.pop("record.json"))["drsvg"] == "second"
+    assert found == {"b": "second", "c": "second", "notes.txt": "mine"}
+
+
+def test_what_cannot_be_replaced_is_found_before_anything_is_lost(tmp_path):
+    fill(tmp_path / "out", "first", "a", "b")
+    (tmp_path / "out" / "c").mkdir()
+    before = contents(tmp_path)
+    with pytest.raises(ResourceError, match="in the way"):
+        fill(tmp_path / "out", "second", "a", "b", "c", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_what_is_no_earlier_result_is_not_replaced(tmp_path):
+    """A clip of the user's may be called as one of ours."""
+    fill(tmp_path / "out", "first", "a")
+    (tmp_path / "out" / "grid.mp4").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(ConfigError, match=r"grid\.mp4 is not of an earlier result"):
+        fill(tmp_path / "out", "second", "a", "grid.mp4", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_record_without_a_list_of_files_is_survived(tmp_path):
+    for files in (None, 1, [None, 1], {}):
+        fill(tmp_path / "out", "first", "a", overwrite=True)
+        record = {"drsvg": "0", "sample_seeds": [], "files": files}
+        (tmp_path / "out" / "other.json").write_text(json.dumps(record))
+        fill(tmp_path / "out", "second", "a", overwrite=True)
+        assert contents(tmp_path / "out")["a"] == "second"
+
+
+def test_ctrl_c_ends_the_wait_for_another_run(tmp_path):
+    """A training run holds its folder for hours."""
+    fill(tmp_path / "out", "first", "a")
+    before = contents(tmp_path)
+    with claimed(tmp_path / "out"):
+        press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            fill(tmp_path / "out", "second", "a", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_two_runs_into_one_folder_do_not_mix(tmp_path, overwrite, earlier):
+    folder = tmp_path / "out"
+    if earlier:
+        folder.mkdir()
+
+    def overtaken():
+        with filled(folder, overwrite=overwrite) as part:
+            (part / "a").write_text("slow")
+            (part / "record.json").write_text("{}")
+            fill(folder, "quick", "a", "b", overwrite=overwrite)
+
+    if overwrite:
+        overtaken()
+        assert contents(folder) == {"a": "slow", "record.json": "{}"}
+    else:
+        with pytest.raises(ConfigError, match="another run has filled it"):
+            overtaken()
+        found = contents(folder)
+        assert json.loads(found.pop("record.json"))["drsvg"] == "quick"
+        assert found == {"a": "quick", "b": "quick"}
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_ctrl_c_while_files_move_waits_for_the_last_one(tmp_path, monkeypatch):
+    fill(tmp_path / "out", "first", "a", "b")
+    exchange = output_folder._exchange
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        exchange(*arguments)
+
+    monkeypatch.setattr(output_folder, "_exchange", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "out", "second", "a", "b", overwrite=True)
+    found = contents(tmp_path / "out")
+    assert json.loads(found.pop("record.json"))["drsvg"] == "second"
+    assert found == {"a": "second", "b": "second"}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(tmp_path, earlier):
+    if earlier:
+        fill(tmp_path / "out", "text", "a")
+    parts = [tmp_path / f".out.{name}.part" for name in ("killed", "running", "young")]
+    for part in parts:
+        part.mkdir()
+        (part / "sample_1.mp4").write_text("half")
+    for part in parts[:2]:
+        os.utime(part, (time.time() - 3600,) * 2)
+    with claimed(parts[1]):
+        fill(tmp_path / "out", "text", "a", overwrite=True)
+    assert [part.exists() for part in parts] == [False, True, True]
+
+
+def test_an_empty_folder_with_what_a_killed_run_left_is_free(tmp_path):
+    (tmp_path / ".out.1234.part").mkdir()
+    check_free(tmp_path, overwrite=False)
+    (tmp_path / ".hidden").touch()
+    with pytest.raises(ConfigError, match="exists already"):
+        check_free(tmp_path, overwrite=False)
+
+
+def test_clips_of_one_name_in_other_letters_get_a_folder_each(tmp_path):
+    clips = [Path(name) for name in ("a.mp4", "more/A.mp4", "more/b.mp4")]
+    names = [folder.name for folder in choose_folders(clips, tmp_path, overwrite=False)]
+    assert names == ["a_drsvg", "A_drsvg_2", "b_drsvg"]
+
+
+@pytest.mark.parametrize("stem", ["n" * 251, "é" * 125, "☃" * 83, os.fsdecode(b"\xe9" * 250)])
+def test_a_name_as_long_as_names_may_be(tmp_path, stem):
+    one, two = choose_folders(
+        [tmp_path / f"{stem}.mp4", tmp_path / f"{stem}.mkv"], tmp_path, overwrite=False
+    )
+    assert one.name != two.name
+    for folder in (one, two):
+        assert folder.name.startswith(stem[:60]) and "_drsvg" in folder.name
+        fill(folder, "text", "a")
+    assert result_name("short") == "short_drsvg"
+
+
+class TestPredict:
+    """The same, with the command."""
+
+    @pytest.fixture
+    def draw(self, drsvg, model_folder, make_clip, tmp_path):
+        make_clip(tmp_path / "clip.mp4")
+        common = ("predict", "clip.mp4", "--model", model_folder, "--size", "64", "-n", "4")
+        return lambda *arguments: drsvg(*common, "-s", "2", *arguments)
+
+    @pytest.mark.parametrize("spare", [2000, 20_000])
+    def test_a_full_disk(self, draw, tmp_path, full_disk, spare):
+        assert draw("--seed", "1").code == 0
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with full_disk(spare):
+            outcome = draw("--seed", "2", "-y")
+        assert (outcome.code, outcome.out) == (4, "")
+        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
+        now = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert now == before
+
+    @pytest.mark.parametrize("verb", ["predict", "swap"])
+    def test_a_file_of_the_user_s_is_found_before_any_work(
+        self, drsvg, model_folder, make_clip, tmp_path, monkeypatch, verb
+    ):
+        """Whichever of the files that a run writes it is called as."""
+        make_clip(tmp_path / "clip.mp4")
+        command = (verb, "clip.mp4") if verb == "predict" else (verb, "clip.mp4", "clip.mp4")
+        options = ("--model", model_folder, "--size", "64", "-n", "4", "-s", "2")
+        assert drsvg(*command, *options, "-o", "whole").code == 0
+        monkeypatch.delattr(predict, "read")
+        monkeypatch.delattr(swap, "read")
+        for name in [path.name for path in (tmp_path / "whole").iterdir()]:
+            (tmp_path / "taken").mkdir()
+            (tmp_path / "taken" / name).write_text("mine")
+            outcome = drsvg(*command, *options, "-o", "taken", "-y")
+            assert (outcome.code, outcome.out) == (2, "")
+            assert f"{name} is not of an earlier result" in outcome.err
+            assert contents(tmp_path / "taken") == {name: "mine"}
+            (tmp_path / "taken").rename(tmp_path / f"taken_{name}")
+
+    def test_one_in_a_batch_stops_it_before_the_first_clip(self, draw, make_clip, tmp_path):
+        make_clip(tmp_path / "more.mp4")
+        (tmp_path / "out" / "more_drsvg").mkdir(parents=True)
+        (tmp_path / "out" / "more_drsvg" / "sheet.png").write_text("mine")
+        assert draw("more.mp4", "-o", "out", "-y").code == 2
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["more_drsvg"]
+
+    def test_sigterm(self, draw, tmp_path, monkeypatch):
+        real = predict.stream
+
+        def terminated(*arguments, **options):
+            for moment in real(*arguments, **options):
+                yield moment
+                if moment.time == 2:
+                    signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(predict, "stream", terminated)
+        assert draw() == (130, "", "")
+        assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+    def test_a_run_that_was_overtaken(self, draw, tmp_path, monkeypatch):
+        real = predict.write_futures
+
+        def slowly(*arguments, **options):
+            monkeypatch.setattr(predict, "write_futures", real)
+            assert draw("--seed", "1").code == 0
+            real(*arguments, **options)
+
+        monkeypatch.setattr(predict, "write_futures", slowly)
+        outcome = draw("--seed", "2")
+        assert outcome.code == 2
+        assert "clip_drsvg exists already; another run has filled it" in outcome.err
+        record = json.loads((tmp_path / "clip_drsvg" / "prediction.json").read_text())
+        assert record["seed"] == 1
+
+
+def test_a_spool_gives_back_what_was_written(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 3), np.uint8)
+    with Spool(tmp_path, (2, 3, 4, 5)) as spool:
+        for sample, time_ in ((1, 2), (0, 0), (1, 0), (0, 2), (0, 1), (1, 1), (1, 2)):
+            spool.write(sample, time_, frames[sample, time_])
+        assert spool.shape == frames.shape
+        for sample in range(2):
+            assert np.array_equal(np.stack(list(spool[sample])), frames[sample])
+        assert not list(tmp_path.iterdir())
+
+
+def test_files_are_written_together_and_an_error_ends_the_others(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 60, 32, 32, 3), np.uint8)
+    with Spool(tmp_path, frames.shape[:-1]) as spool:
+        for sample, clip in enumerate(frames):
+            for moment, frame in enumerate(clip):
+                spool.write(sample, moment, frame)
+        read = {}
+        jobs = [lambda n=n: read.update({n: np.stack(list(spool[n]))}) for n in range(len(frames))]
+        write_together(jobs, abandon=spool.abandon)
+        assert all(np.array_equal(read[n], frames[n]) for n in range(len(frames)))
+
+        begun = []
+
+        def endless():
+            begun.append(1)
+            while True:
+                spool.read(0, 0)
+
+        def failing():
+            raise ResourceError("the disk is full")
+
+        with pytest.raises(ResourceError, match="the disk is full"):
+            write_together([endless, failing, *[endless] * 50], abandon=spool.abandon)
+        assert len(begun) < 5
+
+
+def test_a_disk_without_room_is_noticed_before_any_work(tmp_path):
+    with pytest.raises(ResourceError, match=r"take \d+\.\d GB on disk.*--samples"):
+        Spool(tmp_path, (100_000, 100_000, 4096, 4096))
+    assert not list(tmp_path.iterdir())
