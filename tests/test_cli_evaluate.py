@@ -8,6 +8,7 @@ import signal
 import cv2
 import pytest
 import torch
+from drsvg_cli.model.freezing import freeze
 
 from drsvg_cli.commands import evaluate as evaluate_predictions
 from drsvg_cli.commands import evaluation_report
@@ -20,7 +21,6 @@ from drsvg_cli.data.moving_mnist import MovingDigits, part
 from drsvg_cli.evaluation import prediction
 from drsvg_cli.evaluation.classifier import Classifier
 from drsvg_cli.evaluation.prediction import Curves, evaluate
-from drsvg_cli.model.freezing import freeze
 from drsvg_cli.weights.files import load_model, save_classifier, save_model, save_state
 
 QUICK = ("--horizon", 4, "--samples", 3, "--sequences", 5, "--device", "cpu")

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from drsvg_cli.model.heads import HALF_REACH, OPEN_MASK, SPEED_GAIN
 from torch.distributions import Normal, kl_divergence
 
 from drsvg_cli.model.discriminator import PoseDiscriminator
-from drsvg_cli.model.heads import HALF_REACH, OPEN_MASK, SPEED_GAIN
 from drsvg_cli.model.losses import (
     EXACT,
     TYPICAL,

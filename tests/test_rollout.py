@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drsvg_cli.model.freezing import freeze
+from drsvg_cli.model.heads import SPEED_GAIN
+from drsvg_cli.model.warping import warp
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from drsvg_cli.frames import to_frames, to_tensor
@@ -13,10 +16,7 @@ from drsvg_cli.inference import batching
 from drsvg_cli.inference.batching import BATCH, FEWEST
 from drsvg_cli.inference.rollout import predict, stream, stream_swap, swap
 from drsvg_cli.model.drsvg import MEASURED, SURPRISE_GAIN
-from drsvg_cli.model.freezing import freeze
-from drsvg_cli.model.heads import SPEED_GAIN
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.model.warping import warp
 from drsvg_cli.optical_flow import measure
 from drsvg_cli.weights import registry
 from drsvg_cli.weights.files import load_model

@@ -17,7 +17,7 @@ from drsvg_cli.device import prepare
 from drsvg_cli.errors import VideoError, WeightsError
 from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
+from drsvg_cli.model.folding import fold_batchnorm
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import measure_length, read_clip
@@ -72,7 +72,7 @@ class Session:
     def temperature(self) -> float:
         """How far samples stray."""
         asked = self.settings.temperature
-        return self.recipe.model.temperature if asked is None else asked
+        return 1.0 if asked is None else asked
 
     @property
     def side(self) -> int:
@@ -97,7 +97,7 @@ def open_session(settings: Settings, source: Path) -> Session:
     device = prepare(settings.device)
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
     digest = sha256(weights_path(source))
-    return Session(settings, freeze(model.to(device)), recipe, device, seed, digest)
+    return Session(settings, fold_batchnorm(model).to(device), recipe, device, seed, digest)
 
 
 def read(
@@ -137,7 +137,7 @@ def read(
         after=after,
         at=options.read_moment(text, partial(measure_length, info), option=option),
         info=info,
-        rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
+        rate=Fraction(exact or session.recipe.data.frame_rate).limit_denominator(1001),
         exact_rate=exact is not None,
         shrink=partial(_shrunk, size=spare, how=session.fit) if heavy else None,
     )

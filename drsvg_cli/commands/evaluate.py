@@ -16,7 +16,6 @@ from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, 
 from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one
 from drsvg_cli.commands.tables import show
-from drsvg_cli.config import AT_PREDICTION
 from drsvg_cli.data.dataset import Benchmark
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
@@ -82,9 +81,7 @@ class Session:
         facts = vars(self.protocol).copy()
         for subject in self.subjects:
             facts[f"the model {subject.name}"] = subject.weights
-            for setting in AT_PREDICTION:
-                value = getattr(subject.model.config, setting)
-                facts[f"the {setting} of {subject.name}"] = value
+            facts[f"the temperature of {subject.name}"] = subject.temperature
         return facts
 
     def save(self, measured: Measured) -> None:
@@ -202,6 +199,7 @@ def _measure_some(session: Session, measured: Measured, tick: Callable[[int], ob
             frames,
             context=protocol.context,
             seeds=protocol.seeds,
+            temperature=subject.temperature,
             definition=protocol.ssim,
             content=content,
             tick=tick,

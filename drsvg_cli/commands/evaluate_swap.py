@@ -39,7 +39,7 @@ from drsvg_cli.evaluation.disentanglement import (
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.gaussian import Gaussian
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.training.trainer import STATE_FILE
+from drsvg_cli.training.run_folder import STATE_FILE
 from drsvg_cli.weights.files import load_state
 
 FEWEST = 4
@@ -132,11 +132,10 @@ def _own_accuracy(subject: Subject, pose: Gaussian) -> float | None:
     path = subject.source / STATE_FILE
     if not path.is_file():
         return None
-    config = subject.recipe.model
     with torch.device("meta"):  # else it would draw weights from everybody's generator
-        discriminator = PoseDiscriminator(config.pose_dim, hidden=config.discriminator_hidden)
+        discriminator = PoseDiscriminator(subject.recipe.model.pose_dim)
     try:
-        discriminator.load_state_dict(load_state(path)["discriminator"], assign=True)
+        discriminator.load_state_dict(load_state(path)["learner"]["discriminator"], assign=True)
     except (KeyError, RuntimeError):
         raise WeightsError(f"{path} is not the state of the run that left these weights") from None
     half = pose.mean.shape[1] // 2  # the same sequences as for the adversary

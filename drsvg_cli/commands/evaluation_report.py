@@ -177,8 +177,7 @@ def _record(findings: Findings) -> dict[str, Any]:
         models[subject.name] = {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
-            "temperature": subject.model.config.temperature,
-            "noise_correlation": subject.model.config.noise_correlation,
+            "temperature": subject.temperature,
             **_all(findings, subject.name),
         }
         if enlarged(subject.name) in findings.scores:
@@ -294,11 +293,16 @@ def _examples(findings: Findings) -> Frames:
             chosen |= {f"sample {sample + 1}": protocol.seeds[sample] for sample in others}
             given = frames[None].to(next(subject.model.parameters()).device)
             seeds = list(chosen.values())
-            drawn = draw(subject.model, given, context=protocol.context, seeds=seeds)
-            seen = drawn.frames if drawn.views is None else drawn.views.float() / 255
-            for label, sample in zip(chosen, seen[0].cpu(), strict=True):
+            drawn = draw(
+                subject.model,
+                given,
+                context=protocol.context,
+                seeds=seeds,
+                temperature=subject.temperature,
+            )
+            for label, sample in zip(chosen, drawn.frames[0].cpu(), strict=True):
                 rows.append((f"{subject.name}, {label}", to_frames(torch.cat([observed, sample]))))
-        rate = Fraction(findings.subjects[0].recipe.data.rate).limit_denominator(1001)
+        rate = Fraction(findings.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
         tile = max(64, min(128, protocol.size))
         pages.append(strip(rows, tile=tile, rate=rate, columns=18, observed=protocol.context))
     return np.concatenate(pages)

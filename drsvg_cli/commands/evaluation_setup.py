@@ -15,7 +15,6 @@ from drsvg_cli.errors import ConfigError
 from drsvg_cli.evaluation.classifier import Classifier
 from drsvg_cli.evaluation.metrics import Definition
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
 from drsvg_cli.weights.files import load_classifier, load_model
 from drsvg_cli.weights.model_folder import sha256, weights_path
 from drsvg_cli.weights.registry import classifier_path
@@ -56,6 +55,7 @@ class Subject:
     """Its folder or its file."""
     weights: str
     """The SHA-256 of its weights."""
+    temperature: float = 1.0
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
@@ -68,11 +68,10 @@ def load(request: Request, device: torch.device) -> list[Subject]:
     shorts = [Path(name).resolve().name if Path(name).exists() else name for name in request.models]
     for short, (name, source) in zip(shorts, request.models.items(), strict=True):
         model, recipe = load_model(source)
-        if request.temperature is not None:
-            model.config = replace(model.config, temperature=request.temperature)
         shown = short if shorts.count(short) == 1 else name
         digest = sha256(weights_path(source))
-        subjects.append(Subject(shown, freeze(model.to(device)), recipe, source, digest))
+        temperature = 1.0 if request.temperature is None else request.temperature
+        subjects.append(Subject(shown, model.to(device), recipe, source, digest, temperature))
     first, *others = subjects
     source_name = source_of(request, subjects)
     for other in others:

@@ -21,9 +21,7 @@ from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICTURE_FILE,
-    read_card,
     read_recipe,
-    trained_on,
     weights_path,
 )
 from drsvg_cli.weights.registry import WHOLE, describe, presets, resolve
@@ -116,7 +114,7 @@ def _record(model: str, source: Path) -> dict[str, Any]:
     recipe, weights = read_recipe(source), weights_path(source)
     commit = source.name if re.fullmatch(r"[0-9a-f]{40}", source.name) else None
     whole = weights.is_file()
-    if not whole and (commit or recipe.hub.repo):
+    if not whole and commit:
         where = "on the Hub"
     elif source == presets().get(model):
         where = "embedded" if whole else "recipe"
@@ -137,8 +135,8 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "width": recipe.model.width,
         "context": recipe.data.context,
         "horizon": recipe.data.horizon,
-        "rate": recipe.data.rate,
-        "trained_on": recipe.trained_on or trained_on(read_card(source)),
+        "rate": recipe.data.frame_rate,
+        "trained_on": recipe.training_data,
         "license": recipe.license,
     }
 

@@ -35,7 +35,7 @@ from drsvg_cli.commands.output_folder import (
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
 from drsvg_cli.evaluation.metrics import CEILING, best_of, psnr, ssim
-from drsvg_cli.frames import Frames, cut_out, put_back, to_frames
+from drsvg_cli.frames import cut_out, put_back, resize, to_frames
 from drsvg_cli.inference.batching import Moment
 from drsvg_cli.inference.rollout import stream
 from drsvg_cli.video.clip import Clip, Pictures
@@ -139,7 +139,9 @@ def _predict_one(
     held = settings.horizon if settings.compare else 0
     clip = read(session, path, session.context, after=held)
     observed = len(clip.frames) - held
-    large, view = _canvas(session, clip.frames, slice(observed - 2, observed))
+    whole = settings.size == "source"
+    large = clip.frames if whole else fitted(session, clip.frames, session.side)
+    height, width = (cut_out(large[0], how=session.fit) if whole else large[0]).shape[:2]
     small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
     scores = Comparison(settings.samples, small[observed - 1], small[observed:]) if held else None
     shown = to_shown(session, large)
@@ -156,12 +158,11 @@ def _predict_one(
             settings.horizon,
             seeds=session.seeds,
             temperature=session.temperature,
-            view=tensor(session, view)[None],
         ):
             check_finite(moment.frames, path)
-            assert moment.views is not None
-            for number, frame in zip(moment.samples, to_frames(moment.views[0]), strict=True):
-                if settings.size == "source":
+            for number, each in zip(moment.samples, to_frames(moment.frames[0]), strict=True):
+                frame = resize(each, width=width, height=height)
+                if whole:
                     frame = put_back(frame, shown[observed - 1], how=session.fit)
                 samples.write(number, moment.time, frame)
             if scores is not None:
@@ -175,14 +176,6 @@ def _predict_one(
         record = _record(session, path, folder, clip, observed, summary)
         write_futures(part, futures, settings.format, record, abandon=samples.abandon)
         return write_record(part, RECORD_FILE, record)
-
-
-def _canvas(session: Session, frames: Frames, newest: slice) -> tuple[Frames, Frames]:
-    """Bring frames to the size of the results; return of the newest what the model is to move."""
-    if session.settings.size == "source":
-        return frames, np.stack([cut_out(frame, how=session.fit) for frame in frames[newest]])
-    large = fitted(session, frames, session.settings.size)
-    return large, large[newest]
 
 
 def result_files(settings: Settings) -> list[str]:
@@ -262,7 +255,6 @@ def _record(
     horizon, start = session.settings.horizon, clip.times[observed - 1]
     futures = [start + float(step / clip.rate) for step in range(1, horizon + 1)]
     record = provenance(session) | {
-        "noise_correlation": session.recipe.model.noise_correlation,
         "clip": str(path),
         "folder": str(folder),
         "rate": float(clip.rate),

@@ -32,7 +32,7 @@ from drsvg_cli.commands.output_folder import (
 )
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
-from drsvg_cli.frames import Frames, to_frames
+from drsvg_cli.frames import Frames, resize, to_frames
 from drsvg_cli.inference.batching import Moment
 from drsvg_cli.inference.rollout import stream_swap
 from drsvg_cli.video.clip import Pictures
@@ -94,7 +94,7 @@ def run(
         place = 0
         for giver, mover, seeds in plans:
             for moment in _swapped(session, sides[giver], sides[mover], seeds):
-                _keep(moment, made, place)
+                _keep(moment, made, place, session.side)
                 progress.advance(task, len(moment.samples))
             first = sides[giver].large[:1]
             films = [Continued(first, made[place + number]) for number in range(len(seeds))]
@@ -158,17 +158,15 @@ def _swapped(session: Session, content: _Side, pose: _Side, seeds: list[int]) ->
         pose.small,
         seeds=seeds,
         temperature=session.temperature,
-        view=tensor(session, content.large[:1])[None],
     ):
         check_finite(moment.frames, content.path)
         yield moment
 
 
-def _keep(moment: Moment, made: Spool, place: int) -> None:
-    """Write a frame of some samples, the first of which has this place."""
-    assert moment.views is not None
-    for number, frame in zip(moment.samples, to_frames(moment.views[0]), strict=True):
-        made.write(place + number, moment.time, frame)
+def _keep(moment: Moment, made: Spool, place: int, side: int) -> None:
+    """Write a frame of some samples, the first of which has this place, `side` pixels high."""
+    for number, frame in zip(moment.samples, to_frames(moment.frames[0]), strict=True):
+        made.write(place + number, moment.time, resize(frame, width=side, height=side))
 
 
 def _jobs(

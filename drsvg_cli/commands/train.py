@@ -16,7 +16,7 @@ from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.interruptions import collected
 from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
-from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
+from drsvg_cli.config import ModelConfig, Recipe, format_recipe
 from drsvg_cli.data.dataset import Listener, Material, Place
 from drsvg_cli.data.registry import material
 from drsvg_cli.device import (
@@ -26,18 +26,25 @@ from drsvg_cli.device import (
     tiny_as_zero,
 )
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
-from drsvg_cli.evaluation.prediction import Scores, evaluate
 from drsvg_cli.frames import to_frames
 from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.training.model_card import Provenance, model_card
-from drsvg_cli.training.trainer import STATE_FILE, Step, fit, read_log
+from drsvg_cli.training.run_folder import STATE_FILE, read_log
+from drsvg_cli.training.step import drsvg_task
+from drsvg_cli.training.trainer import Keep, Step, fit
 from drsvg_cli.visualization.samples import strip
 from drsvg_cli.weights.files import blueprint, load_model, write_atomically
-from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
+from drsvg_cli.weights.model_folder import (
+    CARD_FILE,
+    PICTURE_FILE,
+    RECIPE_FILE,
+    read_history,
+    read_recipe,
+    sha256,
+    weights_path,
+)
 from drsvg_cli.weights.registry import as_folder
-
-CARD_SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -51,13 +58,15 @@ class Request:
     """The model, or the recipe alone, that says what to train; none to resume."""
     start: Path | None
     """The model whose weights to start from; random ones if there is none."""
-    parent: str
+    base_model: str
     """What the user called the model to start from."""
     changes: Mapping[str, Any]
     """Settings of the recipe's training table to replace."""
     own: bool
     """The clips are the user's own, and not what the recipe says."""
     share: float
+    keep: Keep
+    patience: int
     resume: bool
     device: str
 
@@ -75,48 +84,48 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     _check_folder(request)
     device = prepare(request.device)
     keep_memory()
-    recipe, start = _recipe(request)
+    recipe, weights = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
         learned = _gather(request, recipe, reporter)
-        if not request.resume:
+        if request.resume:
+            start, history = "", []  # the run knows
+        else:
+            if request.own or not recipe.training_data:
+                recipe = replace(recipe, training_data=learned.learned_words)
             # A run that is killed before its first validation can be resumed as well.
             text = format_recipe(recipe)
             write_atomically(
                 request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
             )
+            start = sha256(weights_path(request.start)) if request.start else ""
+            history = read_history(request.start) if request.start else []
         steps = fit(
             recipe,
-            learned.sequences,
-            learned.held,
+            drsvg_task(recipe, learned.sequences, learned.held, device, weights),
             request.out,
-            device=device,
-            start=start,
-            resume=request.resume,
             origin=learned.origin,
+            start=start,
+            history=history,
+            keep=request.keep,
+            patience=request.patience,
+            resume=request.resume,
         )
         _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
-    scores = evaluate(
-        model.to(device),
-        learned.held,
-        context=recipe.data.context,
-        seeds=range(1, CARD_SAMPLES + 1),
-    ).shown
-    history = read_log(request.out)
-    origin = Provenance(
-        data=learned.learned_words,
-        held=learned.held_words,
-        steps=history[-1]["step"],
-        hours=history[-1]["seconds"] / 3600,
-        samples=CARD_SAMPLES,
+    picture = _picture(model.to(device), learned.held, recipe)
+    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
+    log = read_log(request.out)
+    provenance = Provenance(
+        history=read_history(request.out),
+        validation_data=learned.held_words,
+        log=log,
+        keep=request.keep,
         picture=PICTURE_FILE,
     )
-    card = model_card(recipe, scores, origin)
+    card = model_card(recipe, provenance)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    picture = _picture(model, learned.held, recipe)
-    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
-    _conclude(request, recipe, history, scores, reporter)
+    _conclude(request, provenance, reporter)
 
 
 def _public_name(model: str) -> str:
@@ -201,26 +210,25 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     recipe, start = read_recipe(request.source), None
     if request.start is not None:
         model, its = load_model(request.start)
-        parent, start = _public_name(request.parent), model.state_dict()
-        _check_same_network(recipe.model, its.model, parent)
-        # What is learned first, from random weights, has been learned.
-        training = replace(recipe.training, kl_warmup=0, autoencoded_steps=0)
-        recipe = replace(recipe, parent=parent, training=training)
+        name, start = _public_name(request.base_model), model.state_dict()
+        _check_same_network(recipe.model, its.model, name)
+        # Latents that are of use already need not be free of cost at first.
+        training = replace(recipe.training, kl_anneal_steps=0)
+        recipe = replace(recipe, base_model=name, training=training)
     if request.own:
         data = replace(recipe.data, source="clips")
-        recipe = replace(recipe, summary="", license="other", trained_on="", data=data)
+        recipe = replace(recipe, summary="", license="other", training_data="", data=data)
     recipe = replace(
         recipe,
         name=request.out.resolve().name,
         training=replace(recipe.training, **request.changes),
-        hub=HubConfig(),
     )
     return recipe, start
 
 
 def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> None:
     for key, value in asdict(wanted).items():
-        if key not in AT_PREDICTION and (other := getattr(given, key)) != value:
+        if (other := getattr(given, key)) != value:
             raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 
@@ -245,11 +253,12 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
         note = ""
         for step in steps:
             if step.validation is not None:
-                note = f"{step.validation.predicted:.2f} dB (copy {step.validation.copied:.2f})"
+                note = _measured(step.validation.measured)
                 mark = " · kept" if step.kept else ""
                 reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
-            loss = step.terms.get("reconstruction")
-            shown = "" if loss is None else f"loss {loss:.5f} · {step.rate:.0f} frames/s · {note}"
+            shown = ""
+            if step.terms:
+                shown = f"loss {step.terms['loss']:.5f} · {step.rate:.0f} sequences/s · {note}"
             progress.update(task, completed=step.number, note=shown)
             if interrupted:
                 steps.close()
@@ -260,11 +269,12 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
 def _terms(step: Step) -> str:
     if not step.terms:
         return ""
-    terms = step.terms
-    return (
-        f"loss {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
-        f"{terms['pose_kl']:.2f} pose nats, {step.rate:.0f} frames/s, "
-    )
+    terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in step.terms.items())
+    return f"{terms}, {step.rate:.0f} sequences/s, "
+
+
+def _measured(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
 
 
 def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
@@ -279,30 +289,21 @@ def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
     ):
         rows.append((f"clip {number}", to_frames(truth)))
         rows.append(("predicted", to_frames(torch.cat([truth[:context], sample]))))
-    return strip(rows, tile=96, rate=Fraction(recipe.data.rate).limit_denominator(1001))
+    return strip(rows, tile=96, rate=Fraction(recipe.data.frame_rate).limit_denominator(1001))
 
 
-def _conclude(
-    request: Request,
-    recipe: Recipe,
-    history: list[dict[str, Any]],
-    scores: Scores,
-    reporter: Reporter,
-) -> None:
-    before, last = history[0]["predicted"], history[-1]["predicted"]
-    best = max(line["predicted"] for line in history)
-    after = last if recipe.training.keep == "last" else best
-    copied = history[0]["copied"]
-    table = Table("validation PSNR (dB)", "before", "after", "copy of the last frame", box=None)
-    table.add_row("mean sample", f"{before:.2f}", f"{after:.2f}", f"{copied:.2f}")
+def _conclude(request: Request, provenance: Provenance, reporter: Reporter) -> None:
+    before, after = provenance.log[0], provenance.kept
+    table = Table("validation", "before", "after", box=None)
+    for name in provenance.measured:
+        table.add_row(name.replace("_", " "), f"{before[name]:.4g}", f"{after[name]:.4g}")
     reporter.table(table)
     record = {
         "folder": str(request.out),
-        "steps": history[-1]["step"],
-        "before": before,
-        "after": after,
-        "copy_last": copied,
-        "best_of_samples": float(scores.psnr.best().mean()),
+        "steps": provenance.log[-1]["step"],
+        "kept_step": after["step"],
+        "before": {name: before[name] for name in provenance.measured},
+        "after": {name: after[name] for name in provenance.measured},
     }
     model = shlex.quote(as_folder(str(request.out)))
     reporter.result(record, one_line(f"drsvg predict CLIP --model {model}"))

@@ -1,24 +1,44 @@
-"""What a few clips lack: pieces of other pictures that move across, pictures that bend, builds.
+"""What a few clips lack: pieces of other pictures that move across, pictures that bend.
 
 What moves, and where to, is known to the last pixel, edges are sharp, and what was hidden comes
-into view; real clips alone show too little of that. And they show few people.
+into view; real clips alone show too little of that.
 """
 
 import math
 import random
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from drsvg_cli.config import Augmentation
 from drsvg_cli.frames import Frames, resize
 
 FASTEST = 3.5
 """Pixels a frame at 64 x 64."""
-ZOOM, LEAN, TURN = 0.18, 0.06, math.radians(3)
-"""Deviations of what gives a sequence another shape: doublings of width and of height, by how much
-of its height an upright line leans, and the angle it is turned by."""
-AWAY = 0.12, 0.06
-"""How far it is moved at most along each axis, in shares of a side."""
+
+
+class Strength(NamedTuple):
+    """How much training sequences are changed: shares of all sequences, 0 to 1."""
+
+    speed: tuple[float, float]
+    """Between which factors they are sped up."""
+    reversed: float
+    camera: float
+    """That are seen by a camera that moves."""
+    still: float
+    """That are made of one frame, which moves by what is done to it alone."""
+    bent: float
+    pasted: float
+    """Across which a piece of another clip moves, and of these that have one more, up to three."""
+    tint: float
+    """Strength of changes of colour and exposure."""
+
+
+STRENGTHS: dict[Augmentation, Strength] = {
+    "none": Strength((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+    "full": Strength((0.5, 2.0), 0.3, 0.5, 0.35, 0.25, 0.5, 0.5),
+}
 
 
 def paste(sequence: Frames, picture: Frames, chance: random.Random) -> Frames:
@@ -53,23 +73,6 @@ def bend(sequence: Frames, chance: random.Random) -> Frames:
             for frame, share in zip(sequence, shares, strict=True)
         ]
     )
-
-
-def reshape(sequence: Frames, chance: random.Random) -> Frames:
-    """Give all frames of a sequence `(T, S, S, 3)` the same other shape, size and place.
-
-    Beyond an edge its pixels repeat.
-    """
-    size = sequence.shape[1]
-    turn, lean = chance.gauss(0, TURN), chance.gauss(0, LEAN)
-    wide, high = (2 ** chance.gauss(0, ZOOM) for _ in range(2))
-    sine, cosine = math.sin(turn), math.cos(turn)
-    fetched = np.array([[cosine, lean - sine], [sine, cosine]]) / [[wide], [high]]
-    away = [chance.uniform(-most, most) * size for most in AWAY]
-    middle = (size - 1) / 2
-    straight = (_places(size) - middle) @ fetched.T + middle + away
-    points = straight.astype(np.float32) + _smooth_field(size, chance, (0, 1.5))
-    return np.stack([_fetch(frame, points, cv2.BORDER_REPLICATE) for frame in sequence])
 
 
 def _places(size: int) -> np.ndarray:

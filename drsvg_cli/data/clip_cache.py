@@ -72,7 +72,7 @@ class CachedClip:
 
     def stride(self, data: DataConfig, speed: float = 1.0) -> int:
         """Return how many cached frames one frame of a sequence is apart from the next."""
-        return max(1, round(float(self.rate) / data.rate * speed))
+        return max(1, round(float(self.rate) / data.frame_rate * speed))
 
     def windows(self, data: DataConfig) -> int:
         """Count the sequences that fit at the model's own rate."""
@@ -136,7 +136,7 @@ def _cached(path: Path, cache: Path, model: ModelConfig, data: DataConfig) -> Ca
 
 def _wanted(source: Fraction, data: DataConfig) -> Fraction:
     """Choose about which rate a clip is cached at: a prediction's frames are among those cached."""
-    asked = Fraction(data.rate).limit_denominator(1001)
+    asked = Fraction(data.frame_rate).limit_denominator(1001)
     predicted = grid_rate(source, asked)
     rates = (asked * times for times in RATES)
     return next(rate for rate in rates if (grid_rate(source, rate) / predicted).denominator == 1)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.config import DataConfig, ModelConfig
-from drsvg_cli.data.augmentation import bend, paste, reshape
+from drsvg_cli.data.augmentation import STRENGTHS, Strength, bend, paste
 from drsvg_cli.data.clip_cache import CachedClip
 from drsvg_cli.frames import Frames, convert_channels, fit, resize, to_tensor
 
@@ -46,45 +46,32 @@ def split(
 
 @dataclass(frozen=True)
 class ClipSequences:
-    """Training batches; a batch depends on its seed alone.
-
-    With `data.second_view` all sequences come twice, those of the second view after the others.
-    """
+    """Training batches; a batch depends on its seed alone."""
 
     clips: Sequence[CachedClip]
     model: ModelConfig
     data: DataConfig
 
     def batch(self, size: int, *, seed: str) -> Tensor:
-        """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips.
-
-        B is `size`, or twice as much with a second view.
-        """
+        """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips."""
         chance = random.Random(seed)
         weights = [clip.windows(self.data) ** 0.75 for clip in self.clips]
         chosen = _apart(chance.choices(range(len(self.clips)), weights, k=size))
-        drawn = [self._views(self.clips[i], chance) for i in chosen]
-        sequences = np.stack([view for views in zip(*drawn, strict=True) for view in views], axis=1)
+        sequences = np.stack([self._sequence(self.clips[i], chance) for i in chosen], axis=1)
         batch = torch.from_numpy(sequences).movedim(-1, -3)
         return convert_channels(batch, self.model.channels).contiguous()
 
-    def _views(self, clip: CachedClip, chance: random.Random) -> list[Frames]:
-        """Cut a sequence and show it once, or in two ways that move alike: `(T, S, S, 3)` each."""
-        sequence = self._sequence(clip, chance)
-        return [self._view(sequence, chance) for _ in range(2 if self.data.second_view else 1)]
-
-    def _view(self, sequence: Frames, chance: random.Random) -> Frames:
-        """Change what does not move."""
-        if self.data.reshaped and chance.random() < self.data.reshaped:
-            sequence = reshape(sequence, chance)
-        return _tint(sequence, chance, self.data.tint)
+    @property
+    def _strength(self) -> Strength:
+        return STRENGTHS[self.data.augmentation]
 
     def _sequence(self, clip: CachedClip, chance: random.Random) -> Frames:
         """Cut `(T, S, S, 3)`: any speed, place, size and direction, sometimes a moving camera."""
         window = self._window(clip, chance)
-        if chance.random() < self.data.stills:
+        strength = self._strength
+        if chance.random() < strength.still:
             window = np.broadcast_to(window[:1], window.shape)
-        if self.data.reverse > chance.random():
+        if strength.reversed > chance.random():
             window = window[::-1]
         boxes = self._boxes(window.shape, chance)
         size = self.model.size
@@ -96,14 +83,14 @@ class ClipSequences:
         )
         if chance.random() < 0.5:
             sequence = sequence[:, :, ::-1]
-        if chance.random() < self.data.bend:
+        if chance.random() < strength.bent:
             sequence = bend(sequence, chance)
         for _ in range(MOST_PIECES):
-            if chance.random() >= self.data.cutouts:
+            if chance.random() >= strength.pasted:
                 break
             other = chance.choice(self.clips).frames()
             sequence = paste(sequence, other[chance.randrange(len(other))], chance)
-        return sequence
+        return _tint(sequence, chance, strength.tint)
 
     def _window(self, clip: CachedClip, chance: random.Random) -> Frames:
         """Cut a window `(T, H, W, 3)`; of two, half of the time, the one that moves more."""
@@ -111,7 +98,7 @@ class ClipSequences:
         frames = clip.frames()
         candidates = []
         for _ in range(2 if chance.random() < 0.5 else 1):
-            speed = chance.uniform(0.5, self.data.fastest)
+            speed = chance.uniform(*self._strength.speed)
             stride = min(clip.stride(self.data, speed), (len(frames) - 1) // (length - 1))
             start = chance.randint(0, len(frames) - 1 - (length - 1) * stride)
             candidates.append(frames[start : start + (length - 1) * stride + 1 : stride])
@@ -121,7 +108,7 @@ class ClipSequences:
         """Choose a square (top, left, side) a frame: one place, or a straight camera move."""
         length, height, width, _ = shape
         first = last = self._box(height, width, chance)
-        if chance.random() < self.data.camera:
+        if chance.random() < self._strength.camera:
             # The camera covers a part of the way, so that slow moves are as common as fast ones.
             far, part = self._box(height, width, chance), chance.random() ** 2
             last = tuple(a + part * (b - a) for a, b in zip(first, far, strict=True))

@@ -137,12 +137,12 @@ def benchmark(
 
 def conditions(recipe: Recipe) -> list[str]:
     """Say what the frames depend on beside their size and colour."""
-    return [f"{recipe.data.rate:g} frames a second", f"fit {recipe.data.fit}"]
+    return [f"{recipe.data.frame_rate:g} frames a second", f"fit {recipe.data.fit}"]
 
 
 def lengthened(recipe: Recipe, *, context: int, horizon: int) -> Recipe:
     """Return a recipe that wants sequences of another length."""
-    data = replace(recipe.data, context=context, horizon=horizon, shortest_context=1)
+    data = replace(recipe.data, context=context, horizon=horizon, min_context=1)
     return replace(recipe, data=data)
 
 

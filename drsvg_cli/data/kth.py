@@ -213,7 +213,7 @@ def benchmark(
             part.cache.unlink()
     frames = clip_files.quantised(torch.cat(fixed))
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
-    seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.rate
+    seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.frame_rate
     comparable = (context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
     return Benchmark(
         frames,

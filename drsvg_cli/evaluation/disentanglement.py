@@ -280,7 +280,7 @@ def adversary_accuracy(pose: Gaussian) -> float:
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        discriminator = PoseDiscriminator(pose.mean.shape[-1], hidden=128)
+        discriminator = PoseDiscriminator(pose.mean.shape[-1])
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=ADVERSARY_RATE)
     generator, noise = torch.Generator().manual_seed(0), BatchNoise(0)
     for _ in range(ADVERSARY_STEPS):

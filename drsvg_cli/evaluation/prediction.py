@@ -22,10 +22,9 @@ from drsvg_cli.evaluation.metrics import (
     sharpness,
     ssim,
 )
-from drsvg_cli.inference.batching import BATCH, ON_ACCELERATORS
+from drsvg_cli.inference.batching import BATCH
 from drsvg_cli.inference.rollout import Rollout, predict
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.warping import enlarge
 
 CLIPS_AT_ONCE = 8
 LARGEST_TURN = 2**25
@@ -118,6 +117,7 @@ def evaluate(
     *,
     context: int,
     seeds: Sequence[int],
+    temperature: float = 1.0,
     definition: Definition = "srvp",
     content: Content | None = None,
     tick: Callable[[int], object] | None = None,
@@ -132,6 +132,7 @@ def evaluate(
             larger ones are measured at their own size.
         context: observed frames.
         seeds: one a sample.
+        temperature: as for `rollout.predict`.
         definition: whose SSIM to compute.
         content: what the clips show, if that is known; of the model's size.
         tick: called with the number of samples that have been measured since.
@@ -145,16 +146,13 @@ def evaluate(
         known = content and content.of(chosen)
         larger = frames.shape[-1] != model.config.size
         meters = [_Meter(frames, context, definition, known) for _ in range(1 + larger)]
-        least = 1 if device.type == "cpu" else ON_ACCELERATORS * BATCH // CLIPS_AT_ONCE
+        least = 1 if device.type == "cpu" else BATCH // CLIPS_AT_ONCE
         turn = max(least, LARGEST_TURN // frames[:, context:].numel())
         for first in range(0, len(seeds), turn):
             some = seeds[first : first + turn]
-            rollout = draw(model, frames, context=context, seeds=some)
-            if rollout.views is None:
-                meters[0].note(rollout.frames)
-            else:
-                meters[0].note(rollout.views.float() / 255)
-                meters[1].note(enlarge(rollout.frames, frames.shape[-2:]).clamp(0, 1))
+            rollout = draw(model, frames, context=context, seeds=some, temperature=temperature)
+            for meter in meters:
+                meter.note(rollout.frames)
             if tick is not None:
                 tick(len(some) * len(frames))
         shown.append(meters[0].scores())
@@ -163,21 +161,31 @@ def evaluate(
     return Measurement(join(shown), join(enlarged) if enlarged else None)
 
 
-def draw(model: DRSVG, clips: Tensor, *, context: int, seeds: Sequence[int]) -> Rollout:
-    """Predict clips `(N, T, C, S, S)` in [0, 1] to their end, with views where they are larger.
+def draw(
+    model: DRSVG,
+    clips: Tensor,
+    *,
+    context: int,
+    seeds: Sequence[int],
+    temperature: float = 1.0,
+) -> Rollout:
+    """Predict clips `(N, T, C, S, S)` in [0, 1] to their end, enlarged where they are larger.
 
     Args:
         model: in evaluation mode.
         clips: of the model's size or a multiple of it.
         context: observed frames.
         seeds: one a sample.
+        temperature: as for `rollout.predict`.
     """
     observed, horizon, size = clips[:, :context], clips.shape[1] - context, model.config.size
     if clips.shape[-1] == size:
-        return predict(model, observed, horizon, seeds=seeds)
+        return predict(model, observed, horizon, seeds=seeds, temperature=temperature)
     small = functional.interpolate(observed.flatten(0, 1), (size, size), mode="area")
     small = small.unflatten(0, observed.shape[:2])
-    return predict(model, small, horizon, seeds=seeds, view=observed[:, -2:])
+    frames = predict(model, small, horizon, seeds=seeds, temperature=temperature).frames
+    large = functional.interpolate(frames.flatten(0, 2), clips.shape[-2:], mode="bicubic")
+    return Rollout(large.clamp(0, 1).unflatten(0, frames.shape[:3]))
 
 
 class _Meter:

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None:
-    """Write recipe and weights of a model into `folder`, which is made if need be."""
+def save_model(
+    folder: Path,
+    recipe: Recipe,
+    weights: dict[str, Tensor],
+    history: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write recipe and weights of a model into `folder`, which is made if need be.
+
+    `history` says how the weights came to be, a run after the other; `trainer.fit` writes it.
+    """
     text = format_recipe(recipe)
     tensors = {name: _stored(tensor) for name, tensor in weights.items()}
-    header = {"format": FORMAT, "recipe": text}
+    header = {"format": FORMAT, "recipe": text, "history": json.dumps([*history])}
     # Not save_file: its errors do not tell a full disk from a programmer's mistake.
     data = _ordered(safetensors.torch.save(tensors, metadata=header))
     write_atomically(folder / WEIGHTS_FILE, lambda part: part.write_bytes(data))
