@@ -24,7 +24,12 @@ from drsvg_cli.weights.model_folder import (
     read_recipe,
     weights_path,
 )
-from drsvg_cli.weights.registry import WHOLE, describe, presets, resolve
+from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
+
+
+def find_predictor(model: str, *, offline: bool, quiet: bool) -> Path | None:
+    """Return the source of a model as `find` does, and none for a baseline, which has no files."""
+    return None if model in BASELINES else find(model, offline=offline, quiet=quiet)
 
 
 def find(model: str, *, offline: bool, quiet: bool) -> Path:
@@ -129,10 +134,10 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "source": str(source),
         "commit": commit,
         "bytes": weights.stat().st_size if whole else None,
-        "size": recipe.model.size,
-        "channels": recipe.model.channels,
-        "backbone": recipe.model.backbone,
-        "width": recipe.model.width,
+        "size": recipe.drsvg.size,
+        "channels": recipe.drsvg.channels,
+        "backbone": recipe.drsvg.backbone,
+        "width": recipe.drsvg.width,
         "context": recipe.data.context,
         "horizon": recipe.data.horizon,
         "rate": recipe.data.frame_rate,

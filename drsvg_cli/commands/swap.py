@@ -138,7 +138,7 @@ def _read_both(
                 f"{path} has {len(clip.frames)} frames there, and {count} are needed; "
                 f"choose a smaller --horizon than {session.settings.horizon}"
             )
-    size = session.recipe.model.size
+    size = session.recipe.drsvg.size
     sides = {
         name: _Side(
             path,
