@@ -4,13 +4,13 @@ import time
 from collections import Counter
 
 import torch
+from drsvg_cli.model.freezing import freeze
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import rollout, training
 from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks, timed
 from drsvg_cli.inference.rollout import predict
-from drsvg_cli.model.freezing import freeze
 
 WIDTH = 32
 KINDS = {

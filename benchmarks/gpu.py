@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from drsvg_cli.model.freezing import freeze
 
 from benchmarks import rollout, training
 from benchmarks.measure import alternate, table
@@ -10,7 +11,6 @@ from benchmarks.operations import counted, peaks
 from benchmarks.textbook import Textbook, TextbookTraining
 from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
 from drsvg_cli.training.step import Learner
 
 TIMES = 8

@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from drsvg_cli.model.freezing import freeze
 
 from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks
@@ -10,7 +11,6 @@ from benchmarks.textbook import Textbook
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
 
 SAMPLES, HORIZON, CONTEXT = 100, 25, 5
 SHARE = 10

@@ -14,6 +14,7 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.weights.files import blueprint
 
 WARMUP = 200
 """Steps over which the learning rate rises, but at most a tenth of a run."""
@@ -32,7 +33,12 @@ class DRSVGLearner:
     def __init__(
         self, recipe: Recipe, device: torch.device, start: dict[str, Tensor] | None = None
     ) -> None:
-        """Begin with random weights, or with those of `start`."""
+        """Begin with random weights, or with those of `start`.
+
+        Raises:
+            ConfigError: the model is larger than this machine could ever hold.
+        """
+        blueprint(recipe.model)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(recipe.training.seed)
             self.model = DRSVG(recipe.drsvg).to(device)
