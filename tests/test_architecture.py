@@ -18,7 +18,7 @@ LAYERS = {
     "cli": "commands config errors",
     "commands": "training evaluation inference visualization data weights model video frames "
     "config device errors",
-    "training": "inference data weights model frames optical_flow config device errors",
+    "training": "evaluation inference data weights model frames optical_flow config device errors",
     "evaluation": "inference data weights model frames optical_flow config device errors",
     "inference": "data weights model frames optical_flow config device errors",
     "visualization": "frames errors",
@@ -37,15 +37,8 @@ KNOWN = {
     ("cli.train", "weights.registry"),
     ("commands.clip_input", "cli.options"),
     ("data.clip_cache", "weights.model_folder"),
-    ("data.dataset", "evaluation.classifier"),
     ("data.download", "weights.address"),
-    ("data.moving_mnist", "evaluation.classifier"),
-    ("data.sprites", "evaluation.classifier"),
     ("model.drsvg", "optical_flow"),
-    ("training.model_card", "evaluation.metrics"),
-    ("training.model_card", "evaluation.prediction"),
-    ("training.trainer", "evaluation.metrics"),
-    ("weights.files", "evaluation.classifier"),
 }
 
 # Each of these libraries has one home, or two.
@@ -53,7 +46,7 @@ HOMES = {
     "av": "video.",
     "huggingface_hub": "weights.hub",
     "httpx2": "weights.hub data.download",
-    "safetensors": "weights.files",
+    "safetensors": "weights.files evaluation.",
     "typer": "cli.",
     "rich": "cli. commands.",
 }
