@@ -16,9 +16,7 @@ from drsvg_cli.errors import ConfigError
 
 Fit = Literal["crop", "pad", "stretch"]
 Likelihood = Literal["gaussian", "laplace", "adaptive"]
-Source = Literal["clips", "moving-mnist", "kth", "sprites"]
-Walls = Literal["stochastic", "deterministic"]
-Gestures = Literal["changing", "fixed"]
+Source = Literal["clips", "moving-mnist", "moving-mnist-deterministic", "kth", "sprites"]
 Keep = Literal["best", "last"]
 _REPO_PART = r"[A-Za-z0-9](?:(?:[\w.]|-(?!-)){0,94}\w)?"
 REPO_PATTERN = rf"{_REPO_PART}/{_REPO_PART}(?<!\.git)"
@@ -111,31 +109,6 @@ class DataConfig:
     """Predicted frames in training."""
     shortest_context: int = 2
     """Training draws the number of observed frames from here to `context` for every step."""
-    fastest: float = 1.5
-    """Sequences are sped up by a factor from 0.5 to this one."""
-    reverse: float = 0.0
-    """Share of sequences played backwards."""
-    camera: float = 0.0
-    """Share of sequences with a simulated camera move."""
-    tint: float = 0.0
-    """Strength of random changes of colour and exposure, up to 1."""
-    cutouts: float = 0.0
-    """Share of sequences across which a piece of another clip moves, and of these that have one
-    more, up to three."""
-    stills: float = 0.0
-    """Share of sequences that are one frame, which moves by what is done to it alone."""
-    bend: float = 0.0
-    """Share of sequences that are bent smoothly, more and less."""
-    reshaped: float = 0.0
-    """Share of sequences whose picture is stretched, bent, turned and moved a little, alike in all
-    frames: people of other builds in other places."""
-    second_view: bool = False
-    """Whether the pose posterior reads each sequence of clips in a second view, reshaped and tinted
-    otherwise than the one that is predicted: a pose cannot tell then whose it is."""
-    walls: Walls = "stochastic"
-    """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
-    gestures: Gestures = "changing"
-    """Whether Sprites pass to other actions and directions at random moments, or keep theirs."""
 
     def __post_init__(self) -> None:
         """Refuse lengths and rates that no clip can have."""
@@ -150,14 +123,6 @@ _DATA_BOUNDS = (
     ("rate", 0.01, 1000),
     ("context", 1, 1000),
     ("horizon", 1, 1000),
-    ("fastest", 0.5, 100.0),
-    ("reverse", 0.0, 1.0),
-    ("camera", 0.0, 1.0),
-    ("tint", 0.0, 1.0),
-    ("cutouts", 0.0, 1.0),
-    ("stills", 0.0, 1.0),
-    ("bend", 0.0, 1.0),
-    ("reshaped", 0.0, 1.0),
 )
 
 
@@ -317,15 +282,6 @@ class Recipe:
             raise ConfigError(
                 'training.swapped is for model.head = "pixels"; a warp counts the time from the '
                 "frame it starts from"
-            )
-        if self.data.second_view and self.data.source not in ("clips", "kth"):
-            raise ConfigError(
-                f'data.second_view is for data.source = "clips" and "kth"; {self.data.source} is '
-                "drawn and has one view"
-            )
-        if self.data.second_view and not (self.data.reshaped or self.data.tint):
-            raise ConfigError(
-                "data.second_view needs data.reshaped or data.tint: else both views are the same"
             )
 
 

@@ -6,6 +6,7 @@ Kroeger et al. 2016, as OpenCV has it. Knows nothing of models.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -19,8 +20,36 @@ Flow = NDArray[np.float32]
 """`(H, W, 2)`, in pixels (x, y)."""
 Frame = NDArray[np.uint8]
 
-_ALONE = Lock()
-"""Of who has set the number of OpenCV's threads, which is the whole process's."""
+EVIDENCE = 4
+"""Frames before the last observed one, to each of which its motion is measured."""
+
+
+class _OneThread:
+    """Lets OpenCV use one thread while anybody is inside: what DIS finds depends on the number.
+
+    The number is the whole process's. Several threads may be inside at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, 1
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                self._before = cv2.getNumThreads()
+                cv2.setNumThreads(1)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    cv2.setNumThreads(self._before)
+
+
+one_thread = _OneThread()
 
 
 def follow(frames: Tensor) -> Tensor:
@@ -50,7 +79,7 @@ def measure(newest: Tensor, before: Tensor) -> Tensor:
         `(B, 2, H, W)` in half frames (x, y): 1 reaches from the centre to the border.
     """
     pairs = zip(_gray(newest), _gray(before), strict=True)
-    with _one_thread(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with one_thread(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         found = list(pool.map(_search, pairs))
     pixels = torch.from_numpy(np.stack(found))
     height, width = newest.shape[-2:]
@@ -68,18 +97,6 @@ def _search(pair: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 def _gray(frames: Tensor) -> np.ndarray:
     levels = (frames.float().mean(1) * 255).round().clamp(0, 255).to(torch.uint8)
     return levels.cpu().numpy()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let OpenCV use one thread: what DIS finds depends on how many there are."""
-    with _ALONE:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            yield
-        finally:
-            cv2.setNumThreads(threads)
 
 
 def measure_flow(observed: NDArray[np.uint8]) -> Flow:
@@ -104,7 +121,7 @@ def measure_flow(observed: NDArray[np.uint8]) -> Flow:
         for index in (-1, -1 - steps)
     )
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    with _one_thread():
+    with one_thread():
         # OpenCV's annotations do not know None, which stands for no flow to begin from.
         found = search.calc(last, earlier, None)  # type: ignore[call-overload]
     return np.asarray(found, np.float32) / np.float32(steps)
@@ -133,3 +150,54 @@ def _remap(values: NDArray[Any], path: Flow) -> NDArray[Any]:
     x = path[..., 0] + np.arange(width, dtype=np.float32)
     y = path[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def measure_evidence(observed: NDArray[np.uint8]) -> Flow:
+    """Measure how the last of some observed frames differs from each of the four before it.
+
+    Where there are fewer, the earliest one stands in; a single frame stands still.
+
+    Args:
+        observed: uint8 RGB `(T, H, W, 3)`.
+
+    Returns:
+        `(4, H, W, 2)` in pixels a frame: where each place of the last frame was, relative to it.
+    """
+    gray = _gray_frames(observed[-1 - EVIDENCE :])
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flows: list[Flow] = []
+    with one_thread():
+        for steps in range(1, min(EVIDENCE + 1, len(gray))):
+            found = search.calc(gray[-1], gray[-1 - steps], None)  # type: ignore[call-overload]
+            flows.append(found / np.float32(steps))
+    if not flows:
+        flows = [np.zeros((*observed.shape[1:3], 2), np.float32)]
+    return np.stack([flows[min(steps, len(flows) - 1)] for steps in range(EVIDENCE)])
+
+
+def measure_steps(frames: NDArray[np.uint8]) -> Flow:
+    """Measure how each frame differs from the one before it, at half the size.
+
+    Args:
+        frames: uint8 RGB `(T, H, W, 3)`.
+
+    Returns:
+        `(T, H / 2, W / 2, 2)` in pixels of that size: where each place was a frame earlier,
+        relative to it. It is zero for the first frame.
+    """
+    height, width = (length // 2 for length in frames.shape[1:3])
+    small = [
+        cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
+        for gray in _gray_frames(frames)
+    ]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flows = [np.zeros((height, width, 2), np.float32)]
+    with one_thread():
+        for earlier, later in pairwise(small):
+            flows.append(search.calc(later, earlier, None))  # type: ignore[call-overload]
+    return np.stack(flows)
+
+
+def _gray_frames(frames: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    gray = (cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY) for f in frames)
+    return [frame.astype(np.uint8, copy=False) for frame in gray]

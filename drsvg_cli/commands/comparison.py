@@ -7,11 +7,10 @@ import numpy as np
 
 from drsvg_cli.commands.clip_input import Session
 from drsvg_cli.commands.frame_buffer import Spool
-from drsvg_cli.data.windows import shrink
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.metrics import best_of
 from drsvg_cli.evaluation.prediction import Judge, Scores, measure, score
-from drsvg_cli.frames import Frames
+from drsvg_cli.frames import Frames, resize_whole
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 
 SIDE = 128
@@ -27,7 +26,7 @@ class Comparison:
         network = session.loaded.network
         side = SIDE if network is None else network.config.size
         self._side = max(SMALLEST, min(side, *frames.shape[1:3]))
-        self._clip = np.stack([shrink(frame, side=self._side) for frame in frames])
+        self._clip = np.stack([resize_whole(frame, self._side) for frame in frames])
         self._horizon, self._seeds = horizon, session.seeds
         self._judge = Judge(
             LPIPS(session.device), similarity=False, channels=3, device=session.device
@@ -40,7 +39,7 @@ class Comparison:
             made = np.memmap(file, np.uint8, "w+", shape=(len(samples), *truth.shape))
             for number in range(len(samples)):
                 for time in range(self._horizon):
-                    made[number, time] = shrink(samples[number][time], side=self._side)
+                    made[number, time] = resize_whole(samples[number][time], self._side)
             found = measure(made, truth, last, judge=self._judge, number=0)
             del made
         summary: dict[str, Any] = {"side": self._side, "samples": _numbers(found)}

@@ -9,8 +9,8 @@ import torch
 
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.config import Recipe
-from drsvg_cli.data.dataset import Benchmark, Listener, Place
-from drsvg_cli.data.registry import benchmark, conditions
+from drsvg_cli.data.dataset import Benchmark, DataPaths, Progress
+from drsvg_cli.data.registry import benchmark, comparability
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.evaluation.classifier import Classifier, load_classifier
 from drsvg_cli.inference.loading import LoadedModel, load_predictor
@@ -55,7 +55,7 @@ class Subject(LoadedModel):
             return [] if self.name in BASELINES else ["whole frames", f"{recipe.data.rate:g} fps"]
         size = recipe.model.size
         colour = "colour" if recipe.model.channels == 3 else "gray"
-        return [f"{size}×{size} pixels", colour, *conditions(recipe.data.source, recipe)]
+        return [f"{size}×{size} pixels", colour, *comparability(recipe.data.source, recipe)]
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
@@ -113,14 +113,14 @@ def gather(request: Request, recipe: Recipe, reporter: Reporter, *, whole: bool)
         )
     with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
+        told = Progress(
             reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
         )
         found = benchmark(
             recipe.data.source,
             recipe,
-            Place(request.data, Path(cache)),
-            listener,
+            DataPaths(request.data, Path(cache)),
+            told,
             context=request.context or recipe.data.context,
             horizon=request.horizon,
             most=request.sequences,

@@ -18,8 +18,8 @@ from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
 from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
-from drsvg_cli.data.dataset import Listener, Material, Place
-from drsvg_cli.data.registry import material
+from drsvg_cli.data.dataset import DataPaths, Progress, TrainingData
+from drsvg_cli.data.registry import training_data
 from drsvg_cli.device import (
     explained_memory,
     keep_memory,
@@ -86,20 +86,20 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         steps = fit(
             recipe,
             learned.sequences,
-            learned.held,
+            learned.validation,
             request.out,
             device=device,
             start=start,
             resume=request.resume,
-            origin=learned.origin,
+            origin=learned.fingerprint,
         )
         _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
-    scores = training_report.measure_held(model.to(device), recipe, learned.held)
+    scores = training_report.measure_held(model.to(device), recipe, learned.validation)
     history = read_log(request.out)
     origin = Provenance(
-        data=learned.learned_words,
-        held=learned.held_words,
+        data=learned.train_description,
+        held=learned.validation_description,
         steps=history[-1]["step"],
         hours=history[-1]["seconds"] / 3600,
         samples=training_report.SAMPLES,
@@ -107,9 +107,9 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     )
     card = model_card(recipe, scores, origin)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    picture = _picture(model, learned.held, recipe)
+    picture = _picture(model, learned.validation, recipe)
     write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
-    found = training_report.Closing(recipe, history, scores, learned.held)
+    found = training_report.Closing(recipe, history, scores, learned.validation)
     for table in found.tables(model):
         show(table, reporter)
     command = f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}"
@@ -221,18 +221,18 @@ def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> N
             raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 
-def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:
+def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> TrainingData:
     """Find or draw what the run learns from; clips are decoded once, with a progress bar."""
-    place = Place(
+    paths = DataPaths(
         request.clips, request.out / STATE_FILE.parent / "clips", request.held or (), request.share
     )
     with reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
+        told = Progress(
             reporter.note,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-        return material(recipe, place, listener)
+        return training_data(recipe, paths, told)
 
 
 def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:

@@ -123,8 +123,7 @@ class Learner:
         """Take one step with the model, one with the discriminator, and average the weights.
 
         Args:
-            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1]; its second half is the
-                second view of the first one, where the recipe has it (`data.second_view`).
+            batch: `(T, B, C, S, S)` on the device, uint8 or in [0, 1].
             motion: what `moved` tells of it, on the device; found out if left out.
 
         Returns:
@@ -254,11 +253,7 @@ def _drawn(
 ) -> tuple[_Plan, _Inputs]:
     """Draw what a step is about."""
     training, data = recipe.training, recipe.data
-    device, posed, posed_motion = frames.device, None, None
-    if data.second_view:
-        frames, posed = frames.chunk(2, dim=1)
-        if motion is not None:
-            motion, posed_motion = motion.chunk(2, dim=1)
+    device = frames.device
     length, size = frames.shape[:2]
     chance = random.Random(f"{training.seed}/{step}/context")
     context, origins = chance.randint(data.shortest_context, data.context), None
@@ -273,12 +268,12 @@ def _drawn(
     reached = (2 + step) / (11 + step)  # the average follows faster at the start of a run
     inputs = _Inputs(
         frames=frames,
-        posed=posed,
+        posed=None,
         decoded=torch.tensor(decoded),
         shown=shown,
         origins=None if origins is None else torch.tensor(origins),
         motion=motion,
-        posed_motion=posed_motion,
+        posed_motion=None,
         rate=torch.tensor(learning_rate(training, step)),
         beta=torch.tensor(training.beta * kl_share(training, step)),
         share=torch.tensor(1 - min(training.average, reached)),
