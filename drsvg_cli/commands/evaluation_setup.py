@@ -9,7 +9,7 @@ import torch
 
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.config import Recipe
-from drsvg_cli.data.dataset import Benchmark, DataPaths, Progress
+from drsvg_cli.data.dataset import Benchmark, BenchmarkOptions, DataPaths, Progress
 from drsvg_cli.data.registry import benchmark, comparability
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.evaluation.classifier import Classifier, load_classifier
@@ -55,7 +55,7 @@ class Subject(LoadedModel):
             return [] if self.name in BASELINES else ["whole frames", f"{recipe.data.rate:g} fps"]
         size = recipe.model.size
         colour = "colour" if recipe.model.channels == 3 else "gray"
-        return [f"{size}×{size} pixels", colour, *comparability(recipe.data.source, recipe)]
+        return [f"{size}×{size} pixels", colour, *comparability(recipe)]
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
@@ -117,14 +117,15 @@ def gather(request: Request, recipe: Recipe, reporter: Reporter, *, whole: bool)
             reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
         )
         found = benchmark(
-            recipe.data.source,
             recipe,
             DataPaths(request.data, Path(cache)),
             told,
-            context=request.context or recipe.data.context,
-            horizon=request.horizon,
-            most=request.sequences,
-            side=(request.size or SIDE) if whole else None,
+            BenchmarkOptions(
+                request.context or recipe.data.context,
+                request.horizon,
+                request.sequences,
+                side=(request.size or SIDE) if whole else None,
+            ),
         )
     if request.sequences is not None and len(found.clips) < request.sequences:
         reporter.note(f"there are {len(found.clips)} sequences, not {request.sequences}")

@@ -15,6 +15,7 @@ from drsvg_cli.data.clip_sequences import ClipSequences, fixed_windows, spread, 
 from drsvg_cli.data.dataset import (
     VALIDATION_SEQUENCES,
     Benchmark,
+    BenchmarkOptions,
     DataPaths,
     Progress,
     TrainingData,
@@ -217,27 +218,22 @@ def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> Train
 
 
 def benchmark(
-    recipe: Recipe,
-    paths: DataPaths,
-    progress: Progress,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Cut windows from clips, one of each where there are clips enough, spread over all."""
     named = [*find_sources(paths.paths)]
     if not named:
         raise ConfigError("there are no clips to predict; name them with --data")
-    each = 1 if most is None else math.ceil(most / len(named))
-    most, horizon = most or VALIDATION_SEQUENCES, horizon or recipe.data.horizon
+    each = 1 if options.count is None else math.ceil(options.count / len(named))
+    most, horizon = options.count or VALIDATION_SEQUENCES, options.horizon or recipe.data.horizon
     cut = partial(
         read_windows,
-        context=context,
+        context=options.context,
         horizon=horizon,
         rate=Fraction(recipe.data.rate).limit_denominator(1001),
-        resized=partial(_squared, recipe) if side is None else partial(resize_whole, side=side),
+        resized=partial(_squared, recipe)
+        if options.side is None
+        else partial(resize_whole, side=options.side),
         each=each,
     )
     first, found = spread(named, most), list[tuple[str, Frames]]()
@@ -261,8 +257,3 @@ def _squared(recipe: Recipe, frame: Frames) -> Frames:
     """Bring a frame to what a model sees: its size, and its colours."""
     fitted = fit(frame, recipe.model.size, how=recipe.data.fit)
     return to_frames(to_tensor(fitted[None], channels=recipe.model.channels))[0]
-
-
-def comparability(recipe: Recipe) -> list[str]:
-    """List what the frames depend on beside their size and colour."""
-    return [f"{recipe.data.rate:g} frames a second", f"fit {recipe.data.fit}"]

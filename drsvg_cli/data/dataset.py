@@ -94,6 +94,21 @@ class Published(NamedTuple):
     """As SRVP defines it."""
 
 
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Which sequences models are compared on."""
+
+    context: int
+    """Observed frames."""
+    horizon: int | None = None
+    """Predicted frames; those of the data set's own protocol by default."""
+    count: int | None = None
+    """Sequences at most; those of the data set's own protocol by default."""
+    side: int | None = None
+    """Pixels along the shorter side of whole frames of clips; without it clips are brought to the
+    squares of the recipe's model. A data set has frames of its own."""
+
+
 class Benchmark(NamedTuple):
     """Fixed sequences that models are compared on."""
 
@@ -137,18 +152,6 @@ class Dataset(Protocol):
         """Gather what a model is trained on."""
 
     def benchmark(
-        self,
-        recipe: Recipe,
-        paths: DataPaths,
-        progress: Progress,
-        /,
-        *,
-        context: int,
-        horizon: int | None,
-        most: int | None,
-        side: int | None,
+        self, recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions, /
     ) -> Benchmark:
         """Gather the sequences that models are compared on."""
-
-    def comparability(self, recipe: Recipe, /) -> list[str]:
-        """List what the frames depend on beside their size and colour."""

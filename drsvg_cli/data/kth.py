@@ -21,10 +21,10 @@ from drsvg_cli.config import Recipe
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data.clip_cache import CachedClip
 from drsvg_cli.data.clip_sequences import ClipSequences, fixed_windows, spread, square_format
-from drsvg_cli.data.clips import comparability
 from drsvg_cli.data.dataset import (
     VALIDATION_SEQUENCES,
     Benchmark,
+    BenchmarkOptions,
     DataPaths,
     Progress,
     Published,
@@ -33,8 +33,6 @@ from drsvg_cli.data.dataset import (
 )
 from drsvg_cli.errors import DataError, TrainingError
 from drsvg_cli.video.decoding import probe
-
-__all__ = ["benchmark", "comparability", "training_data"]
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 TRAINING = range(1, 21)
@@ -193,20 +191,14 @@ def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> Train
 
 
 def benchmark(
-    recipe: Recipe,
-    paths: DataPaths,
-    progress: Progress,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Cut the clips of persons 21 to 25, the same number of sequences from each range of frames."""
-    longest, most = horizon or HORIZON, most or TEST_SEQUENCES
+    longest, most = options.horizon or HORIZON, options.count or TEST_SEQUENCES
     clips, ranges = _open(paths, TEST, progress)
     wanted = replace(
-        recipe, data=replace(recipe.data, context=context, horizon=longest, shortest_context=1)
+        recipe,
+        data=replace(recipe.data, context=options.context, horizon=longest, shortest_context=1),
     )
     cut = list(_cut(clips, ranges, wanted, paths, progress))
     chosen = spread(cut, most)
@@ -220,7 +212,7 @@ def benchmark(
     frames = (torch.cat(fixed) * 255).round().to(torch.uint8)
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
     seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.rate
-    comparable = (context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
+    comparable = (options.context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
     groups = [str(part.path) for part, cut in zip(chosen, fixed, strict=True) for _ in cut]
     return Benchmark(
         as_clips(frames),

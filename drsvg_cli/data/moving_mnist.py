@@ -28,6 +28,7 @@ from drsvg_cli.config import ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
     VALIDATION_SEQUENCES,
     Benchmark,
+    BenchmarkOptions,
     DataPaths,
     Progress,
     TrainingData,
@@ -231,11 +232,6 @@ def _placed(images: Bytes, corners: NDArray[np.int64]) -> Bytes:
     return windows[sequence, digit, top, left]
 
 
-def comparability(recipe: Recipe) -> list[str]:
-    """List what the frames depend on beside their size and colour."""
-    return [f"{_walls(recipe)} walls"]
-
-
 def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData:
     """Draw from the training digits; validate on fixed sequences of those that are held back."""
     folder, data = _folder(paths), recipe.data
@@ -256,24 +252,17 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
 
 
 def benchmark(
-    recipe: Recipe,
-    paths: DataPaths,
-    _: Progress,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, _: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
 
     The paper shows 25 predicted frames (Fig. 3), SVG's and SRVP's tables average over 20.
     """
     digits = part(_folder(paths), "test")
-    longest = horizon or 25
-    moving = MovingDigits(digits, recipe.model, context + longest, _walls(recipe))
+    longest = options.horizon or 25
+    moving = MovingDigits(digits, recipe.model, options.context + longest, _walls(recipe))
     frames, pairs = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
-    frames, pairs = frames.transpose(0, 1)[:most], pairs[:most]
+    frames, pairs = frames.transpose(0, 1)[: options.count], pairs[: options.count]
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
     words = f"{len(frames)} sequences of Moving MNIST's test digits, {_walls(recipe)} walls"
     return Benchmark(

@@ -24,6 +24,7 @@ from drsvg_cli.config import ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
     VALIDATION_SEQUENCES,
     Benchmark,
+    BenchmarkOptions,
     DataPaths,
     Progress,
     TrainingData,
@@ -234,11 +235,6 @@ def _perform(size: int, length: int, rng: ArrayRandom) -> tuple[Indices, Indices
     return np.stack(chosen), np.stack(phases)
 
 
-def comparability(_: Recipe) -> list[str]:
-    """List what the frames depend on beside their size and colour."""
-    return []
-
-
 def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData:
     """Draw from the training characters; validate on fixed sequences of others."""
     layers, data = read_sheets(_folder(paths)), recipe.data
@@ -261,32 +257,25 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
 
 
 def benchmark(
-    recipe: Recipe,
-    paths: DataPaths,
-    _: Progress,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, _: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
 
     Its characters are in no training sequence; each of their garments is in many.
     """
-    longest = horizon or recipe.data.horizon
+    longest = options.horizon or recipe.data.horizon
     layers = read_sheets(_folder(paths))
-    moving = MovingSprites(layers, "test", recipe.model, context + longest)
+    moving = MovingSprites(layers, "test", recipe.model, options.context + longest)
     shown = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
-    frames = shown.frames.transpose(0, 1)[:most]
+    frames = shown.frames.transpose(0, 1)[: options.count]
     return Benchmark(
         as_clips(frames),
         [*map(str, range(len(frames)))],
         f"{len(frames)} sequences of Sprites' test characters",
         (longest,),
         recipe.model.channels,
-        {name: each[:most] for name, each in shown.content.items()},
-        {name: each.T[:most] for name, each in shown.poses.items()},
+        {name: each[: options.count] for name, each in shown.content.items()},
+        {name: each.T[: options.count] for name, each in shown.poses.items()},
     )
 
 

@@ -85,7 +85,7 @@ def read_windows(
 
 
 def cut_windows(frames: Frames, *, context: int, horizon: int, each: int = 1) -> list[Frames]:
-    """Cut windows from frames `(T, H, W, 3)`: up to `context` of them, and the `horizon` that follow.
+    """Cut windows from frames: up to `context` of them, and the `horizon` that follow.
 
     A single one is cut from the middle, more at even distances. Windows with a camera cut in them
     are left out.
