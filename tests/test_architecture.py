@@ -24,6 +24,7 @@ FLOORS = (
         "model.discriminator",
         "model.rendering",
         "sequences.sheets",
+        "video.colour",
         "video.decoding",
         "video.finding",
         "video.writing",

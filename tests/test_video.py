@@ -80,12 +80,16 @@ def make_clip(tmp_path):
             if "sound" in extra:
                 silence(container, *extra["sound"])
             kind = extra.get("kind") or ("rgba" if frames.shape[3] == 4 else "rgb24")
+            packets = []
             for index, pixels_of_one in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(pixels_of_one, format=kind)
                 frame.pts = stamps[index] if stamps else index
                 frame.time_base = base
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+                packets += stream.encode(frame)
+            for index, packet in enumerate([*packets, *stream.encode()]):
+                if index % extra.get("called_key", len(frames) + 1) == 0:
+                    packet.is_keyframe = True
+                container.mux(packet)
         return path
 
     return make
@@ -217,6 +221,86 @@ class TestWhichFrames:
         path = make_clip("a.mkv", numbered(20))
         assert indices(read_frames(path)) == list(range(20))
         assert indices(read_frames(path, rate=Fraction(5))) == list(range(0, 20, 2))
+
+
+def drifting(count=60, size=32):
+    """Slopes that move and noise that does not: each frame is told from each other one."""
+    y, x = np.mgrid[:size, :size]
+    slopes = [np.stack([2 * x + 3 * t, 2 * y + t, x + y + 5 * t], -1) % 256 for t in range(count)]
+    frames = np.stack(slopes).astype(np.uint8)
+    frames[:, : size // 2] //= 2
+    frames[:, : size // 2] += noise(1, size // 2, size) // 3
+    return frames
+
+
+class TestAfterASeek:
+    """What is decoded from a key frame on is what is decoded from the start on."""
+
+    def check(self, path, *, moments=(1.5, 3.0, 5.0)):
+        whole = list(read_frames(path))
+        for at in moments:
+            last = round(at * 10)
+            assert np.array_equal(read_clip(path, 2, at=at).frames, whole[last - 1 : last + 1])
+        assert np.array_equal(read_clip(path, 2).frames, whole[-2:])
+
+    @pytest.mark.parametrize("cabac", [0, 1])
+    def test_a_decoder_knows_what_the_first_packet_says(self, make_clip, cabac):
+        """The version of x264 decides how 4:4:4 is decoded."""
+        options = {"qp": "0", "x264-params": f"cabac={cabac}"}
+        path = make_clip("a.mkv", drifting(), pixels="yuv444p", options=options)
+        content = path.read_bytes()
+        assert content.count(b"x264 - core 1") == 1
+        place = content.index(b"x264 - core 1") + 12
+        path.write_bytes(content[:place] + b"142" + content[place + 3 :])
+        self.check(path)
+
+    @pytest.mark.parametrize(
+        ("suffix", "codec"),
+        [
+            ("webm", "libvpx"),
+            ("webm", "libvpx-vp9"),
+            ("mkv", "mpeg4"),
+            ("avi", "mpeg4"),
+            ("mkv", "libx264"),
+            ("mp4", "libx264"),
+            ("mp4", "mpeg2video"),
+        ],
+    )
+    def test_what_is_called_a_key_frame_need_be_none(self, make_clip, caplog, suffix, codec):
+        options = {"b": "4M", "g": "1000", "sc_threshold": "0"}
+        path = make_clip(
+            f"a.{suffix}", drifting(), codec=codec, options=options, group=1000, called_key=12
+        )
+        self.check(path)
+        assert not caplog.messages, "it is not damaged"
+
+    def test_a_picture_that_is_renewed_bit_by_bit(self, make_clip, caplog):
+        options = {"x264-params": "intra-refresh=1"}
+        self.check(make_clip("a.mkv", drifting(), options=options))
+        assert not caplog.messages
+
+    def test_open_groups_of_pictures(self, make_clip, caplog):
+        options = {"x264-params": "open-gop=1", "bf": "3"}
+        moments = [frame / 10 for frame in range(10, 60, 3)]
+        self.check(make_clip("a.mp4", drifting(), options=options), moments=moments)
+        assert not caplog.messages
+
+    def test_damage_before_the_last_key_frame_is_none_of_what_is_used(self, make_clip, caplog):
+        path = make_clip("a.mkv", drifting(), options={"g": "20", "sc_threshold": "0", "bf": "0"})
+        with av.open(path) as container:
+            sizes = [packet.size for packet in container.demux(video=0) if packet.size]
+        content = bytearray(path.read_bytes())
+        begin = len(content) * sum(sizes[:25]) // sum(sizes)
+        content[begin : begin + 400] = bytes(400)
+        path.write_bytes(content)
+        whole = read_clip(path, 60)
+        assert "is damaged" in caplog.text
+        caplog.clear()
+        assert np.array_equal(read_clip(path, 3, at=5.0).frames, whole.frames[48:51])
+        assert np.array_equal(read_clip(path, 3, at=1.5).frames, whole.frames[13:16])
+        assert not caplog.messages
+        read_clip(path, 3, at=3.8)
+        assert "is damaged" in caplog.text, "and where it is used it is told"
 
 
 @pytest.mark.parametrize(
