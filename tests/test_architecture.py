@@ -14,7 +14,16 @@ PACKAGE = ROOT / "drsvg_cli"
 # The ground floor first: a module imports only from floors before its own. `cli.*` is any command.
 FLOORS = (
     ("errors", "drawing", "motion", "recording", "model.noise", "model.resampling"),
-    ("config", "classifier", "device", "lock", "charts", "model.gaussian", "video.clip"),
+    (
+        "config",
+        "classifier",
+        "device",
+        "lock",
+        "charts",
+        "model.gaussian",
+        "video.clip",
+        "video.hdr",
+    ),
     (
         "address",
         "folder",

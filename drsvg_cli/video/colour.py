@@ -8,6 +8,7 @@ from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from drsvg_cli.video.clip import ClipInfo
+from drsvg_cli.video.hdr import is_hdr, to_sdr
 
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 
@@ -28,7 +29,9 @@ def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
     guess = frame.colorspace == _UNTAGGED and frame.height >= 720
     space = Colorspace.ITU709 if guess else None
     pixels: NDArray[np.uint8]
-    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
+    if is_hdr(frame):
+        pixels = to_sdr(frame)
+    elif frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
         rgba = np.asarray(frame.to_ndarray(format="rgba", src_colorspace=space), np.uint16)
         pixels = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
     else:
