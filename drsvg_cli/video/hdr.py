@@ -33,6 +33,7 @@ def to_sdr(frame: av.VideoFrame) -> NDArray[np.uint8]:
     codes = np.asarray(frame.to_ndarray(format="rgb48le"), np.uint16) >> 4
     curve = _pq() if frame.color_trc == _PQ else _hlg()
     matrix = np.eye(3, dtype=np.float32) if frame.color_primaries == _BT709 else _BT2020_TO_BT709
+    screen = _screen()
     shown = np.empty(codes.shape, np.uint8)
     for top in range(0, len(codes), _ROWS):
         light = curve[codes[top : top + _ROWS]]
@@ -41,8 +42,8 @@ def to_sdr(frame: av.VideoFrame) -> NDArray[np.uint8]:
             light = light * (_PEAK * luminance.reshape(*light.shape[:2], 1) ** 0.2)
         brightest = np.maximum(light.max(axis=2, keepdims=True), 1e-6)
         light = light * (_compressed(brightest) / brightest)
-        light = np.clip(cv2.transform(light, matrix), 0, 1)
-        shown[top : top + _ROWS] = (255 * light ** (1 / 2.4) + 0.5).astype(np.uint8)
+        light = cv2.sqrt(np.clip(cv2.transform(light, matrix), 0, 1))  # dense where it is dark
+        shown[top : top + _ROWS] = screen[(light * (_LEVELS - 1)).astype(np.uint16)]
     return shown
 
 
@@ -69,3 +70,9 @@ def _hlg() -> NDArray[np.float32]:
     code = np.linspace(0, 1, _LEVELS)
     bright = (np.exp((code - 0.55991073) / 0.17883277) + 0.28466892) / 12
     return np.where(code <= 0.5, code**2 / 3, bright).astype(np.float32)
+
+
+@cache
+def _screen() -> NDArray[np.uint8]:
+    """Tabulate what a screen of gamma 2.4 wants, by the root of light."""
+    return np.asarray(255 * np.linspace(0, 1, _LEVELS) ** (2 / 2.4) + 0.5, np.uint8)
