@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import classifier, data, evaluate, finetune, models, predict, swap, train
+from drsvg_cli.cli import data, evaluate, finetune, models, predict, swap, train
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.errors import ConfigError, DrsvgError, ResourceError
 
@@ -32,7 +32,6 @@ app.command(epilog=swap.EPILOG)(swap.swap)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
-app.command(epilog=classifier.EPILOG)(classifier.classifier)
 app.add_typer(models.app)
 app.add_typer(data.app)
 

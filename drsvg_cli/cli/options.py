@@ -59,10 +59,12 @@ Format = Annotated[
 ]
 Size = Annotated[int, typer.Option(help="Height and width of the frames written, in pixels.")]
 AnySize = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="PIXELS|source",
-        help="Height and width of the frames written; source: those of the clip itself.",
+        help="Height and width of the frames written, 256 by default, or the longer side of whole "
+        "frames, at most 1280 by default; source: the clip's own size.",
+        show_default=False,
     ),
 ]
 Out = Annotated[
@@ -103,12 +105,14 @@ Held = Annotated[
 Share = Annotated[float, typer.Option(help="Share of the clips kept for validation.")]
 
 
-def read_size(text: str) -> int | Literal["source"]:
-    """Read `--size`: pixels, or the word for the clip's own size.
+def read_size(text: str | None) -> int | Literal["source"] | None:
+    """Read `--size`: pixels, or the word for the clip's own size; none if it is left out.
 
     Raises:
         ConfigError: the text is neither.
     """
+    if text is None:
+        return None
     if text == "source":
         return "source"
     try:

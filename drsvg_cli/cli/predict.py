@@ -39,7 +39,7 @@ def predict(
         bool, typer.Option("--compare", help="Hold the last frames back and compare with them.")
     ] = False,
     format: options.Format = "mp4",
-    size: options.AnySize = "256",
+    size: options.AnySize = None,
     out: options.Out = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -61,9 +61,10 @@ def predict(
         options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)
-    from drsvg_cli.commands.models import find
+    from drsvg_cli.commands.models import find_predictor
 
-    source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
+    # Before the seconds that torch takes.
+    source = find_predictor(model, offline=offline, quiet=quiet or as_json)
     from drsvg_cli.commands.clip_input import Settings
     from drsvg_cli.commands.predict import run
 

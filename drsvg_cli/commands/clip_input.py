@@ -1,7 +1,7 @@
 """What `drsvg predict` and `drsvg swap` begin with: a model, what was asked of it, and clips."""
 
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
@@ -14,18 +14,21 @@ from drsvg_cli import __version__
 from drsvg_cli.cli import options
 from drsvg_cli.config import Fit, Recipe
 from drsvg_cli.device import prepare
-from drsvg_cli.errors import VideoError, WeightsError
+from drsvg_cli.errors import ConfigError, VideoError, WeightsError
 from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
+from drsvg_cli.inference.loading import LoadedModel, load_predictor
+from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import measure_length, read_clip
-from drsvg_cli.weights.files import load_model
-from drsvg_cli.weights.model_folder import sha256, weights_path
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""
+DEFAULT_SIDE = 256
+"""Pixels; height and width of results that are squares."""
+LONGEST_SIDE = 1280
+"""Pixels; the longer side of whole frames, unless another one is asked for."""
 SMALLEST_SIDE = 16
 """Pixels; the smallest frames that can be shown, and whose motion can be measured."""
 LARGEST_READING = 2**28
@@ -48,7 +51,7 @@ class Settings:
     device: str
     compare: bool
     format: str
-    size: int | Literal["source"]
+    size: int | Literal["source"] | None
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,25 @@ class Session:
     """A model ready to predict and all that the options left open."""
 
     settings: Settings
-    model: DRSVG
-    recipe: Recipe
+    loaded: LoadedModel
     device: torch.device
     seed: int
-    weights: str
-    """The SHA-256 of the model's weights: a branch of the Hub moves, a folder is trained anew."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the model is."""
+        return self.loaded.recipe
+
+    @property
+    def model(self) -> DRSVG:
+        """The network, of a model of the paper's kind."""
+        assert self.loaded.network is not None
+        return self.loaded.network
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether whole frames are predicted, and not squares."""
+        return self.loaded.network is None
 
     @property
     def context(self) -> int:
@@ -78,7 +94,7 @@ class Session:
     def side(self) -> int:
         """Height and width of results that are squares, in pixels."""
         assert self.settings.size != "source"
-        return self.settings.size
+        return self.settings.size or DEFAULT_SIDE
 
     @property
     def fit(self) -> Fit:
@@ -91,13 +107,20 @@ class Session:
         return [self.seed + number for number in range(1, self.settings.samples + 1)]
 
 
-def open_session(settings: Settings, source: Path) -> Session:
-    """Load the model and settle what the options left open."""
-    model, recipe = load_model(source)
+def open_session(settings: Settings, source: Path | None) -> Session:
+    """Load the model, or the baseline if there is no source, and settle what the options left open.
+
+    Raises:
+        ConfigError: frames are to be fitted that are predicted as they are.
+    """
     device = prepare(settings.device)
+    loaded = load_predictor(settings.model, source, device)
+    if settings.fit is not None:
+        if loaded.network is None:
+            raise ConfigError(f"{settings.model} predicts whole frames; leave --fit out")
+        loaded = replace(loaded, predictor=PaperPredictor(loaded.network, fit=settings.fit))
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
-    digest = sha256(weights_path(source))
-    return Session(settings, freeze(model.to(device)), recipe, device, seed, digest)
+    return Session(settings, loaded, device, seed)
 
 
 def read(
@@ -126,9 +149,12 @@ def read(
                 f"{path}: frames of {info.width}x{info.height} are too small for --size source; "
                 "choose a number of pixels"
             )
-        spare = 0
+        shrink = None
+    elif session.is_whole:
+        shrink = partial(_limited, side=settings.size or LONGEST_SIDE)
     else:
-        spare = 2 * max(settings.size, session.recipe.model.size)
+        spare = 2 * max(session.side, session.recipe.model.size)
+        shrink = partial(_shrunk, size=spare, how=session.fit) if heavy else None
     exact = rate or settings.rate
     text, option = (settings.at, "--at") if at_b is None else (at_b, "--at-b")
     clip = read_clip(
@@ -139,7 +165,7 @@ def read(
         info=info,
         rate=Fraction(exact or session.recipe.data.rate).limit_denominator(1001),
         exact_rate=exact is not None,
-        shrink=partial(_shrunk, size=spare, how=session.fit) if heavy else None,
+        shrink=shrink,
     )
     if len(clip.frames) - after < options.SHORTEST_CONTEXT:
         raise VideoError(
@@ -153,6 +179,13 @@ def _shrunk(frame: Frames, *, size: int, how: Fit) -> Frames:
     """Keep of a frame what the model sees, in `size` pixels along a side at most."""
     part = cut_out(frame, how=how)
     return part if max(part.shape[:2]) <= size else resize(part, width=size, height=size)
+
+
+def _limited(frame: Frames, *, side: int) -> Frames:
+    """Bring a frame to `side` pixels along its longer side, if it is larger."""
+    height, width = frame.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return resize(frame, width=max(1, round(width * scale)), height=max(1, round(height * scale)))
 
 
 def fitted(session: Session, frames: Frames, size: int) -> Frames:
@@ -182,7 +215,7 @@ def provenance(session: Session) -> dict[str, Any]:
         "drsvg": __version__,
         "torch": version("torch"),
         "device": str(session.device),
-        "weights_sha256": session.weights,
+        "weights_sha256": session.loaded.weights,
         "seed": session.seed,
         "sample_seeds": session.seeds,
         "temperature": session.temperature,

@@ -26,7 +26,12 @@ from drsvg_cli.weights.model_folder import (
     trained_on,
     weights_path,
 )
-from drsvg_cli.weights.registry import WHOLE, describe, presets, resolve
+from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
+
+
+def find_predictor(model: str, *, offline: bool, quiet: bool) -> Path | None:
+    """Return the source of a model as `find` does, and none for a baseline, which has no files."""
+    return None if model in BASELINES else find(model, offline=offline, quiet=quiet)
 
 
 def find(model: str, *, offline: bool, quiet: bool) -> Path:

@@ -1,12 +1,12 @@
 """The work behind `drsvg predict`: clips in, folders of futures out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import RenderableType
 from rich.progress import Progress, TaskID
 from rich.table import Table
@@ -15,14 +15,13 @@ from rich.text import Text
 from drsvg_cli.commands.clip_input import (
     Session,
     Settings,
-    check_finite,
     fitted,
     open_session,
     provenance,
     read,
-    tensor,
     to_shown,
 )
+from drsvg_cli.commands.comparison import Comparison, score_rows
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.frame_buffer import LESS, Spool
 from drsvg_cli.commands.output_folder import (
@@ -34,10 +33,8 @@ from drsvg_cli.commands.output_folder import (
 )
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
-from drsvg_cli.evaluation.metrics import CEILING, best_of, psnr, ssim
-from drsvg_cli.frames import Frames, cut_out, put_back, to_frames
-from drsvg_cli.inference.batching import Moment
-from drsvg_cli.inference.rollout import stream
+from drsvg_cli.frames import Frames
+from drsvg_cli.inference.baselines import DETERMINISTIC
 from drsvg_cli.video.clip import Clip, Pictures
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
@@ -56,7 +53,7 @@ def run(
     settings: Settings,
     out: Path | None,
     *,
-    source: Path,
+    source: Path | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -68,6 +65,9 @@ def run(
         DrsvgError: nothing could be started, or the only clip is bad.
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
+    if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
+        reporter.note("all samples would be the same: one is drawn")
+        settings = replace(settings, samples=1)
     clips = find_clips(inputs)
     folders = choose_folders(clips, out, overwrite=overwrite, names=result_files(settings))
     session = open_session(settings, source)
@@ -139,50 +139,40 @@ def _predict_one(
     held = settings.horizon if settings.compare else 0
     clip = read(session, path, session.context, after=held)
     observed = len(clip.frames) - held
-    large, view = _canvas(session, clip.frames, slice(observed - 2, observed))
-    small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
-    scores = Comparison(settings.samples, small[observed - 1], small[observed:]) if held else None
-    shown = to_shown(session, large)
-    shape = (settings.samples, settings.horizon, *large.shape[1:3])
+    shown = _shown(session, clip.frames)
+    context = shown[:observed]
+    compared = Comparison(session, shown, settings.horizon) if held else None
+    shape = (settings.samples, settings.horizon, *shown.shape[1:3])
     progress.update(
         task,
         description=f"Predicting {one_line(path.name)}",
         total=settings.horizon * settings.samples,
     )
     with filled(folder, overwrite=overwrite) as part, Spool(part.parent, shape) as samples:
-        for moment in stream(
-            session.model,
-            small[None, :observed],
+        for samples_now, time, frames in session.loaded.predictor.predict(
+            context,
             settings.horizon,
             seeds=session.seeds,
             temperature=session.temperature,
-            view=tensor(session, view)[None],
         ):
-            check_finite(moment.frames, path)
-            assert moment.views is not None
-            for number, frame in zip(moment.samples, to_frames(moment.views[0]), strict=True):
-                if settings.size == "source":
-                    frame = put_back(frame, shown[observed - 1], how=session.fit)
-                samples.write(number, moment.time, frame)
-            if scores is not None:
-                scores.note(moment)
-            progress.advance(task, len(moment.samples))
+            for number, frame in zip(samples_now, frames, strict=True):
+                samples.write(number, time, frame)
+            progress.advance(task, len(samples_now))
         progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         futures = Futures(
-            shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
+            context, samples, rate=clip.rate, truth=shown[observed:] if held else None
         )
-        summary = None if scores is None else scores.summary()
+        summary = None if compared is None else compared.summary(samples)
         record = _record(session, path, folder, clip, observed, summary)
         write_futures(part, futures, settings.format, record, abandon=samples.abandon)
         return write_record(part, RECORD_FILE, record)
 
 
-def _canvas(session: Session, frames: Frames, newest: slice) -> tuple[Frames, Frames]:
-    """Bring frames to the size of the results; return of the newest what the model is to move."""
-    if session.settings.size == "source":
-        return frames, np.stack([cut_out(frame, how=session.fit) for frame in frames[newest]])
-    large = fitted(session, frames, session.settings.size)
-    return large, large[newest]
+def _shown(session: Session, frames: Frames) -> Frames:
+    """Bring frames of a clip to the size and the colours of the results."""
+    if not session.is_whole and session.settings.size != "source":
+        frames = fitted(session, frames, session.side)
+    return to_shown(session, frames)
 
 
 def result_files(settings: Settings) -> list[str]:
@@ -218,39 +208,6 @@ def write_futures(
     write_together(jobs, abandon=abandon)
 
 
-class Comparison:
-    """Scores samples, and the copied last frame, against what happened, a frame at a time."""
-
-    METRICS = (("psnr", psnr, CEILING), ("ssim", ssim, 1.0))
-
-    def __init__(self, samples: int, last: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take the last observed frame `(C, H, W)` and what happened `(T, C, H, W)`."""
-        self._last, self._truth = last, truth
-        self._each = {name: torch.empty(samples, len(truth)) for name, _, _ in self.METRICS}
-
-    def note(self, moment: Moment) -> None:
-        """Score one frame of some samples of a single clip."""
-        truth, chosen = self._truth[moment.time], slice(moment.samples.start, moment.samples.stop)
-        for name, metric, most in self.METRICS:
-            score = metric(moment.frames[0], truth).clamp(max=most)
-            self._each[name][chosen, moment.time] = score.cpu()
-
-    def summary(self) -> dict[str, Any]:
-        """Return the scores as the record has them."""
-        scores: dict[str, Any] = {"size": self._truth.shape[-1], "ssim_definition": "srvp"}
-        for name, metric, most in self.METRICS:
-            each = self._each[name]
-            best = int(best_of(each))
-            scores[name] = {
-                "mean": float(each.mean()),
-                "best": float(each[best].mean()),
-                "best_sample": best + 1,
-                "samples": each.mean(-1).tolist(),
-                "copy_last": float(metric(self._last, self._truth).clamp(max=most).mean()),
-            }
-        return scores
-
-
 def _record(
     session: Session,
     path: Path,
@@ -276,7 +233,7 @@ def _summary(record: dict[str, Any]) -> list[RenderableType]:
     line = Text.assemble((one_line(record["folder"]), "bold"), f": {_gist(record)}")
     if "scores" not in record:
         return [line]
-    heads, *rows = _score_rows(record["scores"])
+    heads, *rows = score_rows(record["scores"])
     table = Table(*heads, box=None)
     for row in rows:
         table.add_row(*row)
@@ -292,23 +249,8 @@ def _gist(record: dict[str, Any]) -> str:
     )
 
 
-def _score_rows(scores: dict[str, Any]) -> list[list[str]]:
-    size = scores["size"]
-    rows = [[f"against what happened, at {size}×{size}", "PSNR (dB)", "SSIM (SRVP)"]]
-    for label, key in (
-        ("mean of the samples", "mean"),
-        ("best sample", "best"),
-        ("copy of the last frame", "copy_last"),
-    ):
-        rows.append([label, f"{scores['psnr'][key]:.2f}", f"{scores['ssim'][key]:.4f}"])
-    pairs = zip(scores["psnr"]["samples"], scores["ssim"]["samples"], strict=True)
-    for number, (decibels, similarity) in enumerate(pairs, start=1):
-        rows.append([f"sample {number}", f"{decibels:.2f}", f"{similarity:.4f}"])
-    return rows
-
-
 def _page(futures: Futures, record: dict[str, Any]) -> str:
-    tables = [Listing("Scores", _score_rows(record["scores"]))] if "scores" in record else []
+    tables = [Listing("Scores", score_rows(record["scores"]))] if "scores" in record else []
     facts = {**record["settings"], "seed": record["seed"], "rate": f"{record['rate']:g}"}
     facts |= {name: record[name] for name in ("device", "drsvg", "torch")}
     rows = [[name, str(value)] for name, value in facts.items() if value is not None]

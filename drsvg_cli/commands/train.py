@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
+from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.interruptions import collected
 from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
+from drsvg_cli.commands.tables import show
 from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
 from drsvg_cli.data.dataset import Listener, Material, Place
 from drsvg_cli.data.registry import material
@@ -26,7 +27,6 @@ from drsvg_cli.device import (
     tiny_as_zero,
 )
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
-from drsvg_cli.evaluation.prediction import Scores, evaluate
 from drsvg_cli.frames import to_frames
 from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
@@ -36,8 +36,6 @@ from drsvg_cli.visualization.samples import strip
 from drsvg_cli.weights.files import blueprint, load_model, write_atomically
 from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
 from drsvg_cli.weights.registry import as_folder
-
-CARD_SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -97,26 +95,25 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         )
         _watch(steps, recipe, reporter)
     model, _ = load_model(request.out)
-    scores = evaluate(
-        model.to(device),
-        learned.held,
-        context=recipe.data.context,
-        seeds=range(1, CARD_SAMPLES + 1),
-    ).shown
+    scores = training_report.measure_held(model.to(device), recipe, learned.held)
     history = read_log(request.out)
     origin = Provenance(
         data=learned.learned_words,
         held=learned.held_words,
         steps=history[-1]["step"],
         hours=history[-1]["seconds"] / 3600,
-        samples=CARD_SAMPLES,
+        samples=training_report.SAMPLES,
         picture=PICTURE_FILE,
     )
     card = model_card(recipe, scores, origin)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
     picture = _picture(model, learned.held, recipe)
     write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
-    _conclude(request, recipe, history, scores, reporter)
+    found = training_report.Closing(recipe, history, scores, learned.held)
+    for table in found.tables(model):
+        show(table, reporter)
+    command = f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}"
+    reporter.result({"folder": str(request.out)} | found.record(), one_line(command))
 
 
 def _public_name(model: str) -> str:
@@ -245,10 +242,13 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
         note = ""
         for step in steps:
             if step.validation is not None:
-                note = f"{step.validation.predicted:.2f} dB (copy {step.validation.copied:.2f})"
+                found = step.validation
+                note = (
+                    f"{found.predicted:.2f} dB (copy {found.copied:.2f}), energy {found.energy:.4f}"
+                )
                 mark = " · kept" if step.kept else ""
                 reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
-            loss = step.terms.get("reconstruction")
+            loss = step.terms.get("loss")
             shown = "" if loss is None else f"loss {loss:.5f} · {step.rate:.0f} frames/s · {note}"
             progress.update(task, completed=step.number, note=shown)
             if interrupted:
@@ -262,8 +262,9 @@ def _terms(step: Step) -> str:
         return ""
     terms = step.terms
     return (
-        f"loss {terms['reconstruction']:.5f}, KL {terms['content_kl']:.2f} content and "
-        f"{terms['pose_kl']:.2f} pose nats, {step.rate:.0f} frames/s, "
+        f"loss {terms['loss']:.5f} (reconstruction {terms['reconstruction']:.5f}), KL "
+        f"{terms['content_kl']:.2f} content and {terms['pose_kl']:.2f} pose nats, "
+        f"{step.rate:.0f} frames/s, "
     )
 
 
@@ -280,29 +281,3 @@ def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
         rows.append((f"clip {number}", to_frames(truth)))
         rows.append(("predicted", to_frames(torch.cat([truth[:context], sample]))))
     return strip(rows, tile=96, rate=Fraction(recipe.data.rate).limit_denominator(1001))
-
-
-def _conclude(
-    request: Request,
-    recipe: Recipe,
-    history: list[dict[str, Any]],
-    scores: Scores,
-    reporter: Reporter,
-) -> None:
-    before, last = history[0]["predicted"], history[-1]["predicted"]
-    best = max(line["predicted"] for line in history)
-    after = last if recipe.training.keep == "last" else best
-    copied = history[0]["copied"]
-    table = Table("validation PSNR (dB)", "before", "after", "copy of the last frame", box=None)
-    table.add_row("mean sample", f"{before:.2f}", f"{after:.2f}", f"{copied:.2f}")
-    reporter.table(table)
-    record = {
-        "folder": str(request.out),
-        "steps": history[-1]["step"],
-        "before": before,
-        "after": after,
-        "copy_last": copied,
-        "best_of_samples": float(scores.psnr.best().mean()),
-    }
-    model = shlex.quote(as_folder(str(request.out)))
-    reporter.result(record, one_line(f"drsvg predict CLIP --model {model}"))

@@ -1,8 +1,10 @@
 """Any folder of clips as a source: which clips are usable, and which are kept apart."""
 
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,9 +12,12 @@ from torch import Tensor
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.data.clip_cache import CachedClip, Rejected, scan
-from drsvg_cli.data.clip_sequences import ClipSequences, split, spread, windows
+from drsvg_cli.data.clip_sequences import ClipSequences, split, spread
+from drsvg_cli.data.clip_sequences import windows as cut_windows
 from drsvg_cli.data.dataset import HELD_SEQUENCES, Benchmark, Listener, Material, Place
-from drsvg_cli.errors import ConfigError, TrainingError
+from drsvg_cli.data.windows import WindowCutter, shrink
+from drsvg_cli.errors import ConfigError, TrainingError, VideoError
+from drsvg_cli.frames import Frames, fit, to_frames, to_tensor
 from drsvg_cli.video.finding import find_clips
 
 
@@ -38,7 +43,7 @@ def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
         count = sum(clip.windows(recipe.data) for clip in clips)
         listener.note(f"{name}: {len(clips)} clips, {seconds(clips):.0f} s, {count} sequences")
     check_batch(learned, recipe)
-    fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_SEQUENCES)
+    fixed = cut_windows(held, model=recipe.model, data=recipe.data, most=HELD_SEQUENCES)
     return Material(
         ClipSequences(learned, recipe.model, recipe.data),
         fixed,
@@ -116,23 +121,42 @@ def benchmark(
     context: int,
     horizon: int | None,
     most: int | None,
+    side: int | None = None,
 ) -> Benchmark:
-    """Cut the same number of sequences from every clip."""
+    """Cut windows from clips, one of each where there are clips enough, spread over all."""
     paths = find_clips(place.paths)
     if not paths:
         raise ConfigError("there are no clips to predict; name them with --data")
-    wanted = lengthened(recipe, context=context, horizon=horizon or recipe.data.horizon)
-    most = most or HELD_SEQUENCES
-    each = max(1, most // len(paths))
-    cut = []
-    for clip in usable(paths, place.cache, wanted, listener):
-        cut.append(quantised(windows([clip], model=recipe.model, data=wanted.data, most=each)))
-        with suppress(OSError):  # the raw frames of many clips fill a disk
-            clip.cache.unlink()
-    chosen = spread(cut, most)
-    frames = torch.cat(chosen)
-    words = f"{len(frames)} sequences of {len(chosen)} clips"
-    return Benchmark(frames, words, (wanted.data.horizon,))
+    each = 1 if most is None else math.ceil(most / len(paths))
+    most, model, data = most or HELD_SEQUENCES, recipe.model, recipe.data
+    cutter = WindowCutter(
+        context=context,
+        horizon=horizon or data.horizon,
+        rate=Fraction(data.rate).limit_denominator(1001),
+        shape=partial(_squared, recipe) if side is None else partial(shrink, side=side),
+        each=each,
+    )
+    first, found = spread(paths, most), list[tuple[str, Frames]]()
+    others = [path for path in paths if path not in set(first)]
+    for number, path in enumerate([*first, *others], start=1):
+        if number > len(first) and len(found) >= most:  # others stand in for those left out
+            break
+        listener.tick(number, len(first))
+        try:
+            found += [(str(path), window) for window in cutter.cut(path)]
+        except VideoError as error:
+            listener.note(f"left out: {error}")
+    if not found:
+        raise ConfigError(f"none of the {len(paths)} clips can be used")
+    groups, windows = zip(*spread(found, most), strict=True)
+    words = f"{len(windows)} windows of {len(set(groups))} clips"
+    return Benchmark(windows, groups, words, (cutter.horizon,), model.channels)
+
+
+def _squared(recipe: Recipe, frame: Frames) -> Frames:
+    """Bring a frame to what a model sees: its size, and its colours."""
+    fitted = fit(frame, recipe.model.size, how=recipe.data.fit)
+    return to_frames(to_tensor(fitted[None], channels=recipe.model.channels))[0]
 
 
 def conditions(recipe: Recipe) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from drsvg_cli.config import Recipe
 from drsvg_cli.data.download import cache_folder
 from drsvg_cli.errors import ConfigError, DataError
-from drsvg_cli.evaluation.classifier import Draw
+from drsvg_cli.frames import Frames
 
 HELD_SEQUENCES = 64
 """Sequences that a run is validated on."""
@@ -97,11 +97,15 @@ class Published(NamedTuple):
 class Benchmark(NamedTuple):
     """Fixed sequences that models are compared on."""
 
-    frames: Tensor
-    """uint8 `(N, T, C, S, S)`."""
+    clips: Sequence[Frames]
+    """uint8 RGB `(T, H, W, 3)`, each of its own shape: observed frames and those to predict."""
+    groups: Sequence[str]
+    """The source clip of each: sequences of one are not independent."""
     words: str
     horizons: tuple[int, ...]
     """Numbers of predicted frames that results are quoted for; the last one is all of them."""
+    channels: int = 3
+    """1 where the frames are gray: three equal channels."""
     labels: Mapping[str, Tensor] = MappingProxyType({})
     """What every sequence shows, `(N,)` class indices an attribute; empty where nobody knows."""
     poses: Mapping[str, Tensor] = MappingProxyType({})
@@ -112,7 +116,16 @@ class Benchmark(NamedTuple):
     @property
     def digest(self) -> str:
         """Sum up the sequences: equal digests mean equal frames."""
-        return hashlib.sha256(self.frames.contiguous().numpy().tobytes()).hexdigest()
+        summed = hashlib.sha256()
+        for clip in self.clips:
+            summed.update(str(clip.shape).encode())
+            summed.update(clip[..., : self.channels].tobytes())
+        return summed.hexdigest()
+
+
+def as_clips(frames: Tensor) -> list[Frames]:
+    """Show uint8 frames `(N, T, C, S, S)` as RGB clips `(T, S, S, 3)`, without a copy."""
+    return list(frames.movedim(2, -1).expand(*[-1] * 4, 3).numpy())
 
 
 class Offers(Protocol):
@@ -131,20 +144,9 @@ class Offers(Protocol):
         context: int,
         horizon: int | None,
         most: int | None,
+        side: int | None,
     ) -> Benchmark:
         """Gather the sequences that models are compared on."""
 
     def conditions(self, recipe: Recipe, /) -> list[str]:
         """Say what the frames depend on beside their size and colour."""
-
-
-class Examples(NamedTuple):
-    """Single frames to learn a classifier from, and to measure it on."""
-
-    attributes: Mapping[str, int]
-    """How many classes each attribute has."""
-    size: int
-    """Height and width of a frame, in pixels."""
-    channels: int
-    learned: Draw
-    tested: Draw

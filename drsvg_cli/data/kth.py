@@ -29,6 +29,7 @@ from drsvg_cli.data.dataset import (
     Material,
     Place,
     Published,
+    as_clips,
 )
 from drsvg_cli.errors import DataError, TrainingError
 from drsvg_cli.video.decoding import probe
@@ -197,6 +198,7 @@ def benchmark(
     context: int,
     horizon: int | None,
     most: int | None,
+    side: int | None = None,
 ) -> Benchmark:
     """Cut the clips of persons 21 to 25, the same number of sequences from each range of frames."""
     longest, most = horizon or HORIZON, most or TEST_SEQUENCES
@@ -212,13 +214,16 @@ def benchmark(
         with suppress(OSError):  # the raw frames of many clips fill a disk
             part.cache.unlink()
     frames = clip_files.quantised(torch.cat(fixed))
+    groups = [str(part.path) for part, cut in zip(chosen, fixed, strict=True) for _ in cut]
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
     seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.rate
     comparable = (context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
     return Benchmark(
-        frames,
+        as_clips(frames),
+        groups,
         f"{len(frames)} sequences of KTH's persons 21 to 25 ({summary(clips)})",
         tuple(horizons),
+        recipe.model.channels,
         published=PUBLISHED if comparable else (),
     )
 

@@ -13,7 +13,6 @@ import gzip
 import hashlib
 import math
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -29,14 +28,13 @@ from drsvg_cli.config import ModelConfig, Recipe, Walls
 from drsvg_cli.data.dataset import (
     HELD_SEQUENCES,
     Benchmark,
-    Examples,
     Listener,
     Material,
     Place,
+    as_clips,
 )
 from drsvg_cli.data.rng import Chance
 from drsvg_cli.errors import DataError
-from drsvg_cli.evaluation.classifier import Draw
 from drsvg_cli.frames import fit_batch
 
 Part = Literal["training", "validation", "test"]
@@ -264,6 +262,7 @@ def benchmark(
     context: int,
     horizon: int | None,
     most: int | None,
+    side: int | None = None,
 ) -> Benchmark:
     """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
 
@@ -276,24 +275,14 @@ def benchmark(
     frames, pairs = frames.transpose(0, 1)[:most], pairs[:most]
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
     words = f"{len(frames)} sequences of Moving MNIST's test digits, {recipe.data.walls} walls"
-    return Benchmark(frames, words, tuple(horizons), {"digits": pairs})
-
-
-def examples(place: Place) -> Examples:
-    """Draw frames of two digits each; what they show is the pair, in either order."""
-    folder, model = _folder(place), ModelConfig(channels=1)
-
-    def draw(which: Part) -> Draw:
-        moving = MovingDigits(part(folder, which), model, 1, "stochastic")
-
-        def frames(size: int, seed: str) -> tuple[Tensor, Mapping[str, Tensor]]:
-            drawn, pairs = moving.labelled(size, seed=seed)
-            return drawn[0], {"digits": pairs}
-
-        return frames
-
-    learned, tested = draw("training"), draw("test")
-    return Examples({"digits": len(PAIRS)}, model.size, model.channels, learned, tested)
+    return Benchmark(
+        as_clips(frames),
+        [*map(str, range(len(frames)))],
+        words,
+        tuple(horizons),
+        recipe.model.channels,
+        {"digits": pairs},
+    )
 
 
 def _folder(place: Place) -> Path:

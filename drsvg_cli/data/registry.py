@@ -1,25 +1,18 @@
 """Every source of sequences under the name that a recipe gives it.
 
-The one place that knows them all: training asks for `material`, an evaluation for a `benchmark`, a
-classifier for `examples`. Each question goes to the source's own module.
+The one place that knows them all: training asks for `material`, an evaluation for a `benchmark`.
+Each question goes to the source's own module.
 """
-
-from collections.abc import Callable
 
 from drsvg_cli.config import Recipe, Source
 from drsvg_cli.data import clips, kth, moving_mnist, sprites
-from drsvg_cli.data.dataset import Benchmark, Examples, Listener, Material, Offers, Place
-from drsvg_cli.errors import ConfigError
+from drsvg_cli.data.dataset import Benchmark, Listener, Material, Offers, Place
 
 _SOURCES: dict[Source, Offers] = {
     "clips": clips,
     "moving-mnist": moving_mnist,
     "kth": kth,
     "sprites": sprites,
-}
-_EXAMPLES: dict[Source, Callable[[Place], Examples]] = {
-    "moving-mnist": moving_mnist.examples,
-    "sprites": sprites.examples,
 }
 
 
@@ -41,6 +34,7 @@ def benchmark(
     context: int,
     horizon: int | None,
     most: int | None,
+    side: int | None = None,
 ) -> Benchmark:
     """Gather the sequences that models like the one of `recipe` are compared on.
 
@@ -52,26 +46,17 @@ def benchmark(
         context: observed frames.
         horizon: predicted frames; those of the source's own protocol by default.
         most: sequences at most; those of the source's own protocol by default.
+        side: pixels along the shorter side of whole frames; without it clips are brought to the
+            squares of the recipe's model. A data set has frames of its own.
 
     Raises:
         DrsvgError: they are not there, are damaged, or none is long enough.
     """
     return _SOURCES[source].benchmark(
-        recipe, place, listener, context=context, horizon=horizon, most=most
+        recipe, place, listener, context=context, horizon=horizon, most=most, side=side
     )
 
 
 def conditions(source: Source, recipe: Recipe) -> list[str]:
     """Say what the frames of a benchmark depend on beside their size and colour."""
     return _SOURCES[source].conditions(recipe)
-
-
-def examples(source: Source, place: Place) -> Examples:
-    """Gather frames of which it is known what they show.
-
-    Raises:
-        DrsvgError: they are not there or damaged, or nobody knows what they show.
-    """
-    if source not in _EXAMPLES:
-        raise ConfigError(f"nobody knows what the frames of {source} show; name another data set")
-    return _EXAMPLES[source](place)

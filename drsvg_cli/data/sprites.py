@@ -24,15 +24,14 @@ from drsvg_cli.config import Gestures, ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
     HELD_SEQUENCES,
     Benchmark,
-    Examples,
     Listener,
     Material,
     Place,
+    as_clips,
 )
 from drsvg_cli.data.rng import Chance
 from drsvg_cli.data.sprite_sheets import LEFT_OUT
 from drsvg_cli.errors import DataError
-from drsvg_cli.evaluation.classifier import Draw
 from drsvg_cli.frames import fit_batch
 
 Part = Literal["training", "validation", "test"]
@@ -272,6 +271,7 @@ def benchmark(
     context: int,
     horizon: int | None,
     most: int | None,
+    side: int | None = None,
 ) -> Benchmark:
     """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
 
@@ -283,32 +283,14 @@ def benchmark(
     shown = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
     frames = shown.frames.transpose(0, 1)[:most]
     return Benchmark(
-        frames,
+        as_clips(frames),
+        [*map(str, range(len(frames)))],
         f"{len(frames)} sequences of Sprites' test characters, {data.gestures} gestures",
         (longest,),
+        recipe.model.channels,
         {name: each[:most] for name, each in shown.content.items()},
         {name: each.T[:most] for name, each in shown.poses.items()},
     )
-
-
-def examples(place: Place) -> Examples:
-    """Draw frames of which every garment, the action and the direction are known."""
-    layers, model = read_sheets(_folder(place)), ModelConfig(channels=3, size=SIZE)
-
-    def draw(which: Part) -> Draw:
-        moving = MovingSprites(layers, which, model, 1, "changing")
-
-        def frames(size: int, seed: str) -> tuple[Tensor, Mapping[str, Tensor]]:
-            shown = moving.labelled(size, seed=seed)
-            poses = {name: shown.poses[name][0] for name in ("action", "direction")}
-            return shown.frames[0], {**shown.content, **poses}
-
-        return frames
-
-    learned, tested = draw("training"), draw("test")
-    classes = {name: len(layer.colours) for name, layer in layers.items()}
-    classes |= {"action": len(ACTIONS), "direction": len(DIRECTIONS)}
-    return Examples(classes, model.size, model.channels, learned, tested)
 
 
 def _folder(place: Place) -> Path:

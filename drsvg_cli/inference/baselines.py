@@ -87,3 +87,5 @@ BASELINES: Mapping[str, Callable[[], Predictor]] = {
     "motion-speeds": MotionSpeeds,
 }
 """Every baseline by the name that `--model` takes."""
+DETERMINISTIC = ("copy", "motion")
+"""Those whose samples are all alike: one is enough."""

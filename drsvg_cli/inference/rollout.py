@@ -118,6 +118,7 @@ def swap(
     seeds: Sequence[int],
     temperature: float = 1.0,
     view: Tensor | None = None,
+    content_latents: Tensor | None = None,
 ) -> Rollout:
     """Show what is in one clip moving as another one does (Section 4.3).
 
@@ -133,11 +134,21 @@ def swap(
         temperature: scales the deviation of the posteriors; 0 takes their means.
         view: the first frame of `content`, `(N, 1, C, H, W)` in [0, 1], at any size; the result
             is rendered from it at that size as well.
+        content_latents: a clip of the same shape whose posterior gives the content latents, for a
+            test of what they do; `content` if left out.
 
     Returns:
         T − 1 frames a sample: the first frame of `content` is not repeated.
     """
-    moments = stream_swap(model, content, pose, seeds=seeds, temperature=temperature, view=view)
+    moments = stream_swap(
+        model,
+        content,
+        pose,
+        seeds=seeds,
+        temperature=temperature,
+        view=view,
+        content_latents=content_latents,
+    )
     length = content.shape[1] - 1
     return _collected(moments, content, view, samples=len(seeds), length=length)
 
@@ -151,6 +162,7 @@ def stream_swap(
     seeds: Sequence[int],
     temperature: float = 1.0,
     view: Tensor | None = None,
+    content_latents: Tensor | None = None,
 ) -> Iterator[Moment]:
     """Make the swaps of `swap`, and give each frame away as soon as it is there, as `stream` does.
 
@@ -161,6 +173,7 @@ def stream_swap(
         seeds: one a sample.
         temperature: scales the deviation of the posteriors.
         view: the first frame of `content`, at any size.
+        content_latents: a clip that gives the content latents; `content` if left out.
     """
     _check_mode(model)
     if content.shape != pose.shape:
@@ -168,7 +181,8 @@ def stream_swap(
     if content.shape[1] < 2:
         raise ValueError("a swap needs two frames: it begins after the first one")
     features, begin = read(model, content, 0, view)
-    givers = [features] * (len(model.latents) - 1)
+    others = features if content_latents is None else read(model, content_latents, 0)[0]
+    givers = [others] * (len(model.latents) - 1)
     givers.append(features if pose is content else read(model, pose, 0)[0])
     posteriors = [
         latent.observe(giver).posterior for latent, giver in zip(model.latents, givers, strict=True)

@@ -3,13 +3,13 @@
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drsvg_cli import __version__
 from drsvg_cli.config import Recipe
 from drsvg_cli.evaluation.metrics import CEILING
-from drsvg_cli.evaluation.prediction import Curves, Scores
+from drsvg_cli.evaluation.prediction import Scores
 from drsvg_cli.weights.address import parse_address
 from drsvg_cli.weights.registry import as_folder
 
@@ -35,12 +35,12 @@ class Provenance:
 
 
 _KEPT = {
-    "best": "those with the best mean PSNR on these same sequences during training",
+    "best": "those with the lowest energy score on these same sequences during training",
     "last": "the last ones: no score chose them",
 }
 
 
-def model_card(recipe: Recipe, scores: Scores, origin: Provenance) -> str:
+def model_card(recipe: Recipe, scores: Mapping[str, Scores], origin: Provenance) -> str:
     """Write the card: what the model is, what it was trained on, what was measured, its limits."""
     model, data, training = recipe.model, recipe.data, recipe.training
     family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
@@ -68,9 +68,11 @@ computing, drsvg {__version__}. `preset.toml` beside this file is the whole reci
 ## Measured
 
 On {origin.held};
-{origin.samples} samples a sequence; mean over sequences. "Best" is the best sample of a sequence by
-its average over time; "copy" repeats the last observed frame. PSNR of a frame is cut at
-{CEILING:.0f} dB; SSIM is as SRVP defines it.
+{origin.samples} samples a sequence; means over sequences. "Best" is the best sample of a sequence
+by its average over time. `copy` repeats the last observed frame, `motion` goes on as measured,
+`motion-speeds` at a random speed a sample. PSNR (cut at {CEILING:.0f} dB a frame) and SSIM (as SRVP
+defines it) are of all frames, LPIPS (AlexNet) and the energy score of the samples with the distance
+√LPIPS, lower is better, of a few of them.
 The weights kept are {_KEPT[training.keep]}.
 
 {score_table(scores)}
@@ -79,8 +81,8 @@ The weights kept are {_KEPT[training.keep]}.
 
 The model sees {model.size}×{model.size} pixels and invents nothing that the observed frames do not
 suggest. It is good at static cameras, repeated motion and a few moving things; cuts, fast
-cameras and crowded scenes end in blur. Copying the last frame is a strong baseline: compare with
-it (`--compare`) before trusting a prediction.
+cameras and crowded scenes end in blur. Copying the last frame and measured motion that goes on are
+strong baselines: compare with them (`--compare`) before trusting a prediction.
 """
 
 
@@ -111,22 +113,17 @@ def _hours(hours: float) -> str:
     return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
 
 
-def score_table(scores: Scores) -> str:
-    """Lay the scores out as a Markdown table, one row a predicted frame and one for all."""
-    lines = [
-        "| frame | PSNR mean | PSNR best | PSNR copy | SSIM mean | SSIM best | SSIM copy |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    frames = scores.psnr.copied.shape[1]
-    for label, chosen in [
-        *((str(t + 1), slice(t, t + 1)) for t in range(frames)),
-        ("all", slice(None)),
-    ]:
-        cells = [*_cells(scores.psnr, chosen, 2), *_cells(scores.ssim, chosen, 4)]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+def score_table(scores: Mapping[str, Scores]) -> str:
+    """Lay scores out as a Markdown table, a row a predictor."""
+    lines = ["| | PSNR | PSNR best | SSIM | LPIPS | energy |", "|---|---|---|---|---|---|"]
+    for name, each in scores.items():
+        several = each.psnr.shape[1] > 1
+        cells = [
+            f"{each.psnr.mean():.2f}",
+            f"{each.best('psnr').mean():.2f}" if several else "",
+            f"{each.ssim.mean():.4f}",
+            f"{each.lpips.mean():.4f}",
+            f"{each.energy.mean():.4f}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cells(curves: Curves, chosen: slice, digits: int) -> list[str]:
-    rows = (curves.mean, curves.best(), curves.copied)
-    return [f"{float(scores[:, chosen].mean()):.{digits}f}" for scores in rows]

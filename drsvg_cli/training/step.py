@@ -128,7 +128,7 @@ class Learner:
             motion: what `moved` tells of it, on the device; found out if left out.
 
         Returns:
-            The terms of the loss, and the discriminator's own.
+            The terms of the loss, the loss itself, and the discriminator's own.
 
         Raises:
             TrainingError: they are not finite. The learner is of no more use then.
@@ -142,7 +142,7 @@ class Learner:
         *values, discriminator, total, length = self._update(plan, inputs).tolist()
         report = dict(zip(LossTerms._fields, values, strict=True))
         self._check_finite(total + length, report)
-        report["discriminator"] = discriminator
+        report |= {"loss": total, "discriminator": discriminator}
         self._check_finite(discriminator, {"discriminator": discriminator})
         self.step += 1
         return report

@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.config import Recipe
-from drsvg_cli.data.dataset import Sequences
+from drsvg_cli.data.dataset import Sequences, as_clips
 from drsvg_cli.device import usable_cores
 from drsvg_cli.errors import ResourceError, TrainingError, WeightsError
+from drsvg_cli.evaluation.lpips import LPIPS
 from drsvg_cli.evaluation.metrics import CEILING, psnr
-from drsvg_cli.inference.rollout import predict
+from drsvg_cli.evaluation.prediction import Judge, score
+from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.training.step import Learner, moved
 from drsvg_cli.weights.files import load_state, save_model, save_state, write_atomically
@@ -36,19 +38,21 @@ from drsvg_cli.weights.model_folder import WEIGHTS_FILE
 STATE_FILE = Path("training", "state.pt")
 LOG_FILE = Path("training", "log.jsonl")
 VALIDATION_SAMPLES = 4
-VALIDATED_AT_ONCE = 64
-"""Sequences rolled out together, one sample after the other."""
 MOST_WORKERS = 6
 """Threads that prepare batches for a GPU."""
 
 
 class Validation(NamedTuple):
-    """Mean PSNR in dB over held-back sequences and predicted frames."""
+    """Means over held-back sequences, samples and predicted frames."""
 
     predicted: float
-    """Of the mean sample, not the best one."""
+    """PSNR in dB, not of the best sample."""
     copied: float
-    """Of the last observed frame, repeated."""
+    """PSNR of the last observed frame, repeated."""
+    lpips: float
+    """Of the frames at `evaluation.prediction.marks`, like the next one."""
+    energy: float
+    """The energy score of the samples, lower is better: by it weights are chosen."""
 
 
 class Step(NamedTuple):
@@ -235,8 +239,8 @@ def _prefetched(
 def _validated(learner: Learner, recipe: Recipe, held: Tensor, folder: Path, step: Step) -> Step:
     """Validate, keep the weights if they are the best so far or the last ones are to be kept."""
     result = validate(learner.average, held, recipe.data.context)
-    better = result.predicted > learner.best
-    learner.best = max(learner.best, result.predicted)
+    better = -result.energy > learner.best
+    learner.best = max(learner.best, -result.energy)
     learner.stale = 0 if better else learner.stale + 1
     kept = better or recipe.training.keep == "last"
     if kept:
@@ -299,14 +303,15 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 def validate(model: DRSVG, held: Tensor, context: int) -> Validation:
     """Predict held-back sequences `(N, T, C, S, S)` from their first `context` frames."""
-    device = next(model.parameters()).device
-    observed, truth = held[:, :context].to(device), held[:, context:].to(device)
-    predicted = torch.cat(
-        [
-            predict(model, clip, truth.shape[1], seeds=range(VALIDATION_SAMPLES)).frames
-            for clip in observed.split(VALIDATED_AT_ONCE)
-        ]
+    device, horizon = next(model.parameters()).device, held.shape[1] - context
+    judge = Judge(LPIPS(device), similarity=False, channels=held.shape[2], device=device)
+    scores = score(
+        PaperPredictor(model, fit="stretch"),
+        as_clips((held * 255).round().to(torch.uint8)),
+        horizon=horizon,
+        seeds=range(VALIDATION_SAMPLES),
+        judge=judge,
     )
-    scores = psnr(predicted, truth[:, None]).clamp(max=CEILING)
-    copied = psnr(observed[:, -1:], truth).clamp(max=CEILING)
-    return Validation(float(scores.mean()), float(copied.mean()))
+    copied = psnr(held[:, context - 1 : context], held[:, context:]).clamp(max=CEILING)
+    means = (float(each.mean()) for each in (scores.psnr, copied, scores.lpips, scores.energy))
+    return Validation(*means)

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from drsvg_cli.config import ModelConfig, Recipe, format_recipe
 from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
-from drsvg_cli.evaluation.classifier import Classifier
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.weights.model_folder import (
     FORMAT,
@@ -30,7 +29,6 @@ from drsvg_cli.weights.model_folder import (
     weights_path,
 )
 
-CLASSIFIER_FORMAT = "drsvg-classifier/1"
 LARGEST_MODEL = 2**28
 """Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
 
@@ -144,59 +142,6 @@ def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> No
             raise WeightsError(f"{path}: {name} is {shapes[name]}, its recipe asks for {shape}")
     for name in shapes.keys() - wanted.keys():
         raise WeightsError(f"{path} has a tensor {name} that its recipe does not know")
-
-
-def save_classifier(path: Path, classifier: Classifier, *, words: str) -> None:
-    """Write a classifier's weights, in half precision, with what it reads in the header.
-
-    `words` say how it was trained and how often it is right.
-    """
-    header = {
-        "format": CLASSIFIER_FORMAT,
-        "attributes": json.dumps(classifier.attributes),
-        "size": str(classifier.size),
-        "channels": str(classifier.channels),
-        "words": words,
-    }
-    tensors = {name: _stored(tensor) for name, tensor in classifier.state_dict().items()}
-    data = _ordered(safetensors.torch.save(tensors, metadata=header))
-    write_atomically(path, lambda part: part.write_bytes(data))
-
-
-def load_classifier(path: Path) -> Classifier:
-    """Load what `save_classifier` wrote, in evaluation mode.
-
-    Raises:
-        WeightsError: the file is missing, damaged or something else.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != CLASSIFIER_FORMAT:
-                raise WeightsError(f"{path} is no classifier: its header has another format")
-            with torch.device("meta"):
-                classifier = Classifier(
-                    json.loads(header["attributes"]),
-                    size=int(header["size"]),
-                    channels=int(header["channels"]),
-                )
-            tensors = {name: _loaded(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        classifier.load_state_dict(tensors, assign=True)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
-    except (
-        safetensors.SafetensorError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-    ) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{path} is damaged or is no classifier: {reason}") from None
-    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return classifier.eval()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from drsvg_cli.model.drsvg import DRSVG
 
 DEFAULT_MODEL = "general"
+BASELINES = ("copy", "motion", "motion-speeds")
+"""Predictors without weights, which go by a name as presets do (`inference.baselines`)."""
 WHOLE = (RECIPE_FILE, WEIGHTS_FILE, CARD_FILE)
 """The files of a model folder."""
 DESCRIPTION = (RECIPE_FILE, CARD_FILE)
@@ -43,13 +45,7 @@ def presets() -> dict[str, Path]:
 
 def as_folder(name: str) -> str:
     """Write a folder's name so that it does not stand for the preset that is called the same."""
-    return f"./{name}" if name in presets() else name
-
-
-def classifier_path(source: str) -> Path | None:
-    """Return the classifier that the package embeds for a source of sequences, if it has one."""
-    path = Path(str(files("drsvg_cli.evaluation.classifiers"))) / f"{source}.safetensors"
-    return path if path.is_file() else None
+    return f"./{name}" if name in presets() or name in BASELINES else name
 
 
 def load_model(
@@ -113,11 +109,13 @@ def _locate(model: str, names: tuple[str, ...], *, offline: bool, tick: Tick | N
         return path
     if address := parse_address(model):
         return _fetch(address, names, offline=offline, tick=tick)
-    close = difflib.get_close_matches(model, known, n=1)
+    if model in BASELINES:
+        raise WeightsError(f"{model} is a baseline without weights: it predicts, and no more")
+    close = difflib.get_close_matches(model, [*known, *BASELINES], n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise WeightsError(
         f"there is no model {model!r}; give a model folder, a .safetensors file, org/name on the "
-        f"Hub or one of: {', '.join(known)}.{hint}"
+        f"Hub or one of: {', '.join([*known, *BASELINES])}.{hint}"
     )
 
 

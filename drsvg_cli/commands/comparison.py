@@ -1,0 +1,85 @@
+"""`drsvg predict --compare`: samples of a clip against what happened, beside the baselines."""
+
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from drsvg_cli.commands.clip_input import Session
+from drsvg_cli.commands.frame_buffer import Spool
+from drsvg_cli.data.windows import shrink
+from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
+from drsvg_cli.evaluation.metrics import best_of
+from drsvg_cli.evaluation.prediction import Judge, Scores, measure, score
+from drsvg_cli.frames import Frames
+from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
+
+SIDE = 128
+"""Pixels along the shorter side, at which whole frames are measured."""
+METRICS = {"psnr": 2, "lpips": 4, "energy": 4}
+
+
+class Comparison:
+    """Measures samples of one clip at the size that `drsvg evaluate` measures its model at."""
+
+    def __init__(self, session: Session, frames: Frames, horizon: int) -> None:
+        """Take the frames of a clip, `(T, H, W, 3)`, of which the last `horizon` were held back."""
+        network = session.loaded.network
+        side = SIDE if network is None else network.config.size
+        self._side = max(SMALLEST, min(side, *frames.shape[1:3]))
+        self._clip = np.stack([shrink(frame, side=self._side) for frame in frames])
+        self._horizon, self._seeds = horizon, session.seeds
+        self._judge = Judge(
+            LPIPS(session.device), similarity=False, channels=3, device=session.device
+        )
+
+    def summary(self, samples: Spool) -> dict[str, Any]:
+        """Return the scores of samples as the record has them, and those of the baselines."""
+        truth, last = self._clip[-self._horizon :], self._clip[-self._horizon - 1]
+        with tempfile.TemporaryFile() as file:  # on disk: memory does not grow with the horizon
+            made = np.memmap(file, np.uint8, "w+", shape=(len(samples), *truth.shape))
+            for number in range(len(samples)):
+                for time in range(self._horizon):
+                    made[number, time] = shrink(samples[number][time], side=self._side)
+            found = measure(made, truth, last, judge=self._judge, number=0)
+            del made
+        summary: dict[str, Any] = {"side": self._side, "samples": _numbers(found)}
+        for name, make in BASELINES.items():
+            seeds = self._seeds[:1] if name in DETERMINISTIC else self._seeds
+            scores = score(
+                make(), [self._clip], horizon=self._horizon, seeds=seeds, judge=self._judge
+            )
+            summary[name] = _numbers(scores)
+        return summary
+
+
+def _numbers(scores: Scores) -> dict[str, Any]:
+    """Return the means of one sequence, and of each sample."""
+    each = {"psnr": scores.psnr[0].mean(1), "lpips": scores.lpips[0].mean(1)}
+    best = int(best_of(scores.psnr[0]))
+    return {
+        "psnr": float(each["psnr"].mean()),
+        "lpips": float(each["lpips"].mean()),
+        "energy": float(scores.energy.mean()),
+        "best_sample": best + 1,
+        "best_psnr": float(each["psnr"][best]),
+        **{f"{name}_of_each": values.tolist() for name, values in each.items()},
+    }
+
+
+def score_rows(scores: dict[str, Any]) -> list[list[str]]:
+    """Lay scores out: heads, the samples, the baselines, and every sample."""
+    rows = [[f"against what happened, at {scores['side']} pixels", "PSNR (dB)", "LPIPS", "energy"]]
+    for label, key in [
+        ("mean of the samples", "samples"),
+        ("copy of the last frame", "copy"),
+        ("motion that goes on", "motion"),
+        ("motion at random speeds", "motion-speeds"),
+    ]:
+        rows.append([label, *(f"{scores[key][name]:.{n}f}" for name, n in METRICS.items())])
+    samples = scores["samples"]
+    pairs = zip(samples["psnr_of_each"], samples["lpips_of_each"], strict=True)
+    for number, (decibels, distance) in enumerate(pairs, start=1):
+        best = ", the best" if number == samples["best_sample"] else ""
+        rows.append([f"sample {number}{best}", f"{decibels:.2f}", f"{distance:.4f}", ""])
+    return rows
