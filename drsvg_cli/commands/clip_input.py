@@ -18,11 +18,12 @@ from drsvg_cli.errors import VideoError, WeightsError
 from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
+from drsvg_cli.storage import sha256
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import measure_length, read_clip
 from drsvg_cli.weights.files import load_model
-from drsvg_cli.weights.model_folder import sha256, weights_path
+from drsvg_cli.weights.model_folder import weights_path
 
 LARGEST_SIDE = 4096
 """Pixels; the largest frames that are written."""

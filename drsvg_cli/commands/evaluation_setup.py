@@ -16,8 +16,9 @@ from drsvg_cli.evaluation.classifier import Classifier
 from drsvg_cli.evaluation.metrics import Definition
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.freezing import freeze
+from drsvg_cli.storage import sha256
 from drsvg_cli.weights.files import load_classifier, load_model
-from drsvg_cli.weights.model_folder import sha256, weights_path
+from drsvg_cli.weights.model_folder import weights_path
 from drsvg_cli.weights.registry import classifier_path
 
 
