@@ -6,7 +6,6 @@ Of an unknown key it names the nearest known one.
 
 import difflib
 import json
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -268,33 +267,6 @@ def _check_bounds(config: Any, table: str, bounds: Sequence[tuple[str, float, fl
 
 
 @dataclass(frozen=True)
-class HubConfig:
-    """Where weights are that do not lie beside their recipe: a commit of a Hub repo, or nowhere."""
-
-    repo: str = ""
-    """As `org/name`."""
-    revision: str = ""
-    """A whole commit hash: a branch or a tag may move."""
-    sha256: str = ""
-    """Of the weights file, in hexadecimal."""
-
-    def __post_init__(self) -> None:
-        """Refuse weights that are not pinned."""
-        if not (self.repo or self.revision or self.sha256):
-            return
-        for name, pattern in (
-            ("repo", REPO_PATTERN),
-            ("revision", r"[0-9a-f]{40}"),
-            ("sha256", r"[0-9a-f]{64}"),
-        ):
-            if not re.fullmatch(pattern, getattr(self, name), re.ASCII):
-                raise ConfigError(
-                    f"hub.{name} is {getattr(self, name)!r}; give a repo as org/name, a commit's "
-                    "40 and a SHA-256's 64 hexadecimal digits"
-                )
-
-
-@dataclass(frozen=True)
 class Recipe:
     """A whole model: what it is, what it learns from and how."""
 
@@ -309,7 +281,6 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    hub: HubConfig = field(default_factory=HubConfig)
 
     def __post_init__(self) -> None:
         """Refuse what only together makes no sense."""
@@ -349,7 +320,7 @@ def format_recipe(recipe: Recipe) -> str:
     table = asdict(recipe)
     lines = [_format_entry(key, value) for key, value in table.items() if not _is_table(value)]
     for name, part in table.items():
-        if _is_table(part) and any(part.values()):
+        if _is_table(part):
             lines += ["", f"[{name}]", *(_format_entry(key, value) for key, value in part.items())]
     return "\n".join(lines) + "\n"
 

@@ -12,11 +12,21 @@ A message says what happened, with the value, and what to do about it. Each clas
 exit code with which the command line ends.
 """
 
+import re
+
+
+def without_credentials(text: str) -> str:
+    """Leave out what stands before the @ of an address, `http://user:password@host`."""
+    return re.sub(r"(?<=://)(?:[^/\s]*|\S*:\S*)@", "", text)
+
 
 class DrsvgError(Exception):
-    """Report a mistake that the user can mend."""
+    """Report a mistake that the user can mend; a password in an address is left out."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_credentials(message))
 
 
 class ConfigError(DrsvgError):

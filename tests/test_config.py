@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from drsvg_cli.config import (
     DataConfig,
-    HubConfig,
     ModelConfig,
     Recipe,
     TrainingConfig,
@@ -88,7 +87,6 @@ TRAINING = {
     "checkpoint_every": 7,
     "patience": 8,
 }
-HUB = {"repo": "some-org/some.name", "revision": "0123456789" * 4, "sha256": "89abcdef" * 8}
 
 
 def whole():
@@ -101,7 +99,6 @@ def whole():
         model=ModelConfig(**MODEL),
         data=DataConfig(**DATA),
         training=TrainingConfig(**TRAINING),
-        hub=HubConfig(**HUB),
     )
 
 
@@ -115,7 +112,7 @@ def test_every_field_survives_the_round_trip():
     training = dataclasses.replace(recipe.training, swapped=0.25, decoded=0, closed_loop=True)
     data = dataclasses.replace(recipe.data, source="kth", second_view=True)
     other = dataclasses.replace(recipe, model=ModelConfig(), data=data, training=training)
-    for part in ("model", "data", "training", "hub"):
+    for part in ("model", "data", "training"):
         for field in dataclasses.fields(getattr(recipe, part)):
             values = {getattr(getattr(each, part), field.name) for each in (recipe, other, default)}
             assert len(values) > 1, f"{part}.{field.name}"
@@ -190,9 +187,7 @@ def test_a_preset_is_a_recipe_of_its_folder_s_name(path):
         ('name = "x"\n[training]\nlearning_rate = nan', ("training.learning_rate is nan",)),
         ('name = "x"\n[training]\nlearning_rate = 0.0', ("learning_rate 0.0", "above")),
         ('name = "x"\n[training]\naverage = 1.0', ("average 1.0", "below 1")),
-        ('name = "x"\n[hub]\nrepo = "a/b"', ("hub.revision is ''",)),
-        ('name = "x"\n[hub]\nrepo = "a"', ("hub.repo is 'a'", "org/name")),
-        ('name = "x"\n[hub]\nrepo = "../b"', ("hub.repo is '../b'",)),
+        ('name = "x"\n[hub]\nrepo = "a/b"', ("unknown key hub",)),
         ('name = "x"\na' + ".a" * 5000 + " = 1", ("here.toml",)),
     ],
     ids=lambda value: value[-30:] if isinstance(value, str) else "",
@@ -202,14 +197,6 @@ def test_a_wrong_recipe_is_refused_by_name(text, words):
         parse(text)
     for word in words:
         assert word in str(caught.value)
-
-
-@pytest.mark.parametrize("revision", ["main", "v1.0", "0" * 39, "0" * 41, "0" * 39 + "g"])
-def test_weights_on_the_hub_are_pinned_to_a_commit(revision):
-    with pytest.raises(ConfigError, match=r"hub\.revision"):
-        HubConfig(**(HUB | {"revision": revision}))
-    with pytest.raises(ConfigError, match=r"hub\.sha256"):
-        HubConfig(**(HUB | {"sha256": revision}))
 
 
 def test_a_wrong_value_is_refused_without_a_file():

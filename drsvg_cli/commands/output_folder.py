@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 
 from drsvg_cli.commands.interruptions import postponed
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
+from drsvg_cli.storage import locked
 
 RECORD_SUFFIX = ".json"
 WRITERS = 2
@@ -134,7 +134,7 @@ def kept_for_one(folder: Path) -> Iterator[None]:
         try:
             stack.enter_context(made(folder))
             mark.mkdir(exist_ok=True)
-            stack.enter_context(claimed(mark))
+            stack.enter_context(locked(mark))
         except BlockingIOError:
             raise ConfigError(
                 f"another run is at work on {folder}; wait for it, or choose another with --out"
@@ -168,7 +168,7 @@ def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
-        with claimed(part):
+        with locked(part):
             yield part
             _publish(part, folder, overwrite=overwrite)
     except OSError as error:
@@ -182,7 +182,7 @@ def _sweep(beside: Path, start: str) -> None:
     for path in beside.glob(f"{glob.escape(start)}*{_PART}"):
         with suppress(OSError):  # claimed by a run that lives, or removed by another one
             if time.time() - path.stat().st_mtime > _ABANDONED:
-                with claimed(path):
+                with locked(path):
                     shutil.rmtree(path)
 
 
@@ -194,7 +194,7 @@ def _publish(part: Path, folder: Path, *, overwrite: bool) -> None:
             with suppress(OSError):  # another run was quicker
                 part.rename(folder)
                 return
-    with claimed(folder, wait=True), postponed():
+    with locked(folder, wait=True), postponed():
         check_free(folder, overwrite=overwrite, remedy="another run has filled it; use -y")
         _exchange(part, folder)
 

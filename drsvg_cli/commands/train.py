@@ -14,10 +14,9 @@ import torch
 from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.interruptions import collected
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
-from drsvg_cli.config import AT_PREDICTION, HubConfig, ModelConfig, Recipe, format_recipe
+from drsvg_cli.config import AT_PREDICTION, ModelConfig, Recipe, format_recipe
 from drsvg_cli.data.dataset import Listener, Material, Place
 from drsvg_cli.data.registry import material
 from drsvg_cli.device import (
@@ -30,10 +29,11 @@ from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
 from drsvg_cli.frames import to_frames
 from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.storage import locked, write_atomically
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.training.trainer import STATE_FILE, Step, fit, read_log
 from drsvg_cli.visualization.samples import strip
-from drsvg_cli.weights.files import blueprint, load_model, write_atomically
+from drsvg_cli.weights.files import blueprint, load_model
 from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
 from drsvg_cli.weights.registry import as_folder
 
@@ -167,7 +167,7 @@ def _claimed(request: Request) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(made(out))
-            stack.enter_context(claimed(out))
+            stack.enter_context(locked(out))
             for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
                 if path.is_file():  # a folder is that of results, of another command
                     path.unlink()
@@ -210,7 +210,6 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         recipe,
         name=request.out.resolve().name,
         training=replace(recipe.training, **request.changes),
-        hub=HubConfig(),
     )
     return recipe, start
 

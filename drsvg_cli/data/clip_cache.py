@@ -19,9 +19,9 @@ import numpy as np
 from drsvg_cli.config import DataConfig, Fit, ModelConfig
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.frames import Frames, fit, resize
+from drsvg_cli.storage import sha256
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import grid_rate, read_frames
-from drsvg_cli.weights.model_folder import sha256
 
 SPARE = 2.0
 """The cache is this much larger than the model's frames, which leaves room for moving crops. Where

@@ -31,8 +31,9 @@ from drsvg_cli.evaluation.metrics import CEILING, psnr
 from drsvg_cli.evaluation.prediction import Judge, score
 from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.storage import write_atomically
 from drsvg_cli.training.step import Learner, moved
-from drsvg_cli.weights.files import load_state, save_model, save_state, write_atomically
+from drsvg_cli.weights.files import load_state, save_model, save_state
 from drsvg_cli.weights.model_folder import WEIGHTS_FILE
 
 STATE_FILE = Path("training", "state.pt")
@@ -102,7 +103,7 @@ def fit(
         WeightsError: there is no state to resume from.
         ResourceError: the folder cannot be written to; the last checkpoint is kept.
 
-    One process at a time may run on a folder: hold `lock.claimed(folder)`.
+    One process at a time may run on a folder: hold `storage.locked(folder)`.
     """
     origin = dict(origin or {})
     learner = Learner(recipe, device, start)

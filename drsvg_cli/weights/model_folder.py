@@ -5,7 +5,6 @@ card); a picture of predictions may lie beside them. The weights file has the re
 as well, so the file alone is a whole model, and this module calls either a model's *source*.
 """
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -108,9 +107,3 @@ def trained_on(card: str) -> str:
     """Return what a model was trained on, in the words of its card; empty if it does not say."""
     match = re.search(r"^## Training\s+(?:Fine-tuned|Trained) from (.+?):\s", card, re.M | re.S)
     return " ".join(match[1].split()).rpartition(" on ")[2] if match else ""
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

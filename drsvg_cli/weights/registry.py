@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import WeightsError
-from drsvg_cli.weights.address import Address, Tick, parse_address
+from drsvg_cli.network import Tick
+from drsvg_cli.weights.address import Address, check_endpoint, parse_address
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICKLES,
     RECIPE_FILE,
     WEIGHTS_FILE,
-    read_recipe,
     refuse_pickle,
-    sha256,
     weights_path,
 )
 
@@ -70,16 +69,16 @@ def load_model(
 def resolve(model: str, *, offline: bool = False, tick: Tick | None = None) -> Path:
     """Return the source, weights included, that `model` stands for.
 
-    A preset's weights are taken from the package, the Hub's cache or the Hub, in this order.
-
     Raises:
         WeightsError: there is no such model, it has no weights, or they cannot be downloaded.
     """
-    folder = presets().get(model)
-    if folder is not None and not (folder / WEIGHTS_FILE).is_file():
-        return _pinned(folder, offline=offline, tick=tick)
     source = _locate(model, WHOLE, offline=offline, tick=tick)
     if not weights_path(source).is_file():
+        if source == presets().get(model):
+            raise WeightsError(
+                f"the preset {model!r} is a recipe without weights; train it with drsvg train "
+                f"{model} and use --model {model}-model"
+            )
         for path in sorted(source.iterdir()):
             refuse_pickle(path)
         raise WeightsError(f"the model {model!r} has no weights: {weights_path(source)} is missing")
@@ -120,26 +119,7 @@ def _locate(model: str, names: tuple[str, ...], *, offline: bool, tick: Tick | N
 
 
 def _fetch(address: Address, names: tuple[str, ...], *, offline: bool, tick: Tick | None) -> Path:
+    check_endpoint()
     from drsvg_cli.weights import hub
 
     return hub.fetch(address, names, offline=offline, tick=tick)
-
-
-def _pinned(folder: Path, *, offline: bool, tick: Tick | None) -> Path:
-    """Return the Hub's copy of a preset, if it is what the preset says it is."""
-    recipe = read_recipe(folder)
-    if not recipe.hub.repo:
-        raise WeightsError(
-            f"the preset {folder.name!r} is a recipe without weights; train it with drsvg train "
-            f"{folder.name} and use --model {folder.name}-model"
-        )
-    address = Address(recipe.hub.repo, recipe.hub.revision)
-    source = _fetch(address, WHOLE, offline=offline, tick=tick)
-    if sha256(source / WEIGHTS_FILE) != recipe.hub.sha256:
-        raise WeightsError(
-            f"the weights of {address} are not those of the preset {folder.name!r}: their SHA-256 "
-            f"is not {recipe.hub.sha256}"
-        )
-    if read_recipe(source).model != recipe.model:
-        raise WeightsError(f"{address} is another network than the preset {folder.name!r} says")
-    return source
