@@ -19,6 +19,8 @@ Flow = NDArray[np.float32]
 """`(H, W, 2)`, in pixels (x, y)."""
 Frame = NDArray[np.uint8]
 
+_LARGEST_PAIR = 320
+"""Pixels along the longer side, at which the motion between two predicted frames is measured."""
 _ALONE = Lock()
 """Of who has set the number of OpenCV's threads, which is the whole process's."""
 
@@ -126,6 +128,21 @@ def fetch(frame: Frame, path: Flow) -> Frame:
     Beyond the border the nearest pixel is taken.
     """
     return _remap(frame, path)
+
+
+def interpolate(before: Frame, after: Frame, count: int) -> Iterator[Frame]:
+    """Yield frames evenly in time between two `(H, W, 3)`: both, moved towards each other."""
+    height, width = after.shape[:2]
+    scale = min(1.0, _LARGEST_PAIR / max(height, width))
+    size = max(16, round(width * scale)), max(16, round(height * scale))
+    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (before, after)]
+    flow = cv2.resize(measure_flow(np.stack(small).astype(np.uint8)), (width, height))
+    flow = np.asarray(flow * np.divide((width, height), size), np.float32)
+    for number in range(1, count + 1):
+        share = np.float32(number / (count + 1))
+        back, on = fetch(before, flow * share), fetch(after, flow * (share - 1))
+        mean = cv2.addWeighted(back, float(1 - share), on, float(share), 0)
+        yield mean.astype(np.uint8, copy=False)
 
 
 def _remap(values: NDArray[Any], path: Flow) -> NDArray[Any]:

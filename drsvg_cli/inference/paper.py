@@ -11,6 +11,7 @@ from drsvg_cli.frames import Frames, cut_out, fit_all, put_back, to_frames, to_t
 from drsvg_cli.inference.predictor import Moment
 from drsvg_cli.inference.rollout import stream
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.optical_flow import interpolate
 
 
 class PaperPredictor:
@@ -27,6 +28,7 @@ class PaperPredictor:
         *,
         seeds: Sequence[int],
         temperature: float | None = None,
+        between: int = 0,
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; where frames are cropped the rest of them stays as it is.
 
@@ -48,10 +50,19 @@ class PaperPredictor:
             temperature=temperature,
             view=view,
         )
+        before: dict[int, Frames] = {}
         for samples, time, frames, views in moments:
             if not bool(torch.isfinite(frames).all()):
                 raise WeightsError("the model predicts no numbers; its weights are broken")
             pictures = to_frames((frames if views is None else views)[0])
             if pictures.shape[1:] != last.shape:
                 pictures = np.stack([put_back(each, last, how=self.fit) for each in pictures])
-            yield Moment(samples, time, pictures)
+            if between:
+                pairs = [
+                    (before.get(k, last), new) for k, new in zip(samples, pictures, strict=True)
+                ]
+                steps = [interpolate(old if time else last, new, between) for old, new in pairs]
+                for part, found in enumerate(zip(*steps, strict=True)):
+                    yield Moment(samples, time * (between + 1) + part, np.stack(found))
+                before.update(zip(samples, pictures, strict=True))
+            yield Moment(samples, time * (between + 1) + between, pictures)

@@ -12,7 +12,7 @@ class Moment(NamedTuple):
     samples: range
     """Which samples, counted from 0."""
     time: int
-    """Which predicted frame, counted from 0."""
+    """Which frame that came out, counted from 0."""
     frames: Frames
     """uint8 `(S, H, W, 3)`, one a sample, of the size of the observed frames."""
 
@@ -27,6 +27,7 @@ class Predictor(Protocol):
         *,
         seeds: Sequence[int],
         temperature: float | None = None,
+        between: int = 0,
     ) -> Iterator[Moment]:
         """Draw samples, one a seed, and yield each frame as soon as it is there.
 
@@ -39,4 +40,6 @@ class Predictor(Protocol):
             seeds: one a sample. A sample depends on the clip and its seed alone.
             temperature: scales the spread of the samples; 0 is the most expected future. The
                 predictor's own if left out.
+            between: extra frames before each predicted one, evenly in time: horizon × (between + 1)
+                come out, and every last one is what would come without them.
         """
