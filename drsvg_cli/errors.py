@@ -13,6 +13,7 @@ exit code with which the command line ends.
 """
 
 import re
+from typing import Any
 
 
 def without_credentials(text: str) -> str:
@@ -25,8 +26,10 @@ class DrsvgError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", *, record: dict[str, Any] | None = None) -> None:
         super().__init__(without_credentials(message))
+        self.record = record or {}
+        """What a program should know of it (`--json`)."""
 
 
 class ConfigError(DrsvgError):

@@ -2,12 +2,13 @@
 
 import errno
 import io
+import json
 import os
 import signal
 import sys
 from contextlib import suppress
 from itertools import pairwise, takewhile
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -71,7 +72,7 @@ def main() -> None:
         _check_values(sys.argv[1:])
         app(prog_name="drsvg")
     except DrsvgError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, error.record)
     except OSError as error:
         # A name that is too long, a folder that may not be read: the system's own words.
         where = "" if error.filename is None else f"{error.filename}: "
@@ -96,7 +97,9 @@ def _check_values(arguments: list[str]) -> None:
             raise ConfigError(f"{name} is ''; give it a value, or leave it out")
 
 
-def _fail(text: str, code: int) -> NoReturn:
+def _fail(text: str, code: int, record: dict[str, Any] | None = None) -> NoReturn:
+    if "--json" in sys.argv:  # whoever reads it finds one object, whatever happens
+        print(json.dumps({**(record or {}), "error": text, "exit_code": code}))  # noqa: T201
     # stderr may lie on the disk that is full; the code tells it all the same.
     with suppress(OSError):
         Reporter(as_json=False, quiet=False).error(text)
