@@ -19,7 +19,6 @@ from torch import nn
 from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.data.sprites import COLUMNS, GARMENTS, ROWS, SIZE
-from drsvg_cli.evaluation.prediction import Scores
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.writing import write_clip
@@ -158,16 +157,6 @@ def model_folder(tiny_model, tiny_config, tmp_path_factory):
     )
     save_model(folder, recipe, tiny_model().state_dict())
     return folder
-
-
-@pytest.fixture(scope="session")
-def make_scores():
-    """Return a function that gives every metric the same curves."""
-
-    def make(curves):
-        return Scores(*[curves] * 3, *[curves.copied] * 4)
-
-    return make
 
 
 @pytest.fixture(scope="session")

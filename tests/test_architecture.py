@@ -18,9 +18,10 @@ LAYERS = {
     "cli": "commands config errors",
     "commands": "training evaluation inference visualization data weights model video frames "
     "config device network storage errors",
-    "training": "inference data weights model frames optical_flow config device storage errors",
+    "training": "evaluation inference data weights model frames optical_flow config device storage "
+    "errors",
     "evaluation": "inference data weights model frames optical_flow config device storage errors",
-    "inference": "data weights model frames optical_flow config device errors",
+    "inference": "data weights model frames optical_flow config device storage errors",
     "visualization": "frames errors",
     "data": "model video frames optical_flow config device network storage errors",
     "weights": "model config device network storage errors",
@@ -38,14 +39,7 @@ KNOWN = {
     ("cli.train", "weights.model_folder"),
     ("cli.train", "weights.registry"),
     ("commands.clip_input", "cli.options"),
-    ("data.dataset", "evaluation.classifier"),
-    ("data.moving_mnist", "evaluation.classifier"),
-    ("data.sprites", "evaluation.classifier"),
     ("model.drsvg", "optical_flow"),
-    ("training.model_card", "evaluation.metrics"),
-    ("training.model_card", "evaluation.prediction"),
-    ("training.trainer", "evaluation.metrics"),
-    ("weights.files", "evaluation.classifier"),
 }
 
 # Each of these libraries has one home, or two.
@@ -54,7 +48,7 @@ HOMES = {
     "huggingface_hub": "weights.hub",
     "httpx2": "weights.hub data.download network",
     "filelock": "storage",
-    "safetensors": "weights.files",
+    "safetensors": "weights.files evaluation.",
     "typer": "cli.",
     "rich": "cli. commands.",
 }

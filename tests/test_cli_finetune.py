@@ -119,7 +119,7 @@ class TestFinetune:
         assert not model.training
         card = (folder / "README.md").read_text(encoding="utf-8")
         begun = "Trained from the weights of"
-        for part in ("# my model", begun, "2 clips", f"{STEPS} steps", "PSNR copy"):
+        for part in ("# my model", begun, "2 clips", f"{STEPS} steps", "| motion-speeds |"):
             assert part in card
         assert cv2.imread(str(folder / "validation.png")).std() > 0
         assert [line["step"] for line in log(folder)] == [0, 6, 12, 18, 24, 30]
@@ -135,13 +135,15 @@ class TestFinetune:
         assert told["folder"] == "clips-model", "by default"
         lines = log(tmp_path / "clips-model")
         assert told["steps"] == STEPS
-        assert told["before"] == lines[0]["predicted"]
-        assert told["after"] == max(line["predicted"] for line in lines)
-        assert told["copy_last"] == lines[0]["copied"]
+        assert told["before"]["psnr"] == lines[0]["predicted"]
+        assert told["after"]["energy"] == min(line["energy"] for line in lines)
+        assert told["copy"]["psnr"] == pytest.approx(lines[0]["copied"], abs=1e-4)
+        for name in ("before", "after", "copy", "motion"):
+            assert set(told[name]) == {"psnr", "lpips", "energy"}
 
     def test_it_learns(self, tune, clips, tmp_path):
         told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 80, "--json").out)
-        assert told["after"] > told["before"] + 1
+        assert told["after"]["psnr"] > told["before"]["psnr"] + 1
 
     def test_patience_ends_it_early(self, tune, clips, tmp_path):
         options = ("--learning-rate", 1e-8, "--steps", 500, "--batch", 2, "--patience", 1)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -56,10 +57,13 @@ class TestMovingMNIST:
             return benchmark("moving-mnist", recipe, place, SILENT, **options)
 
         whole = ask()
-        assert whole.frames.shape == (12, 30, 1, 32, 32) and whole.frames.dtype == torch.uint8
+        assert [clip.shape for clip in whole.clips] == [(30, 32, 32, 3)] * 12
+        assert whole.channels == 1 and whole.clips[0].dtype == np.uint8
+        assert len(set(whole.groups)) == 12
         assert whole.horizons == (10, 20, 25)
         part = ask(horizon=20, most=4)
-        assert torch.equal(part.frames, whole.frames[:4, :25])
+        pairs = zip(part.clips, whole.clips[:4], strict=True)
+        assert all((one == other[:25]).all() for one, other in pairs)
         assert part.horizons == (10, 20)
         assert torch.equal(part.labels["digits"], whole.labels["digits"][:4])
         assert ask().digest == whole.digest != part.digest
@@ -88,11 +92,15 @@ class TestClips:
         listener = Listener(notes.append, lambda *_: None)
         place = Place([tmp_path / "clips"], tmp_path / "cache")
         found = benchmark("clips", recipe, place, listener, context=3, horizon=6, most=9)
-        assert found.frames.shape == (6, 9, 1, 32, 32) and found.frames.float().std() > 10
+        assert [clip.shape for clip in found.clips] == [(9, 32, 32, 3)] * 6
+        assert np.stack(found.clips).std() > 10 and found.channels == 1
         assert found.horizons == (6,) and not found.labels
-        assert found.words == "6 sequences of 2 clips"
+        assert found.words == "6 windows of 2 clips" and len(set(found.groups)) == 2
         assert len(notes) == 1 and "bad.mp4" in notes[0]
-        assert not list((tmp_path / "cache").glob("*.frames")), "nothing is left on the disk"
+        whole = benchmark("clips", recipe, place, SILENT, context=3, horizon=6, most=None, side=36)
+        assert [clip.shape for clip in whole.clips] == [(9, 36, 43, 3)] * 2, "one of each clip"
+        one = benchmark("clips", recipe, place, SILENT, context=3, horizon=6, most=1, side=36)
+        assert len(one.clips) == 1, "another clip stands in for the one that is no good"
 
     def test_material_is_the_same_in_whichever_order_clips_are_named(
         self, recipe, tmp_path, make_clip

@@ -149,10 +149,14 @@ class TestSplit:
 
     def test_the_test_has_its_own(self, recipe, place):
         found = benchmark("kth", recipe, place, SILENT, context=2, horizon=3, most=4)
-        assert found.frames.shape == (4, 5, 1, 32, 32)
+        assert [clip.shape for clip in found.clips] == [(5, 32, 32, 3)] * 4 and found.channels == 1
         assert "(1 of the 599 clips, persons 21; running 1)" in found.words
         assert found.horizons == (3,) and not found.labels and not found.published
         assert not list(place.cache.glob("*.frames")), "nothing is left on the disk"
+
+    def test_sequences_of_one_clip_are_one_group(self, recipe, place):
+        found = benchmark("kth", recipe, place, SILENT, context=2, horizon=3, most=4)
+        assert len(found.groups) == 4 and len(set(found.groups)) == 1
 
     def test_published_numbers_are_of_one_protocol(self, recipe, place, tiny_config, make_clip):
         large = replace(recipe, model=tiny_config(channels=1, size=64))
@@ -161,7 +165,7 @@ class TestSplit:
         make_clip(path.with_suffix(".mp4"), 42, rate=25).rename(path)
         long = replace(place, paths=[folder])
         found = benchmark("kth", large, long, SILENT, context=10, horizon=None, most=None)
-        assert found.horizons == (10, 20, 30) and found.frames.shape[:2] == (3, 40)
+        assert found.horizons == (10, 20, 30) and [len(clip) for clip in found.clips] == [40] * 3
         assert [(other.psnr, other.ssim) for other in found.published] == [
             (28.06, 0.8438),
             (29.69, 0.8697),
@@ -179,7 +183,7 @@ class TestSplit:
     def test_frames_are_stretched(self, recipe, place):
         """What a clip shows at its left and right edges is in the frame; a crop would lose it."""
         found = benchmark("kth", recipe, place, SILENT, context=2, horizon=3, most=1)
-        row = found.frames[0, 0, 0, 2].float()  # a ramp from 40 to 87 across all of the clip
+        row = found.clips[0][0, 2, :, 0].astype(int)  # a ramp from 40 to 87 across all of the clip
         assert row[0] < 43 and row[-1] > 82 and np.all(np.diff(row) >= -2)
 
 

@@ -24,7 +24,7 @@ import torch
 from drsvg_cli import config
 from drsvg_cli.commands.models import find
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation.prediction import Curves, Scores
+from drsvg_cli.evaluation.prediction import Scores
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.weights import files as weights_files
@@ -49,7 +49,6 @@ for line in sys.stdin:
 
 
 def card(name: str, *, parent: str = "", datasets=()) -> str:
-    curves = Curves(torch.rand(2, 3, 4), torch.rand(2, 4))
     origin = Provenance(
         data="3 clips (2.0 minutes)",
         held="5 sequences",
@@ -59,9 +58,11 @@ def card(name: str, *, parent: str = "", datasets=()) -> str:
         datasets=datasets,
         picture="validation.png",
     )
-    return model_card(
-        config.Recipe(name=name, parent=parent), Scores(*[curves] * 3, *[curves.copied] * 4), origin
-    )
+    return model_card(config.Recipe(name=name, parent=parent), scores(), origin)
+
+
+def scores() -> dict[str, Scores]:
+    return {"copy": Scores(*[torch.rand(2, 3, 4)] * 8)}
 
 
 @pytest.fixture(scope="module")
@@ -654,9 +655,8 @@ def test_a_card_says_where_weights_come_from(parent: str, line: str | None) -> N
 
 def test_a_strange_licence_stays_one_line() -> None:
     recipe = config.Recipe(name="x", license="mit\npipeline_tag: other")
-    curves = Curves(torch.rand(2, 3, 4), torch.rand(2, 4))
     origin = Provenance("clips", "clips", steps=1, hours=1, samples=1)
-    text = model_card(recipe, Scores(*[curves] * 3, *[curves.copied] * 4), origin)
+    text = model_card(recipe, scores(), origin)
     assert 'license: "mit\\npipeline_tag: other"\n' in text
 
 
