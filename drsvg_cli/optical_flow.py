@@ -18,6 +18,8 @@ Flow = NDArray[np.float32]
 """`(H, W, 2)`, in pixels (x, y)."""
 Frame = NDArray[np.uint8]
 
+_LARGEST_PAIR = 320
+"""Pixels along the longer side of frames between which others are interpolated."""
 EVIDENCE = 4
 """Frames before the last observed one, to each of which its motion is measured."""
 
@@ -90,6 +92,21 @@ def fetch(frame: Frame, path: Flow) -> Frame:
     return _remap(frame, resize_flow(path, frame.shape[:2]), cv2.INTER_CUBIC)
 
 
+def interpolate(before: Frame, after: Frame, count: int) -> Iterator[Frame]:
+    """Yield frames evenly in time between two `(H, W, 3)`: both, moved towards each other."""
+    height, width = after.shape[:2]
+    scale = min(1.0, _LARGEST_PAIR / max(height, width))
+    size = max(16, round(width * scale)), max(16, round(height * scale))
+    small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (before, after)]
+    flow = cv2.resize(measure_flow(np.stack(small).astype(np.uint8)), (width, height))
+    flow = np.asarray(flow * np.divide((width, height), size), np.float32)
+    for number in range(1, count + 1):
+        share = np.float32(number / (count + 1))
+        back, on = fetch(before, flow * share), fetch(after, flow * (share - 1))
+        mean = cv2.addWeighted(back, float(1 - share), on, float(share), 0)
+        yield mean.astype(np.uint8, copy=False)
+
+
 def resize_flow(flow: Flow, size: Sequence[int]) -> Flow:
     """Bring a flow or path `(h, w, 2)` to another height and width, in pixels of that size."""
     height, width = flow.shape[:2]
@@ -100,9 +117,7 @@ def resize_flow(flow: Flow, size: Sequence[int]) -> Flow:
     return np.asarray(cv2.resize(scaled, (size[1], size[0]), interpolation=method), np.float32)
 
 
-def _remap(
-    values: NDArray[Any], path: Flow, method: int = cv2.INTER_LINEAR
-) -> NDArray[Any]:
+def _remap(values: NDArray[Any], path: Flow, method: int = cv2.INTER_LINEAR) -> NDArray[Any]:
     places = path + _places(*path.shape[:2])
     return cv2.remap(values, places, None, method, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 

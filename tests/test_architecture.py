@@ -17,27 +17,28 @@ LAYERS = {
     "__main__": "cli",
     "cli": "commands config errors",
     "commands": "training evaluation inference visualization data weights model video frames "
-    "config device errors",
-    "training": "evaluation inference data weights model frames optical_flow config device errors",
-    "evaluation": "inference data weights model frames optical_flow config device errors",
-    "inference": "data weights model frames optical_flow config device errors",
+    "config device network storage errors",
+    "training": "evaluation inference data weights model frames optical_flow config device storage "
+    "errors",
+    "evaluation": "inference data weights model frames optical_flow config device storage errors",
+    "inference": "data weights model frames optical_flow config device storage errors",
     "visualization": "frames errors",
-    "data": "model video frames optical_flow config device errors",
-    "weights": "model config device errors",
+    "data": "model video frames optical_flow config device network storage errors",
+    "weights": "model config device network storage errors",
     "model": "config device errors",
     "video": "errors",
     "frames": "config errors",
     "optical_flow": "errors",
     "config": "errors",
     "device": "errors",
+    "network": "errors",
+    "storage": "errors",
     "errors": "",
 }
 KNOWN = {
     ("cli.train", "weights.model_folder"),
     ("cli.train", "weights.registry"),
     ("commands.clip_input", "cli.options"),
-    ("data.clip_cache", "weights.model_folder"),
-    ("data.download", "weights.address"),
     ("model.drsvg", "optical_flow"),
 }
 
@@ -45,7 +46,8 @@ KNOWN = {
 HOMES = {
     "av": "video.",
     "huggingface_hub": "weights.hub",
-    "httpx2": "weights.hub data.download",
+    "httpx2": "weights.hub data.download network",
+    "filelock": "storage",
     "safetensors": "weights.files evaluation.",
     "typer": "cli.",
     "rich": "cli. commands.",
@@ -56,7 +58,7 @@ FORBIDDEN = {
     "video.": {"torch"},
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
-HEAVY = {"av", "cv2", "huggingface_hub", "numpy", "safetensors", "torch"}
+HEAVY = {"av", "cv2", "filelock", "huggingface_hub", "numpy", "safetensors", "torch"}
 
 
 def modules() -> dict[str, Path]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from drsvg_cli.inference.baselines import BASELINES
-from drsvg_cli.optical_flow import extend_path, fetch, measure_flow
+from drsvg_cli.optical_flow import extend_path, fetch, interpolate, measure_flow
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,8 @@ def clip(texture, speed, count):
 def drawn(name, observed, horizon, seeds, **options):
     """Collect what a baseline predicts, `(S, T, H, W, 3)`."""
     found = np.zeros((len(seeds), horizon, *observed.shape[1:]), np.uint8)
-    for moment in BASELINES[name]().predict(observed, horizon, seeds=seeds, **options):
+    steps = options.get("between", 0) + 1
+    for moment in BASELINES[name]().predict(observed, horizon // steps, seeds=seeds, **options):
         assert moment.frames.dtype == np.uint8
         found[list(moment.samples), moment.time] = moment.frames
     return found
@@ -79,3 +80,20 @@ def test_samples_differ_in_their_speed_alone(texture):
 def test_two_gray_frames_are_enough(name):
     observed = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 1), np.uint8).repeat(3, -1)
     assert drawn(name, observed, 2, [5]).shape == (1, 2, 32, 48, 3)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_frames_between_leave_the_others_as_they_are(texture, name):
+    observed = clip(texture, 3, 4)
+    plain = drawn(name, observed, 2, [1, 2])
+    finer = drawn(name, observed, 6, [1, 2], between=2)
+    assert np.array_equal(finer[:, 2::3], plain)
+
+
+def test_frames_between_two_move_from_one_to_the_other(texture):
+    steps = clip(texture, 2, 5)  # 2 pixels a step, seen every fourth
+    made = list(interpolate(steps[0], steps[4], 3))
+    for index, frame in enumerate(made, start=1):
+        inside = np.s_[8:-8, 12:-12]
+        errors = [np.abs(frame[inside].astype(int) - step[inside]).mean() for step in steps]
+        assert np.argmin(errors) == index and errors[index] < 4

@@ -670,12 +670,6 @@ class TestWrongUse:
     def test_options(self, draw, clip, options, code, said):
         assert_refused(draw(clip, *options), code, said)
 
-    @pytest.mark.parametrize("value", ["2.5", "soon", ""])
-    def test_a_patience_that_is_no_whole_number(self, drsvg, monkeypatch, value):
-        """The Hub's library reads it when it is imported, and stumbles."""
-        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", value)
-        assert_refused(drsvg("models", "list"), 2, "HF_HUB_ETAG_TIMEOUT", "whole seconds")
-
     @pytest.mark.parametrize(
         "arguments",
         [

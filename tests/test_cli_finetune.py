@@ -15,10 +15,10 @@ import torch
 
 from drsvg_cli.cli.app import main
 from drsvg_cli.commands import train
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data import moving_mnist
+from drsvg_cli.storage import locked
 from drsvg_cli.weights.files import load_model, save_model
 from drsvg_cli.weights.model_folder import weights_path
 from drsvg_cli.weights.registry import presets
@@ -309,7 +309,7 @@ class TestInterruptions:
         (tmp_path / "empty").mkdir()
         before = sorted(tmp_path.rglob("*"))
         for folder, options in ((begun, ["--resume"]), (tmp_path / "empty", [])):
-            with claimed(folder):
+            with locked(folder):
                 outcome = tune(clips, *QUICK, "-o", folder, *options)
             assert_refused(outcome, 1, f"another process is at work on {folder}")
         assert sorted(tmp_path.rglob("*")) == before

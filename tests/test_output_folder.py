@@ -12,7 +12,6 @@ import pytest
 
 from drsvg_cli.commands import output_folder, predict, swap
 from drsvg_cli.commands.frame_buffer import Spool
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import (
     check_free,
     choose_folders,
@@ -21,6 +20,7 @@ from drsvg_cli.commands.output_folder import (
     write_together,
 )
 from drsvg_cli.errors import ConfigError, ResourceError
+from drsvg_cli.storage import locked
 
 
 def fill(folder, text, *names, overwrite=False):
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_the_wait_for_another_run(tmp_path):
     """A training run holds its folder for hours."""
     fill(tmp_path / "out", "first", "a")
     before = contents(tmp_path)
-    with claimed(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         press.start()
         with pytest.raises(KeyboardInterrupt):
@@ -161,7 +161,7 @@ def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(t
         (part / "sample_1.mp4").write_text("half")
     for part in parts[:2]:
         os.utime(part, (time.time() - 3600,) * 2)
-    with claimed(parts[1]):
+    with locked(parts[1]):
         fill(tmp_path / "out", "text", "a", overwrite=True)
     assert [part.exists() for part in parts] == [False, True, True]
 

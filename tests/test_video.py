@@ -758,7 +758,7 @@ class TestWrite:
         def interrupt(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(writing, "_picture", interrupt)
+        monkeypatch.setattr(writing.ClipWriter, "write", interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_clip(tmp_path / "a.mp4", Clip(numbered(2), TWELVE))
         assert not list(tmp_path.iterdir())

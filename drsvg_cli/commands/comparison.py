@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from drsvg_cli.commands.clip_input import Session
-from drsvg_cli.commands.frame_buffer import Spool
+from drsvg_cli.commands.clip_input import Excerpt, Session
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.metrics import best_of
 from drsvg_cli.evaluation.prediction import Judge, Scores, measure, score
@@ -21,27 +20,31 @@ METRICS = {"psnr": 2, "lpips": 4, "energy": 4}
 class Comparison:
     """Measures samples of one clip at the size that `drsvg evaluate` measures its model at."""
 
-    def __init__(self, session: Session, frames: Frames, horizon: int) -> None:
-        """Take the frames of a clip, `(T, H, W, 3)`, of which the last `horizon` were held back."""
-        network = session.loaded.network
+    def __init__(self, session: Session, excerpt: Excerpt) -> None:
+        """Take a clip of which the frames to be predicted were held back."""
+        network, truth = session.loaded.network, excerpt.truth
+        assert truth is not None
         side = SIDE if network is None else network.config.size
-        self._side = max(SMALLEST, min(side, *frames.shape[1:3]))
-        self._clip = np.stack([resize_whole(frame, self._side) for frame in frames])
-        self._horizon, self._seeds = horizon, session.seeds
+        self._side = max(SMALLEST, min(side, *truth.shape[1:3]))
+        self._clip = np.stack(
+            [resize_whole(frame, self._side) for frame in (*excerpt.observed, *truth)]
+        )
+        self._horizon, self._seeds = len(truth), session.seeds
         self._judge = Judge(
             LPIPS(session.device), similarity=False, channels=3, device=session.device
         )
+        shape = (len(session.seeds), *self._clip[-self._horizon :].shape)
+        with tempfile.TemporaryFile() as file:  # on disk: memory does not grow with the horizon
+            self._made = np.memmap(file, np.uint8, "w+", shape=shape)
 
-    def summary(self, samples: Spool) -> dict[str, Any]:
+    def note(self, sample: int, time: int, frame: Frames) -> None:
+        """Take a predicted frame `(H, W, 3)`."""
+        self._made[sample, time] = resize_whole(frame, self._side)
+
+    def summary(self) -> dict[str, Any]:
         """Return the scores of samples as the record has them, and those of the baselines."""
         truth, last = self._clip[-self._horizon :], self._clip[-self._horizon - 1]
-        with tempfile.TemporaryFile() as file:  # on disk: memory does not grow with the horizon
-            made = np.memmap(file, np.uint8, "w+", shape=(len(samples), *truth.shape))
-            for number in range(len(samples)):
-                for time in range(self._horizon):
-                    made[number, time] = resize_whole(samples[number][time], self._side)
-            found = measure(made, truth, last, judge=self._judge, number=0)
-            del made
+        found = measure(self._made, truth, last, judge=self._judge, number=0)
         summary: dict[str, Any] = {"side": self._side, "samples": _numbers(found)}
         for name, make in BASELINES.items():
             seeds = self._seeds[:1] if name in DETERMINISTIC else self._seeds

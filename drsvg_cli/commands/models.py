@@ -18,6 +18,8 @@ from drsvg_cli import __version__
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.storage import write_atomically
+from drsvg_cli.weights.address import check_endpoint
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICTURE_FILE,
@@ -51,10 +53,11 @@ def find(model: str, *, offline: bool, quiet: bool) -> Path:
 
 def show_all(*, as_json: bool, quiet: bool) -> None:
     """List what is embedded and what is cached."""
+    check_endpoint()
     from drsvg_cli.weights.hub import cached_models
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    records = [_record(name, _held(name)) for name in presets()]
+    records = [_record(name, folder) for name, folder in presets().items()]
     for model in cached_models():
         try:
             records.append(_record(str(model.address), model.folder))
@@ -105,14 +108,6 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     reporter.table(table)
     if as_json:
         reporter.result(record)
-
-
-def _held(preset: str) -> Path:
-    """Return where a preset's weights are on this computer; its recipe alone if they are not."""
-    try:
-        return resolve(preset, offline=True)
-    except WeightsError:
-        return describe(preset, offline=True)
 
 
 def _record(model: str, source: Path) -> dict[str, Any]:
@@ -198,11 +193,10 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     for name in WHOLE:
         if not (folder / name).is_file():
             raise WeightsError(f"{folder} is not a whole model folder: it has no {name}")
+    check_endpoint()
     from drsvg_cli.weights import hub
 
     hub.check_login()
-    from drsvg_cli.weights.files import write_atomically
-
     recipe = _load(folder)
     try:
         card = _addressed((folder / CARD_FILE).read_text(encoding="utf-8"), repo)

@@ -15,7 +15,6 @@ import torch
 from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.interruptions import collected
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
 from drsvg_cli.config import AnyModel, Recipe, format_recipe
@@ -29,19 +28,19 @@ from drsvg_cli.device import (
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
 from drsvg_cli.evaluation.prediction import draw
 from drsvg_cli.frames import Frames, cut_out
+from drsvg_cli.storage import locked, sha256, write_atomically
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.training.preparation import Run, prepare_run
 from drsvg_cli.training.run_folder import STATE_FILE, read_log
 from drsvg_cli.training.trainer import Keep, Step, fit
 from drsvg_cli.visualization.samples import strip
-from drsvg_cli.weights.files import blueprint, load_model, write_atomically
+from drsvg_cli.weights.files import blueprint, load_model
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICTURE_FILE,
     RECIPE_FILE,
     read_history,
     read_recipe,
-    sha256,
     weights_path,
 )
 from drsvg_cli.weights.registry import as_folder
@@ -182,7 +181,7 @@ def _claimed(request: Request) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(made(out))
-            stack.enter_context(claimed(out))
+            stack.enter_context(locked(out))
             for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
                 if path.is_file():  # a folder is that of results, of another command
                     path.unlink()

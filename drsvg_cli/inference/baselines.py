@@ -12,7 +12,7 @@ import numpy as np
 
 from drsvg_cli.frames import Frames
 from drsvg_cli.inference.predictor import Moment, Predictor
-from drsvg_cli.optical_flow import extend_path, fetch, measure_flow
+from drsvg_cli.optical_flow import Flow, extend_path, fetch, measure_flow
 
 SPEED_DEVIATION = 0.6
 SLOWEST = -0.5
@@ -28,9 +28,10 @@ class Copy:
         *,
         seeds: Sequence[int],
         temperature: float | None = None,
+        between: int = 0,
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; all samples are alike."""
-        for time in range(horizon):
+        for time in range(horizon * (between + 1)):
             yield _alike(observed[-1], len(seeds), time)
 
 
@@ -44,13 +45,12 @@ class Motion:
         *,
         seeds: Sequence[int],
         temperature: float | None = None,
+        between: int = 0,
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; all samples are alike."""
-        flow = measure_flow(observed)
-        path = np.zeros_like(flow)
-        for time in range(horizon):
-            path = extend_path(path, flow)
-            yield _alike(fetch(observed[-1], path), len(seeds), time)
+        frames = _moved(observed[-1], measure_flow(observed), horizon, between)
+        for time, frame in enumerate(frames):
+            yield _alike(frame, len(seeds), time)
 
 
 class MotionSpeeds:
@@ -63,6 +63,7 @@ class MotionSpeeds:
         *,
         seeds: Sequence[int],
         temperature: float | None = None,
+        between: int = 0,
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; `temperature` scales the deviation of the speeds."""
         deviation = SPEED_DEVIATION * (1.0 if temperature is None else temperature)
@@ -70,11 +71,18 @@ class MotionSpeeds:
         for sample, seed in enumerate(seeds):
             speed = 1 + deviation * np.random.default_rng(seed).normal()
             field = flow * np.float32(max(SLOWEST, speed))
-            path = np.zeros_like(flow)
-            for time in range(horizon):
-                path = extend_path(path, field)
-                frame = fetch(observed[-1], path)
+            for time, frame in enumerate(_moved(observed[-1], field, horizon, between)):
                 yield Moment(range(sample, sample + 1), time, frame[None])
+
+
+def _moved(frame: Frames, flow: Flow, horizon: int, between: int) -> Iterator[Frames]:
+    """Follow a flow on and on, and show the frame as far as it has come."""
+    path = np.zeros_like(flow)
+    for _ in range(horizon):
+        for part in range(1, between + 1):
+            yield fetch(frame, extend_path(path, flow * np.float32(part / (between + 1))))
+        path = extend_path(path, flow)
+        yield fetch(frame, path)
 
 
 def _alike(frame: Frames, samples: int, time: int) -> Moment:

@@ -13,8 +13,9 @@ from drsvg_cli.inference.predictor import Predictor
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.folding import fold_batchnorm
 from drsvg_cli.motion_model.network import MotionNetwork
+from drsvg_cli.storage import sha256
 from drsvg_cli.weights.files import load_model
-from drsvg_cli.weights.model_folder import sha256, weights_path
+from drsvg_cli.weights.model_folder import weights_path
 
 
 @dataclass(frozen=True)

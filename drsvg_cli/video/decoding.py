@@ -43,7 +43,7 @@ def probe(path: Path) -> ClipInfo:
     Raises:
         VideoError: The file is missing, not a video, or none of its frames can be decoded.
     """
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         first = next(_frames(container, stream, Damage()), None)
         if first is None:
             raise VideoError(f"{shown(path)}: no frame that can be decoded, up to 8192×4320 pixels")
@@ -67,7 +67,7 @@ def probe(path: Path) -> ClipInfo:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a regular file and its first moving picture."""
     with explained(path, "read"):
         if not path.exists():
@@ -206,7 +206,7 @@ def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[
 
     None begins at the start, in containers that cannot seek too.
     """
-    with _opened(info.path) as (container, stream):
+    with opened(info.path) as (container, stream):
         if begin is not None:
             # What a decoder must know of the whole stream may stand in the first packet alone, as
             # the version of x264 does, without which 4:4:4 is decoded wrongly.
@@ -219,7 +219,7 @@ def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[
 def last_time_stamp(info: ClipInfo) -> Fraction:
     """Find the clip's last time stamp without decoding, in seconds from its first frame."""
     for seeking in (True, False):
-        with _opened(info.path) as (container, stream):
+        with opened(info.path) as (container, stream):
             length = Fraction(info.duration or (container.duration or 0) / av.time_base)
             if not seeking or _seek(container, stream, info.start + length):
                 packets = _packets(container, stream, Damage())

@@ -7,9 +7,8 @@ the file alone is a whole model. Training state keeps every bit.
 
 import io
 import json
-import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.config import AnyModel, ModelConfig, Recipe, format_recipe
-from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
+from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.motion_model.network import MotionNetwork, build_network
+from drsvg_cli.storage import write_atomically
 from drsvg_cli.weights.model_folder import (
     FORMAT,
     RECIPE_FILE,
@@ -34,28 +34,6 @@ Network = DRSVG | MotionNetwork
 
 LARGEST_MODEL = 2**28
 """Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place in one step.
-
-    Folders are made if need be.
-
-    Raises:
-        ResourceError: the disk is full, or the folder cannot be written to.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(part)
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def save_model(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import WeightsError
-from drsvg_cli.weights.address import Address, Tick, parse_address
+from drsvg_cli.network import Tick
+from drsvg_cli.weights.address import Address, check_endpoint, parse_address
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICKLES,
@@ -71,14 +72,13 @@ def resolve(model: str, *, offline: bool = False, tick: Tick | None = None) -> P
     Raises:
         WeightsError: there is no such model, it has no weights, or they cannot be downloaded.
     """
-    folder = presets().get(model)
-    if folder is not None and not (folder / WEIGHTS_FILE).is_file():
-        raise WeightsError(
-            f"the preset {model!r} is a recipe without weights; train it with drsvg train {model} "
-            f"and use --model {model}-model"
-        )
     source = _locate(model, WHOLE, offline=offline, tick=tick)
     if not weights_path(source).is_file():
+        if source == presets().get(model):
+            raise WeightsError(
+                f"the preset {model!r} is a recipe without weights; train it with drsvg train "
+                f"{model} and use --model {model}-model"
+            )
         for path in sorted(source.iterdir()):
             refuse_pickle(path)
         raise WeightsError(f"the model {model!r} has no weights: {weights_path(source)} is missing")
@@ -119,6 +119,7 @@ def _locate(model: str, names: tuple[str, ...], *, offline: bool, tick: Tick | N
 
 
 def _fetch(address: Address, names: tuple[str, ...], *, offline: bool, tick: Tick | None) -> Path:
+    check_endpoint()
     from drsvg_cli.weights import hub
 
     return hub.fetch(address, names, offline=offline, tick=tick)
