@@ -67,6 +67,11 @@ class ModelConfig:
             raise ConfigError(f"model.size is {self.size}; choose 32, 64, 128 or 256")
         check_bounds(self, "model")
 
+    @property
+    def sight(self) -> str:
+        """Say what frames the model sees."""
+        return f"{self.size}×{self.size} {'colour' if self.channels == 3 else 'gray'}"
+
 
 @dataclass(frozen=True)
 class MotionConfig:
@@ -85,6 +90,11 @@ class MotionConfig:
     def __post_init__(self) -> None:
         """Refuse what is out of bounds."""
         check_bounds(self, "model")
+
+    @property
+    def sight(self) -> str:
+        """Say what frames the model sees."""
+        return "whole frames"
 
 
 AnyModel = ModelConfig | MotionConfig

@@ -73,7 +73,7 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
             record["model"],
             record["where"],
             _weights(record),
-            _frames(record),
+            record["sees"],
             record["license"],
             _trained_on(record),
         )
@@ -97,9 +97,8 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         ("", record["summary"]),
         ("where", f"{record['where']}, {record['source']}"),
         ("weights", _weights(record)),
-        ("frames", f"{_frames(record)}, about {record['rate']:g} a second"),
+        ("frames", f"{record['sees']}, about {record['rate']:g} a second"),
         ("time", f"observes {record['context']}, trained to predict {record['horizon']}"),
-        ("network", f"{record['backbone']} backbone of width {record['width']}"),
         ("trained on", _trained_on(record)),
         ("licence", record["license"]),
     ):
@@ -129,10 +128,8 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "source": str(source),
         "commit": commit,
         "bytes": weights.stat().st_size if whole else None,
-        "size": recipe.drsvg.size,
-        "channels": recipe.drsvg.channels,
-        "backbone": recipe.drsvg.backbone,
-        "width": recipe.drsvg.width,
+        "kind": recipe.model.kind,
+        "sees": recipe.model.sight,
         "context": recipe.data.context,
         "horizon": recipe.data.horizon,
         "rate": recipe.data.frame_rate,
@@ -151,10 +148,6 @@ def _trained_on(record: dict[str, Any]) -> str:
     if record["where"] == "recipe":
         return f"a recipe alone: drsvg train {record['model']}"
     return record["trained_on"] or "not said"
-
-
-def _frames(record: dict[str, Any]) -> str:
-    return f"{record['size']}×{record['size']} {'colour' if record['channels'] == 3 else 'gray'}"
 
 
 def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:

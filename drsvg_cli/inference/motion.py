@@ -1,7 +1,7 @@
 """The model of `general` as a predictor: whole frames of any shape, moved and never redrawn."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drsvg_cli.frames import Frames, resize_whole, to_tensor
+from drsvg_cli.frames import Frames, resize, resize_whole, to_tensor
 from drsvg_cli.inference.predictor import Moment
-from drsvg_cli.model.noise import SeededNoise
+from drsvg_cli.model.noise import Noise, SeededNoise
 from drsvg_cli.motion_model.fields import EARLIER, evidence, features, halve, halve_flow
 from drsvg_cli.motion_model.latents import Latent
 from drsvg_cli.motion_model.network import GRID, MotionNetwork, Scene, deviate
@@ -36,13 +36,21 @@ BATCH = 16
 """Samples whose flows are computed together."""
 
 
-class _Fields(NamedTuple):
-    """Measured motion at the size where it is followed, `(2, H, W)` in its pixels."""
+class _Look(NamedTuple):
+    """What is known of a clip at its last observed frame."""
 
+    scene: Scene
+    state: Tensor
+    """The predictor's."""
+    content: Latent
     flow: Tensor
+    """Measured motion where it is followed, `(2, H, W)` in pixels of that size."""
     others: tuple[Tensor, Tensor]
+    """The same over one and over four frames."""
     scale: float
-    """Pixels of these fields that are one pixel of the network's frames."""
+    """Pixels of these flows that are one pixel of the network's frames."""
+    seen: tuple[int, ...]
+    """Height and width of the frames that are read."""
 
 
 class MotionPredictor:
@@ -62,20 +70,60 @@ class MotionPredictor:
         temperature: float | None = None,
         between: int = 0,
     ) -> Iterator[Moment]:
-        """Predict as `Predictor` says."""
+        """Predict as `Predictor` says; poses come from their prior (Eq. 9)."""
         temperature = self._temperature if temperature is None else temperature
-        fields, scene, state, content = self._look(observed[-CONTEXT:])
-        last = observed[-1]
+        look = self._look(observed[-CONTEXT:])
+
+        def draw_pose(_time: int, state: Tensor, noise: Noise) -> Tensor:
+            return self.network.expect(state).sample(noise, temperature=temperature)
+
+        yield from self._roll_out(
+            look, observed[-1], draw_pose, horizon, seeds, temperature, between=between
+        )
+
+    @torch.inference_mode()
+    def swap(
+        self,
+        content: Frames,
+        pose: Frames,
+        *,
+        seeds: Sequence[int],
+        temperature: float | None = None,
+    ) -> Iterator[Moment]:
+        """Swap as `Swapper` says; poses come from their posterior, read from the other clip."""
+        temperature = self._temperature if temperature is None else temperature
+        look = self._look(content[:1])
+        height, width = look.seen
+        seen = np.stack([resize(frame, width=width, height=height) for frame in pose])
+        poses = self.network.pose(self._encode(seen))
+
+        def draw_pose(time: int, state: Tensor, noise: Noise) -> Tensor:
+            posterior = poses[time + 1].repeat(len(state))
+            return posterior.sample(noise, temperature=temperature)
+
+        yield from self._roll_out(look, content[0], draw_pose, len(pose) - 1, seeds, temperature)
+
+    def _roll_out(
+        self,
+        look: _Look,
+        last: Frames,
+        draw_pose: Callable[[int, Tensor, Noise], Tensor],
+        horizon: int,
+        seeds: Sequence[int],
+        temperature: float,
+        *,
+        between: int = 0,
+    ) -> Iterator[Moment]:
+        """Follow flows from the last frame `(H, W, 3)`, a frame after the other."""
         for first in range(0, len(seeds), BATCH):
             chosen = range(first, min(first + BATCH, len(seeds)))
             noise = SeededNoise([seeds[sample] for sample in chosen])
-            held = content.repeat(len(chosen)).sample(noise, temperature=temperature)
-            now = state.repeat(len(chosen), 1, 1, 1)
-            paths = [np.zeros((*fields.flow.shape[1:], 2), np.float32)] * len(chosen)
+            content = look.content.repeat(len(chosen)).sample(noise, temperature=temperature)
+            state = look.state.repeat(len(chosen), 1, 1, 1)
+            paths = [np.zeros((*look.flow.shape[1:], 2), np.float32)] * len(chosen)
             for time in range(horizon):
-                prior = self.network.expect(now)
-                now = self.network.advance(now, prior.sample(noise, temperature=temperature), held)
-                flows = self._flows(now, scene, fields)
+                state = self.network.advance(state, draw_pose(time, state, noise), content)
+                flows = self._flows(state, look)
                 for part in range(1, between + 2):
                     share = np.float32(part / (between + 1))
                     moved = [
@@ -86,7 +134,12 @@ class MotionPredictor:
                     yield Moment(chosen, time * (between + 1) + part - 1, frames)
                 paths = moved
 
-    def _look(self, observed: Frames) -> tuple[_Fields, Scene, Tensor, Latent]:
+    def _encode(self, seen: Frames) -> Tensor:
+        """Encode frames `(T, H, W, 3)` at the size that is seen."""
+        steps = torch.from_numpy(measure_steps(seen)).movedim(-1, 1)[:, None]
+        return self.network.encode(features(halve(to_tensor(seen, channels=3)[:, None]), steps))
+
+    def _look(self, observed: Frames) -> _Look:
         """Measure how the last observed frames move, and read them with the network."""
         frames = observed
         while len(frames) < CONTEXT:  # what was before the first frame stood still
@@ -94,9 +147,8 @@ class MotionPredictor:
         seen = np.stack([resize_whole(f, SEEN_SIDE, multiple=2 * GRID) for f in frames])
         measured = measure_evidence(seen)
         flows = halve_flow(torch.from_numpy(measured).movedim(-1, 1)[:, None])
-        steps = torch.from_numpy(measure_steps(seen)).movedim(-1, 1)[:, None]
         pictures = halve(to_tensor(seen, channels=3)[:, None])
-        encoded = self.network.encode(features(pictures, steps))
+        encoded = self._encode(seen)
         scene, state = self.network.look(evidence(pictures.flip(0), flows), flows, encoded[-1])
         base = measured[1]
         if min(observed.shape[1:3]) > SEEN_SIDE:
@@ -108,13 +160,13 @@ class MotionPredictor:
         )
         scale = math.sqrt(flow[0].numel() / pictures[0, 0, 0].numel())
         content = self.network.content(encoded)[-1]
-        return _Fields(flow, (first, fourth), scale), scene, state, content
+        return _Look(scene, state, content, flow, (first, fourth), scale, seen.shape[1:3])
 
-    def _flows(self, state: Tensor, scene: Scene, fields: _Fields) -> list[Flow]:
-        """Return the flow of every sample at the size of the fields."""
-        controls = self.network.controls(state, scene)[:, 0]
+    def _flows(self, state: Tensor, look: _Look) -> list[Flow]:
+        """Return the flow of every sample at the size where it is followed."""
+        controls = self.network.controls(state, look.scene)[:, 0]
         controls = functional.interpolate(
-            controls, fields.flow.shape[1:], mode="bilinear", align_corners=False
+            controls, look.flow.shape[1:], mode="bilinear", align_corners=False
         )
-        flows = deviate(controls, fields.flow, fields.others, scale=fields.scale)
+        flows = deviate(controls, look.flow, look.others, scale=look.scale)
         return list(np.ascontiguousarray(flows.movedim(1, -1).numpy()))

@@ -82,7 +82,7 @@ def load_model(source: Path) -> tuple[Network, Recipe]:
     """
     recipe = read_recipe(source)
     path = weights_path(source)
-    model = blueprint(recipe.drsvg)
+    model = blueprint(recipe.model)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = file.keys()
