@@ -210,7 +210,7 @@ def _compared(found: Findings) -> list[tuple[str, str, dict[str, Estimate]]]:
         if other == COPY or (other == SPEEDS) == (counts[name] > 1)
     ]
     pairs += [pair for pair in combinations(models, 2) if counts[pair[0]] == counts[pair[1]]]
-    pairs += [(MOTION, COPY)] if not models else []
+    pairs += [] if models else [(MOTION, COPY), (SPEEDS, COPY)]
     compared = []
     for one, other in pairs:
         first, second = found.scores[one], found.scores[other]
