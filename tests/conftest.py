@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from drsvg_cli.cli.app import main
+from drsvg_cli.commands import prediction
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.data.sprites import COLUMNS, GARMENTS, ROWS, SIZE
 from drsvg_cli.model.drsvg import DRSVG
@@ -111,6 +112,8 @@ def drsvg(monkeypatch, capfd, tmp_path):
     logger = logging.getLogger("drsvg_cli")
     for name in ("DRSVG_DEVICE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    # What a model with random weights predicts resembles nothing: there is nothing to warn of.
+    monkeypatch.setattr(prediction, "UNLIKE", 255)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])

@@ -36,6 +36,7 @@ LAYERS = {
     "errors": "",
 }
 KNOWN = {
+    ("cli.options", "weights.registry"),
     ("cli.train", "weights.model_folder"),
     ("cli.train", "weights.registry"),
     ("commands.clip_input", "cli.options"),

@@ -15,7 +15,7 @@ from drsvg_cli import __version__
 from drsvg_cli.cli import options
 from drsvg_cli.config import Fit
 from drsvg_cli.device import prepare
-from drsvg_cli.errors import ConfigError, ResourceError, VideoError
+from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.frames import Frames, resize, to_frames, to_tensor
 from drsvg_cli.inference.loading import LoadedModel, load_predictor
 from drsvg_cli.inference.paper import PaperPredictor
@@ -183,8 +183,7 @@ def read_excerpt(
         option: what asked for it.
 
     Raises:
-        VideoError: it cannot be read, or has too little there.
-        ResourceError: its frames would take too much memory.
+        VideoError: it cannot be read, has too little there, or would take too much memory.
     """
     settings, info = session.settings, probe(path)
     exact = rate or settings.rate
@@ -254,11 +253,11 @@ def _check_memory(path: Path, count: int, width: int, height: int) -> None:
     """Refuse, before anything is read, what would not fit.
 
     Raises:
-        ResourceError: it would not.
+        VideoError: it would not.
     """
     needed = 3 * count * width * height
     if needed > MOST_BYTES:
-        raise ResourceError(
+        raise VideoError(
             f"{path}: {count} frames of {width}x{height} take {needed / 1e9:.1f} GB of memory, and "
             f"{MOST_BYTES / 1e9:.1f} GB is the most; choose a smaller --size or --past"
         )

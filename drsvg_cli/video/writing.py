@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -19,6 +19,8 @@ from drsvg_cli.video.clip import Clip, Pictures, explained, shown
 from drsvg_cli.video.encoding import FORMATS, Encoder
 from drsvg_cli.video.sound import Sound
 
+REORDERED = 2
+"""Frames that x264 decodes before their turn, at most."""
 MAX_GIF_RATE = Fraction(50)  # browsers slow down anything faster
 
 
@@ -27,7 +29,6 @@ class Packet(NamedTuple):
 
     data: bytes
     pts: int
-    dts: int
     is_keyframe: bool
 
 
@@ -108,9 +109,7 @@ def encode_opening(frames: Pictures, rate: Fraction, *, suffix: str) -> Opening:
         encoder = Encoder(container, frames[0], form, rate.limit_denominator(65535))
         packets = [p for index in range(len(frames)) for p in encoder.encode(frames[index])]
         packets += encoder.finish()
-    return Opening(
-        frames, [Packet(bytes(p), p.pts or 0, p.dts or 0, p.is_keyframe) for p in packets]
-    )
+    return Opening(frames, [Packet(bytes(p), p.pts or 0, p.is_keyframe) for p in packets])
 
 
 class ClipWriter:
@@ -145,7 +144,7 @@ class ClipWriter:
             f"file:{part.resolve()}", "w", format=self._form.muxer, options=options
         )
         self._encoder: Encoder | None = None
-        self._seen = self._sent = 0
+        self._seen = self._sent = self._muxed = 0
         self._opening = opening or Opening(())
         if not self._opening.packets:
             for index in range(len(self._opening.frames)):
@@ -164,7 +163,7 @@ class ClipWriter:
         """Write what the encoder holds, and the end of the file."""
         with self._container:
             if error is None and self._encoder is not None:
-                self._container.mux(self._encoder.finish())
+                self._mux(self._encoder.finish())
 
     def write(self, frame: NDArray[np.uint8]) -> None:
         """Write the next frame `(H, W, C)`, which must not change any more."""
@@ -175,7 +174,15 @@ class ClipWriter:
         if self._encoder is None:
             self._begin(frame)
         assert self._encoder is not None
-        self._container.mux(self._encoder.encode(frame))
+        self._mux(self._encoder.encode(frame))
+
+    def _mux(self, packets: "Sequence[av.Packet[Any]]") -> None:
+        """Write packets of pictures, in the order in which they are decoded."""
+        for packet in packets:
+            if self._form.muxer == "mp4":  # two encoders do not agree on when decoding begins
+                packet.dts = self._muxed - REORDERED
+            self._muxed += 1
+            self._container.mux(packet)
 
     def _begin(self, frame: NDArray[np.uint8]) -> None:
         """Open the encoder for frames like this one, and write the opening."""
@@ -183,11 +190,10 @@ class ClipWriter:
         self._encoder = Encoder(self._container, frame, self._form, rate, gray=self._gray)
         stream, packets = self._encoder.stream, self._opening.packets
         sound = self._sound.add_to(self._container) if self._sound else []
-        for data, pts, dts, is_keyframe in packets:
+        for data, pts, is_keyframe in packets:
             packet = av.Packet(data)
             packet.stream, packet.time_base = stream, 1 / rate
-            packet.pts, packet.dts, packet.duration = pts, dts, 1
-            packet.is_keyframe = is_keyframe
-            self._container.mux(packet)
+            packet.pts, packet.duration, packet.is_keyframe = pts, 1, is_keyframe
+            self._mux([packet])
         self._encoder.count = len(packets)
         self._container.mux(sound)
