@@ -18,7 +18,7 @@ LAYERS = {
     "cli": "commands config errors",
     "commands": "training evaluation inference visualization data weights model video frames "
     "config device errors",
-    "training": "inference data weights model frames optical_flow config device errors",
+    "training": "inference data weights model config device errors",
     "evaluation": "inference data weights model frames optical_flow config device errors",
     "inference": "data weights model frames optical_flow config device errors",
     "visualization": "frames errors",
@@ -28,7 +28,8 @@ LAYERS = {
     "video": "errors",
     "frames": "config errors",
     "optical_flow": "errors",
-    "config": "errors",
+    "config": "migration errors",
+    "migration": "errors",
     "device": "errors",
     "errors": "",
 }
@@ -41,10 +42,7 @@ KNOWN = {
     ("data.download", "weights.address"),
     ("data.moving_mnist", "evaluation.classifier"),
     ("data.sprites", "evaluation.classifier"),
-    ("model.drsvg", "optical_flow"),
-    ("training.model_card", "evaluation.metrics"),
-    ("training.model_card", "evaluation.prediction"),
-    ("training.trainer", "evaluation.metrics"),
+    ("training.step", "evaluation.metrics"),
     ("weights.files", "evaluation.classifier"),
 }
 

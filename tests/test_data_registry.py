@@ -26,7 +26,7 @@ def mnist(write_mnist, tmp_path, monkeypatch):
 
 @pytest.fixture
 def recipe(tiny_config):
-    data = DataConfig(source="moving-mnist", context=2, horizon=3, shortest_context=2)
+    data = DataConfig(source="moving-mnist", context=2, horizon=3, min_context=2)
     return Recipe("digits", model=tiny_config(channels=1), data=data)
 
 

@@ -247,7 +247,7 @@ class TestAdversary:
 
 
 def test_accuracy_counts_both_kinds_of_pairs():
-    discriminator = PoseDiscriminator(2, hidden=4)
+    discriminator = PoseDiscriminator(2)
     with torch.no_grad():
         for parameter in discriminator.parameters():
             parameter.zero_()

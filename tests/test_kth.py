@@ -45,11 +45,10 @@ def recipe(tiny_config):
     data = DataConfig(
         source="kth",
         fit="stretch",
-        rate=25.0,
+        frame_rate=25.0,
         context=2,
         horizon=2,
-        shortest_context=1,
-        fastest=1.0,
+        min_context=1,
     )
     return Recipe("kth", model=tiny_config(channels=1), data=data, training=TrainingConfig(batch=2))
 

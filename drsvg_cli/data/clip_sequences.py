@@ -51,6 +51,8 @@ class ClipSequences:
     clips: Sequence[CachedClip]
     model: ModelConfig
     data: DataConfig
+    strength: Strength | None = None
+    """How much sequences are changed; what `data.augmentation` stands for if left out."""
 
     def batch(self, size: int, *, seed: str) -> Tensor:
         """Draw `size` sequences: uint8 `(T, B, C, S, S)`, neighbours of different clips."""
@@ -63,7 +65,7 @@ class ClipSequences:
 
     @property
     def _strength(self) -> Strength:
-        return STRENGTHS[self.data.augmentation]
+        return self.strength or STRENGTHS[self.data.augmentation]
 
     def _sequence(self, clip: CachedClip, chance: random.Random) -> Frames:
         """Cut `(T, S, S, 3)`: any speed, place, size and direction, sometimes a moving camera."""
