@@ -19,15 +19,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from drsvg_cli.model.freezing import freeze
 
 from drsvg_cli.commands import clip_input
 from drsvg_cli.commands import predict as work
 from drsvg_cli.commands.console import one_line
-from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.evaluation import metrics
 from drsvg_cli.frames import fit_all, to_frames, to_tensor
 from drsvg_cli.inference.rollout import predict, swap
+from drsvg_cli.model.folding import fold_batchnorm
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_frames
@@ -134,20 +133,6 @@ def test_a_colour_that_is_asked_for_does_not_move_results_to_stderr(model_folder
 
 
 class TestPredict:
-    def test_what_moves_moves_on(self, drsvg, clip, tiny_model, tiny_config, tmp_path):
-        """A warp is told of the last two frames, at the size of the results."""
-        data = DataConfig(rate=10.0, context=3, horizon=4)
-        recipe = Recipe("warp", model=tiny_config(head="warp"), data=data)
-        save_model(tmp_path / "warp", recipe, tiny_model(head="warp").state_dict())
-        options = ("--model", "warp", *SMALL, "--samples", "1", "--format", "png")
-        assert drsvg("predict", clip, *options).code == 0
-        seen = fit_all(read_clip(clip, 3).frames, 32, how="crop")
-        seen = to_tensor(seen, channels=3)[None]
-        model = freeze(load_model(tmp_path / "warp")[0])
-        views = predict(model, seen, 4, seeds=[8], view=seen[:, -2:]).views[0, 0]
-        made = np.stack(list(read_frames(tmp_path / "clip_drsvg" / "sample_1.png")))
-        assert np.abs(made.astype(int) - to_frames(views)).max() <= 1
-
     def test_writes_the_documented_files(self, draw, clip, tmp_path):
         outcome = draw(clip)
         assert outcome.code == 0, outcome
@@ -210,25 +195,6 @@ class TestPredict:
         assert (asked["at"], asked["size"], asked["format"]) == ("1", 32, "mp4")
         assert told["temperature"] == 0.5
         assert "scores" not in told
-
-    def test_the_temperature_is_the_model_s_where_none_is_given(
-        self, drsvg, clip, tmp_path, tiny_model, tiny_config
-    ):
-        """A model whose priors are too sure says by how much its samples should stray."""
-        for name, temperature in (("sure", 0.0), ("open", 3.0)):
-            model = tiny_config(temperature=temperature, noise_correlation=0.5)
-            recipe = Recipe(name, model=model)
-            save_model(tmp_path / name, recipe, tiny_model().state_dict())
-            common = (clip, "--model", tmp_path / name, "--seed", 7, "-n", 2, "-s", 2, "--size", 32)
-            assert drsvg("predict", *common, "-o", f"{name}-own").code == 0
-            assert drsvg("predict", *common, "-o", f"{name}-one", "--temperature", 1).code == 0
-        told = {folder.name: record(folder) for folder in tmp_path.glob("*-o*")}
-        temperatures = {name: each["temperature"] for name, each in told.items()}
-        assert temperatures == {"sure-own": 0, "open-own": 3, "sure-one": 1, "open-one": 1}
-        assert {each["noise_correlation"] for each in told.values()} == {0.5}
-        frames = {name: read_clip(tmp_path / name / "sample_1.mp4", 2).frames for name in told}
-        assert np.array_equal(frames["sure-one"], frames["open-one"])
-        assert not np.array_equal(frames["sure-own"], frames["open-own"])
 
     def test_a_drawn_seed_is_told_and_can_be_given(self, drsvg, clip, model_folder, tmp_path):
         common = ("predict", clip, "--model", model_folder, "--size", "32", "-n", "2", "-s", "1")
@@ -298,7 +264,7 @@ class TestPredict:
         assert told["observed_times"] == [1.3, 1.4, 1.5]
         frames = to_tensor(fit_all(read_clip(clip, 7).frames, 32, how="crop"), channels=3)
         observed, truth = frames[:3], frames[3:]
-        model = freeze(load_model(model_folder)[0])
+        model = fold_batchnorm(load_model(model_folder)[0])
         samples = predict(model, observed[None], 4, seeds=[8, 9]).frames[0]
         errors = ((samples - truth) ** 2).mean((2, 3, 4))
         by_hand = (10 * torch.log10(1 / errors)).mean(1)
@@ -332,7 +298,7 @@ class TestPredict:
         self, drsvg, clip, model_folder, tmp_path
     ):
         model, recipe = load_model(model_folder)
-        data = replace(recipe.data, context=1, shortest_context=1)
+        data = replace(recipe.data, context=1, min_context=1)
         save_model(tmp_path / "one", replace(recipe, data=data), model.state_dict())
         assert drsvg("predict", clip, "--model", "one", *SMALL).code == 0
         assert len(record(tmp_path / "clip_drsvg")["observed_times"]) == 2
@@ -545,7 +511,7 @@ class TestSwap:
         pair = make_clip(tmp_path / "a.mp4", rate=rate), pair[1]
         options = ("--model", model_folder, *SMALL, "--samples", "1", "--format", "png")
         assert drsvg("swap", *pair, "--both", *options, "-o", "out").code == 0
-        model = freeze(load_model(model_folder)[0])
+        model = fold_batchnorm(load_model(model_folder)[0])
         a, b = (
             to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
             for clip in (read_clip(path, 5, rate=Fraction(rate), exact_rate=True) for path in pair)

@@ -16,7 +16,7 @@ import torch
 from drsvg_cli.cli.app import main
 from drsvg_cli.commands import train
 from drsvg_cli.commands.lock import claimed
-from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
+from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data import moving_mnist
 from drsvg_cli.weights.files import load_model, save_model
@@ -118,8 +118,8 @@ class TestFinetune:
         assert (recipe.training.steps, recipe.training.batch) == (STEPS, 2)
         assert not model.training
         card = (folder / "README.md").read_text(encoding="utf-8")
-        begun = "Trained from the weights of"
-        for part in ("# my model", begun, "2 clips", f"{STEPS} steps", "PSNR copy"):
+        begun = f"- {STEPS} steps from the weights of `tiny`"
+        for part in ("# my model", begun, "2 clips", "| psnr copy |"):
             assert part in card
         assert cv2.imread(str(folder / "validation.png")).std() > 0
         assert [line["step"] for line in log(folder)] == [0, 6, 12, 18, 24, 30]
@@ -135,13 +135,15 @@ class TestFinetune:
         assert told["folder"] == "clips-model", "by default"
         lines = log(tmp_path / "clips-model")
         assert told["steps"] == STEPS
-        assert told["before"] == lines[0]["predicted"]
-        assert told["after"] == max(line["predicted"] for line in lines)
-        assert told["copy_last"] == lines[0]["copied"]
+        assert told["before"] == {name: lines[0][name] for name in ("psnr", "psnr_copy")}
+        assert told["after"]["psnr"] == max(line["psnr"] for line in lines)
+        assert told["after"]["psnr"] == next(
+            line["psnr"] for line in lines if line["step"] == told["kept_step"]
+        )
 
     def test_it_learns(self, tune, clips, tmp_path):
         told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 80, "--json").out)
-        assert told["after"] > told["before"] + 1
+        assert told["after"]["psnr"] > told["before"]["psnr"] + 1
 
     def test_patience_ends_it_early(self, tune, clips, tmp_path):
         options = ("--learning-rate", 1e-8, "--steps", 500, "--batch", 2, "--patience", 1)
@@ -403,7 +405,7 @@ class TestTrain:
         """
         text = (model_folder / "preset.toml").read_text(encoding="utf-8")
         text = text.replace('license = "other"', 'license = "mit"')
-        text = text.replace('trained_on = ""', 'trained_on = "clips of somebody"')
+        text = text.replace('training_data = ""', 'training_data = "clips of somebody"')
         (tmp_path / "presets" / "tiny").mkdir(parents=True)
         (tmp_path / "presets" / "tiny" / "preset.toml").write_text(text, encoding="utf-8")
         found = {"tiny": tmp_path / "presets" / "tiny"}
@@ -413,7 +415,9 @@ class TestTrain:
             outcome = drsvg("train", source, *common)
             assert outcome.code == 0, outcome
             recipe = load_model(tmp_path / out)[1]
-            assert (recipe.license == "mit") == (recipe.trained_on != "") == mine
+            assert (
+                (recipe.license == "mit") == (recipe.training_data == "clips of somebody") == mine
+            )
             card = (tmp_path / out / "README.md").read_text(encoding="utf-8")
             assert ("clips of somebody" in card) == mine
             name = out if mine else "./tiny"
@@ -432,7 +436,7 @@ class TestTrain:
         (tmp_path / "mine" / "preset.toml").write_text(recipe, encoding="utf-8")
         outcome = drsvg("train", "mine", "--device", "cpu")
         assert outcome.code == 0, outcome
-        assert "frames/s" in outcome.err
+        assert "sequences/s" in outcome.err
         assert names(tmp_path / "mine-model") == FILES
         card = (tmp_path / "mine-model" / "README.md").read_text(encoding="utf-8")
         assert "Moving MNIST (stochastic walls, 60 digits)" in " ".join(card.split())
@@ -445,7 +449,6 @@ class TestTrain:
             "digits",
             model=tiny_config(channels=1),
             data=DataConfig(source="moving-mnist", context=3, horizon=4),
-            training=TrainingConfig(motion=0.5, keep="last"),
         )
         save_model(tmp_path / "digits", recipe, tiny_model(channels=1).state_dict())
         options = ("--model", "digits", "--steps", 2, "--batch", 2, "--device", "cpu")
@@ -453,8 +456,6 @@ class TestTrain:
         assert outcome.code == 0, outcome
         made = load_model(tmp_path / "mine")[1]
         assert made.data.source == "clips"
-        # What trained a model from random weights and does a fine-tuned one harm.
-        assert (made.training.motion, made.training.keep) == (0.0, "best")
 
     def test_a_preset_that_is_a_recipe_alone(self, drsvg, clips):
         name = next(name for name, path in presets().items() if not weights_path(path).is_file())

@@ -106,7 +106,7 @@ class TestRanges:
         }
 
     def test_are_of_the_clip_where_only_some_of_its_frames_are_kept(self, recipe, place):
-        slow = replace(recipe, data=replace(recipe.data, rate=6.25, context=1, horizon=1))
+        slow = replace(recipe, data=replace(recipe.data, frame_rate=6.25, context=1, horizon=1))
         # Every second frame, from the first one on: none from before a range or after it.
         assert self.learned(slow, place) == {
             ("person01", 0, 3),
@@ -122,7 +122,7 @@ class TestRanges:
     @pytest.mark.parametrize(("rate", "frames"), [(25.0, 20), (6.25, 10)])
     def test_may_be_missing(self, recipe, place, films, rate, frames):
         notes = []
-        some = replace(recipe, data=replace(recipe.data, rate=rate, context=1, horizon=1))
+        some = replace(recipe, data=replace(recipe.data, frame_rate=rate, context=1, horizon=1))
         (films / kth.RANGES_FILE).rename(films / "aside.txt")
         try:
             found = material(some, place, Listener(notes.append, lambda *_: None))
@@ -170,7 +170,7 @@ class TestSplit:
             assert not other.published
         colour = replace(large, model=tiny_config(channels=3, size=64))
         cropped = replace(large, data=replace(large.data, fit="crop"))
-        slower = replace(large, data=replace(large.data, rate=24.0))
+        slower = replace(large, data=replace(large.data, frame_rate=24.0))
         for other in (recipe, colour, cropped, slower):
             seen = benchmark("kth", other, long, SILENT, context=10, horizon=None, most=9)
             assert not seen.published
