@@ -417,7 +417,7 @@ def test_without_improvement_a_run_ends_by_patience(make_recipe, tmp_path):
     assert not any(step.kept for step in rest)
     assert (tmp_path / WEIGHTS_FILE).read_bytes() == model
     assert [line["error"] for line in read_log(tmp_path)] == [-1.0] * 3
-    assert list(fit(recipe, anything, tmp_path, resume=True, **options)) == []
+    assert list(fit(recipe, anything, tmp_path, resume=True)) == []
     assert load_state(tmp_path / STATE_FILE)["number"] == 4
 
 
@@ -474,7 +474,7 @@ def test_how_often_to_look_may_change(make_recipe, tmp_path):
     next(first)
     first.close()
     changed = make_recipe(validate_every=1, checkpoint_every=1)
-    assert len(list(run(changed, tmp_path, patience=50, resume=True))) == 6
+    assert len(list(run(changed, tmp_path, resume=True))) == 6
 
 
 def test_there_must_be_something_to_resume(make_recipe, tmp_path):

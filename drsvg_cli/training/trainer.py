@@ -34,7 +34,7 @@ drawn without end nothing can be learned by heart, and the best score is that of
 model."""
 
 
-_KEPT = ("start", "history", "number", "best", "stale", "seconds")
+_KEPT = ("keep", "patience", "start", "history", "number", "best", "stale", "seconds")
 """What a run's state holds beside the learner's."""
 
 
@@ -79,7 +79,7 @@ def fit(
         history: the history of those weights.
         keep: which weights the folder is left with.
         patience: validations without a better score before a run ends early; 0 never ends early.
-        resume: continue from the folder's state, with the history and the start that it has.
+        resume: continue from the folder's state, with the start, history, keep and patience of then.
 
     Raises:
         TrainingError: what the learner reports is not finite, the state does not belong to the
@@ -89,7 +89,7 @@ def fit(
 
     One process at a time may run on a folder: hold `lock.claimed(folder)`.
     """
-    run = _Run(recipe, task, folder, dict(origin or {}), keep, start, [*history])
+    run = _Run(recipe, task, folder, dict(origin or {}), keep, patience, start, [*history])
     training = recipe.training
     if resume:
         run.restore()
@@ -103,7 +103,7 @@ def fit(
         if run.best == -math.inf:
             yield run.validated(Step(0, {}, 0.0, None, False))
         for batch in batches:
-            if patience and run.stale >= patience:
+            if run.patience and run.stale >= run.patience:
                 run.save()
                 return
             began = time.perf_counter()
@@ -134,6 +134,7 @@ class _Run(Generic[Batch]):
     folder: Path
     origin: dict[str, str]
     keep: Keep
+    patience: int
     start: str
     history: list[Mapping[str, Any]]
     number: int = 0
