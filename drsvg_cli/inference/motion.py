@@ -122,8 +122,9 @@ class MotionPredictor:
             state = look.state.repeat(len(chosen), 1, 1, 1)
             paths = [np.zeros((*look.flow.shape[1:], 2), np.float32)] * len(chosen)
             for time in range(horizon):
-                state = self.network.advance(state, draw_pose(time, state, noise), content)
-                flows = self._flows(state, look)
+                pose = draw_pose(time, state, noise)
+                state = self.network.advance(state, pose, content)
+                flows = self._flows(state, pose, look)
                 for part in range(1, between + 2):
                     share = np.float32(part / (between + 1))
                     moved = [
@@ -162,9 +163,9 @@ class MotionPredictor:
         content = self.network.content(encoded)[-1]
         return _Look(scene, state, content, flow, (first, fourth), scale, seen.shape[1:3])
 
-    def _flows(self, state: Tensor, look: _Look) -> list[Flow]:
+    def _flows(self, state: Tensor, pose: Tensor, look: _Look) -> list[Flow]:
         """Return the flow of every sample at the size where it is followed."""
-        controls = self.network.controls(state, look.scene)[:, 0]
+        controls = self.network.controls(state, pose, look.scene)[:, 0]
         controls = functional.interpolate(
             controls, look.flow.shape[1:], mode="bilinear", align_corners=False
         )

@@ -73,8 +73,10 @@ class MotionNetwork(nn.Module):
         self.begin = nn.Conv2d(_WIDTHS[-1] + width, width, 3, padding=1)
         self.predictor = ConvGRU(content_dim + pose_dim + 2 * whole_dim, width)
         self.coefficients = nn.Conv2d(width, CONTROLS * BASES, 3, padding=1)
-        nn.init.zeros_(self.coefficients.weight)
-        nn.init.zeros_(self.coefficients.bias)  # type: ignore[arg-type]
+        # Without a direct way the pose is of no use for so long that its posterior collapses.
+        self.direct = nn.Conv2d(pose_dim + whole_dim, CONTROLS * BASES, 1, bias=False)
+        for weights in (*self.coefficients.parameters(), *self.direct.parameters()):
+            nn.init.zeros_(weights)
 
     def encode(self, features: Tensor) -> Tensor:
         """Encode `(T, B, F, H, W)` to `(T, B, width, H / 8, W / 8)`."""
@@ -103,15 +105,16 @@ class MotionNetwork(nn.Module):
         after: Tensor = self.predictor(torch.cat([pose, content], 1), state)
         return after
 
-    def controls(self, state: Tensor, scene: Scene) -> Tensor:
+    def controls(self, state: Tensor, pose: Tensor, scene: Scene) -> Tensor:
         """Return the maps that change the measured flow, `(S, B, CONTROLS, H, W)`.
 
         Args:
-            state: `(S B, width, h, w)`, samples first.
+            state: the predictor's, `(S B, width, h, w)`, samples first.
+            pose: that it got there with, `(S B, P, h, w)`.
             scene: of B clips.
         """
         size = scene.bases.shape[-2:]
-        coarse = self.coefficients(state)
+        coarse = self.coefficients(state) + self.direct(pose)
         rows, columns = _enlarger(coarse.shape[-2], size[0]), _enlarger(coarse.shape[-1], size[1])
         mixed = rows @ coarse @ columns.T
         mixed = mixed.unflatten(1, (CONTROLS, BASES)).unflatten(0, (-1, len(scene.bases)))

@@ -102,7 +102,7 @@ def motion_losses(
             ]
         )
         state = network.advance(state, pose, contents)
-        controls = network.controls(state, read.scene)
+        controls = network.controls(state, pose, read.scene)
         flow = deviate(controls, read.scene.flow, read.scene.others, scale=1.0).flatten(0, 1)
         add("flow", _flow_error(flow[:clips], batch, context + time), 1 / horizon)
         path = extend(path, flow)

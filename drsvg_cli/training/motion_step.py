@@ -16,7 +16,7 @@ from drsvg_cli.training.motion_losses import Perceptual, discriminator_loss, mot
 
 WEIGHTS = {
     "reconstruction": 0.5,
-    "flow": 0.1,
+    "flow": 1.0,
     "expected": 0.5,
     "expected_looks": 2.0,
     "energy": 3.0,
