@@ -16,10 +16,7 @@ from drsvg_cli.errors import ConfigError
 from drsvg_cli.migration import migrate
 
 Fit = Literal["crop", "pad", "stretch"]
-Source = Literal["clips", "moving-mnist", "kth", "sprites"]
-Walls = Literal["stochastic", "deterministic"]
-Gestures = Literal["changing", "fixed"]
-Augmentation = Literal["none", "full"]
+Source = Literal["clips", "moving-mnist", "moving-mnist-deterministic", "kth", "sprites"]
 _REPO_PART = r"[A-Za-z0-9](?:(?:[\w.]|-(?!-)){0,94}\w)?"
 REPO_PATTERN = rf"{_REPO_PART}/{_REPO_PART}(?<!\.git)"
 """The name of a Hub repo, `org/name`, as the Hub allows them."""
@@ -70,8 +67,41 @@ class ModelConfig:
             raise ConfigError(f"model.size is {self.size}; choose 32, 64, 128 or 256")
         check_bounds(self, "model")
 
+    @property
+    def sight(self) -> str:
+        """Say what frames the model sees."""
+        return f"{self.size}×{self.size} {'colour' if self.channels == 3 else 'gray'}"
 
-MODEL_KINDS: dict[str, type[ModelConfig]] = {"drsvg": ModelConfig}
+
+@dataclass(frozen=True)
+class MotionConfig:
+    """What a motion network is made of: DR-SVG's latents as maps, over whole frames."""
+
+    kind: Literal["motion"] = "motion"
+    content_dim: Annotated[int, Range(1, 256)] = 8
+    """Maps of the content latent."""
+    pose_dim: Annotated[int, Range(1, 256)] = 4
+    """Maps of the pose latent."""
+    whole_dim: Annotated[int, Range(1, 256)] = 4
+    """Numbers of the whole frame in either latent."""
+    width: Annotated[int, Range(4, 512)] = 48
+    """Channels of the frame features and of the predictor's state."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of bounds."""
+        check_bounds(self, "model")
+
+    @property
+    def sight(self) -> str:
+        """Say what frames the model sees."""
+        return "whole frames"
+
+
+AnyModel = ModelConfig | MotionConfig
+MODEL_KINDS: dict[str, type[ModelConfig] | type[MotionConfig]] = {
+    "drsvg": ModelConfig,
+    "motion": MotionConfig,
+}
 """What `model.kind` stands for."""
 
 
@@ -81,22 +111,15 @@ class DataConfig:
 
     source: Source = "clips"
     """A folder of any clips, or a data set that drsvg knows by name."""
-    fit: Fit = "crop"
+    fit: Annotated[Fit, Only("model.kind", ("drsvg",))] = "crop"
     frame_rate: Annotated[float, Range(0.01, 1000)] = 12.0
     """Frames a second, about: a clip is thinned to its own rate divided by a whole number."""
     context: Annotated[int, Range(1, 1000)] = 5
     """Observed frames."""
     horizon: Annotated[int, Range(1, 1000)] = 10
     """Predicted frames in training."""
-    min_context: Annotated[int, Range(1, 1000)] = 2
+    min_context: Annotated[int, Range(1, 1000), Only("model.kind", ("drsvg",))] = 2
     """Training draws the number of observed frames from here to `context` for every step."""
-    augmentation: Annotated[Augmentation, Only("data.source", ("clips", "kth"))] = "none"
-    """Changes of training sequences: `none` only mirrors them at random; `full` changes speed,
-    direction, place, size, colours and shape as well, and moves pieces of other clips across."""
-    walls: Annotated[Walls, Only("data.source", ("moving-mnist",))] = "stochastic"
-    """What a wall of Moving MNIST does to a digit: gives it a random speed, or reflects it."""
-    gestures: Annotated[Gestures, Only("data.source", ("sprites",))] = "changing"
-    """Whether Sprites pass to other actions and directions at random moments, or keep theirs."""
 
     def __post_init__(self) -> None:
         """Refuse what is out of bounds."""
@@ -116,12 +139,12 @@ class TrainingConfig:
     """The highest one: it rises over the first steps and then falls along half a cosine."""
     beta: Annotated[float, Range(0, 1e6)] = 1e-4
     """Weight of both KL terms of Eq. 4, against the mean squared error of a pixel."""
-    kl_anneal_steps: Annotated[int, Range(0, 10**9)] = 0
+    kl_anneal_steps: Annotated[int, Range(0, 10**9), Only("model.kind", ("drsvg",))] = 0
     """`beta` is 0 for this many steps and then rises linearly over as many, so that latents are
     used before they are penalised."""
     adversarial: Annotated[float, Range(0, 1e6)] = 1e-3
     """Weight of Eq. 6 against the mean squared error of a pixel."""
-    shuffled_features: Annotated[float, Range(0, 1)] = 0.0
+    shuffled_features: Annotated[float, Range(0, 1), Only("model.kind", ("drsvg",))] = 0.0
     """Share of steps whose frame predictor is given the features of any frames of the clip, in
     whatever pose, as a swap starts with."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
@@ -145,9 +168,20 @@ class Recipe:
     """The model whose weights training started from."""
     training_data: str = ""
     """The clips it learned from, in words, with their licences."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: AnyModel = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @property
+    def drsvg(self) -> ModelConfig:
+        """The paper's network.
+
+        Raises:
+            ConfigError: the model is of another kind.
+        """
+        if isinstance(self.model, ModelConfig):
+            return self.model
+        raise ConfigError(f"{self.name} is a model of whole frames; choose one of the paper's")
 
 
 _FREE = {"training.validate_every", "training.checkpoint_every"}

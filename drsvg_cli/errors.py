@@ -12,11 +12,24 @@ A message says what happened, with the value, and what to do about it. Each clas
 exit code with which the command line ends.
 """
 
+import re
+from typing import Any
+
+
+def without_credentials(text: str) -> str:
+    """Leave out what stands before the @ of an address, `http://user:password@host`."""
+    return re.sub(r"(?<=://)(?:[^/\s]*|\S*:\S*)@", "", text)
+
 
 class DrsvgError(Exception):
-    """Report a mistake that the user can mend."""
+    """Report a mistake that the user can mend; a password in an address is left out."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, record: dict[str, Any] | None = None) -> None:
+        super().__init__(without_credentials(message))
+        self.record = record or {}
+        """What a program should know of it (`--json`)."""
 
 
 class ConfigError(DrsvgError):

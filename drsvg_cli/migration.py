@@ -36,6 +36,8 @@ REMOVED: dict[str, dict[str, Any]] = {
         "bend": _ANYTHING,
         "reshaped": _ANYTHING,
         "second_view": _ANYTHING,
+        "walls": "stochastic",
+        "gestures": _ANYTHING,
     },
     "training": {
         "warmup": _ANYTHING,

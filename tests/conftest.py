@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from drsvg_cli.cli.app import main
+from drsvg_cli.commands import prediction
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.data.sprites import COLUMNS, GARMENTS, ROWS, SIZE
-from drsvg_cli.evaluation.prediction import Scores
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.writing import write_clip
@@ -112,6 +112,8 @@ def drsvg(monkeypatch, capfd, tmp_path):
     logger = logging.getLogger("drsvg_cli")
     for name in ("DRSVG_DEVICE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    # What a model with random weights predicts resembles nothing: there is nothing to warn of.
+    monkeypatch.setattr(prediction, "UNLIKE", 255)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])
@@ -156,16 +158,6 @@ def model_folder(tiny_model, tiny_config, tmp_path_factory):
     )
     save_model(folder, recipe, tiny_model().state_dict())
     return folder
-
-
-@pytest.fixture(scope="session")
-def make_scores():
-    """Return a function that gives every metric the same curves."""
-
-    def make(curves):
-        return Scores(*[curves] * 3, *[curves.copied] * 4)
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,12 @@ class Hub:
     """Serve other bytes, of the same length, than announced."""
     silent: bool = False
     """Take a connection and never answer."""
+    delay: float = 0.0
+    """Seconds before an answer."""
+    spoofed: dict[str, str] = field(default_factory=dict)
+    """Headers of every answer about a file, in place of the true ones."""
+    sha: str = ""
+    """What to call every commit in the answer about a repo."""
     broken: int = 0
     """A status to answer everything with."""
     port: int = 0
@@ -94,6 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.hub.silent:
             threading.Event().wait(20)
             return
+        threading.Event().wait(self.hub.delay)
         try:
             if self.hub.broken:
                 raise Answer(self.hub.broken, {"error": "out of order"})
@@ -117,9 +124,14 @@ class Handler(BaseHTTPRequestHandler):
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/(.+)/([^/]+)", path):
             self.resolve(*match.groups())
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
-            repo = self.readable(match[1])
+            repo = self.readable(match[1], described=True)
             commit = repo.find(match[2] or "main")
-            raise Answer(200, {"id": match[1], "sha": commit, "private": repo.private})
+            if match[2] and commit is None:
+                raise Answer(404, {"error": "?"}, X_Error_Code="RevisionNotFound")
+            siblings = [{"rfilename": name} for name in repo.commits.get(commit or "", {})]
+            sha = self.hub.sha or commit
+            about = {"id": match[1], "sha": sha, "private": repo.private, "siblings": siblings}
+            raise Answer(200, about)
         elif path == "/api/validate-yaml":
             raise Answer(200, {"errors": [], "warnings": []})
         elif path == "/api/repos/create":
@@ -159,12 +171,12 @@ class Handler(BaseHTTPRequestHandler):
             raise Answer(401, {"error": said}, X_Error_Message=said)
         return given
 
-    def readable(self, name: str) -> Repo:
+    def readable(self, name: str, *, described: bool = False) -> Repo:
         user, repo = self.user(), self.hub.repos.get(name)
         if repo is None or (repo.private and not user):
             # The Hub tells strangers nothing: what is private and what is not look alike.
             raise Answer(404 if user else 401, {"error": "?"}, X_Error_Code="RepoNotFound")
-        if repo.gated:
+        if repo.gated and not described:  # what it is may be read, its files may not
             raise Answer(
                 403 if user else 401,
                 {"error": "?"},
@@ -188,15 +200,15 @@ class Handler(BaseHTTPRequestHandler):
             raise Answer(404, {"error": "?"}, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
         if not file.endswith(LARGE):
             blob = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
-            raise Answer(200, body, ETag=f'"{blob}"', X_Repo_Commit=commit)
+            known = {"ETag": f'"{blob}"', "X-Repo-Commit": commit} | self.hub.spoofed
+            raise Answer(200, body, **known)
         digest = hashlib.sha256(body).hexdigest()
         self.hub.blobs[digest] = body
         raise Answer(
             302,
             b"",
             Location=f"http://localhost:{self.hub.port}/cdn/{digest}",
-            X_Repo_Commit=commit,
-            X_Linked_Etag=f'"{digest}"',
+            **{"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"'} | self.hub.spoofed,
             X_Linked_Size=str(len(body)),
         )
 

@@ -17,13 +17,14 @@ LAYERS = {
     "__main__": "cli",
     "cli": "commands config errors",
     "commands": "training evaluation inference visualization data weights model video frames "
-    "config device errors",
-    "training": "inference data weights model config device errors",
-    "evaluation": "inference data weights model frames optical_flow config device errors",
-    "inference": "data weights model frames optical_flow config device errors",
+    "config device network storage errors",
+    "training": "evaluation inference data weights model frames optical_flow config device storage "
+    "errors",
+    "evaluation": "inference data weights model frames optical_flow config device storage errors",
+    "inference": "data weights model frames optical_flow config device storage errors",
     "visualization": "frames errors",
-    "data": "model video frames optical_flow config device errors",
-    "weights": "model config device errors",
+    "data": "model video frames optical_flow config device network storage errors",
+    "weights": "model config device network storage errors",
     "model": "config device errors",
     "video": "errors",
     "frames": "config errors",
@@ -31,27 +32,24 @@ LAYERS = {
     "config": "migration errors",
     "migration": "errors",
     "device": "errors",
+    "network": "errors",
+    "storage": "errors",
     "errors": "",
 }
 KNOWN = {
+    ("cli.options", "weights.registry"),
     ("cli.train", "weights.model_folder"),
     ("cli.train", "weights.registry"),
     ("commands.clip_input", "cli.options"),
-    ("data.clip_cache", "weights.model_folder"),
-    ("data.dataset", "evaluation.classifier"),
-    ("data.download", "weights.address"),
-    ("data.moving_mnist", "evaluation.classifier"),
-    ("data.sprites", "evaluation.classifier"),
-    ("training.step", "evaluation.metrics"),
-    ("weights.files", "evaluation.classifier"),
 }
 
 # Each of these libraries has one home, or two.
 HOMES = {
     "av": "video.",
     "huggingface_hub": "weights.hub",
-    "httpx2": "weights.hub data.download",
-    "safetensors": "weights.files",
+    "httpx2": "weights.hub data.download network",
+    "filelock": "storage",
+    "safetensors": "weights.files evaluation.",
     "typer": "cli.",
     "rich": "cli. commands.",
 }
@@ -61,7 +59,7 @@ FORBIDDEN = {
     "video.": {"torch"},
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
-HEAVY = {"av", "cv2", "huggingface_hub", "numpy", "safetensors", "torch"}
+HEAVY = {"av", "cv2", "filelock", "huggingface_hub", "numpy", "safetensors", "torch"}
 
 
 def modules() -> dict[str, Path]:

@@ -19,20 +19,21 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from drsvg_cli.model.freezing import freeze
 
 from drsvg_cli.commands import clip_input
 from drsvg_cli.commands import predict as work
 from drsvg_cli.commands.console import one_line
-from drsvg_cli.evaluation import metrics
+from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.frames import fit_all, to_frames, to_tensor
 from drsvg_cli.inference.rollout import predict, swap
-from drsvg_cli.model.folding import fold_batchnorm
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_frames
 from drsvg_cli.weights.files import load_model, save_model
 
 SMALL = ("--size", "32", "--horizon", "4", "--samples", "2", "--seed", "7")
+BARE = ("--only-future", "--format", "png")
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_terminal_shows_how_far_it_is(model_folder, clip, tmp_path, verb, said
     assert said in shown and re.search(r"Writing shown \S+ +(\d+)/\1 ", shown), shown
     assert re.search(r"[\r\n]shown: ", shown), "on a line of its own"
     command = start(verb, *clips, *options, "-o", "not_shown", cwd=tmp_path)
-    assert command.communicate()[1] == b"", "where nobody looks nothing is drawn"
+    assert b"Writing" not in command.communicate()[1], "where nobody looks nothing is drawn"
 
 
 def test_a_printed_name_can_be_copied_unless_a_terminal_would_obey_it():
@@ -129,39 +130,50 @@ def test_a_colour_that_is_asked_for_does_not_move_results_to_stderr(model_folder
     options = "--model", model_folder, *SMALL, "-o", "out"
     command = start("predict", clip, *options, cwd=tmp_path, env={"FORCE_COLOR": "1"})
     out, err = command.communicate()
-    assert b"futures of" in out and b"Writing" in err
+    assert b"samples of" in out and b"Writing" in err
 
 
 class TestPredict:
+    def test_what_moves_moves_on(self, drsvg, clip, tiny_model, tiny_config, tmp_path):
+        """A warp is told of the last two frames, at the size of the results."""
+        data = DataConfig(rate=10.0, context=3, horizon=4)
+        recipe = Recipe("warp", model=tiny_config(head="warp"), data=data)
+        save_model(tmp_path / "warp", recipe, tiny_model(head="warp").state_dict())
+        options = ("--model", "warp", *SMALL, "--samples", "1", *BARE)
+        assert drsvg("predict", clip, *options, "--size", "40x40").code == 0
+        seen = fit_all(read_clip(clip, 3).frames, 32, how="crop")
+        seen = to_tensor(seen, channels=3)[None]
+        model = freeze(load_model(tmp_path / "warp")[0])
+        views = predict(model, seen, 4, seeds=[8], view=seen[:, -2:]).views[0, 0]
+        made = np.stack(list(read_frames(tmp_path / "clip_drsvg" / "sample_1.png")))
+        assert np.abs(made.astype(int) - to_frames(views)).max() <= 1
+
     def test_writes_the_documented_files(self, draw, clip, tmp_path):
         outcome = draw(clip)
         assert outcome.code == 0, outcome
         folder = tmp_path / "clip_drsvg"
         written = {
-            "sample_1.mp4",
-            "sample_2.mp4",
-            "grid.mp4",
+            "sample_01.mp4",
+            "sample_02.mp4",
             "sheet.png",
-            "disagreement.png",
             "index.html",
             "prediction.json",
         }
         assert set(contents(folder)) == written
         assert set(record(folder)["files"]) == written
         assert names(tmp_path) == {"clip.mp4", "clip_drsvg"}
-        for name in ("sample_1.mp4", "sample_2.mp4"):
+        for name in ("sample_01.mp4", "sample_02.mp4"):
             frames = list(read_frames(folder / name))
-            assert [frame.shape for frame in frames] == [(32, 32, 3)] * 4
+            assert [frame.shape for frame in frames] == [(32, 38, 3)] * (20 + 4)
             assert probe(folder / name).rate == 10
+        assert cv2.imread(str(folder / "sheet.png")).std() > 0
+        assert draw(clip, "--grid", "-y").code == 0
         assert len(list(read_frames(folder / "grid.mp4"))) == 3 + 4
-        assert probe(folder / "grid.mp4").rate == 10
-        for name in ("sheet.png", "disagreement.png"):
-            assert cv2.imread(str(folder / name)).std() > 0
 
     @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
     def test_results_can_have_the_size_of_the_clip(self, draw, clip, tmp_path, how):
         """What lies outside of the square that the model sees keeps the last observed frame."""
-        assert draw(clip, "--size", "source", "--fit", how, "--format", "png").code == 0
+        assert draw(clip, "--size", "source", "--fit", how, *BARE).code == 0
         folder = tmp_path / "clip_drsvg"
         frames = np.stack(list(read_frames(folder / "sample_1.png")))
         assert frames.shape == (4, 40, 48, 3)
@@ -175,7 +187,9 @@ class TestPredict:
         outcome = draw(clip)
         assert outcome.err == ""
         assert re.fullmatch(
-            r"clip_drsvg: 2 futures of 4 frames \(0\.40 s\) · model \S+ · seed 7\n", outcome.out
+            r"clip_drsvg: 2 samples of 4 frames \(0\.40 s\) · model \S+ · seed 7 · "
+            r"open clip_drsvg/index\.html\n",
+            outcome.out,
         )
 
     def test_the_record_is_true(self, draw, clip, tmp_path, model_folder):
@@ -196,18 +210,40 @@ class TestPredict:
         assert told["temperature"] == 0.5
         assert "scores" not in told
 
+    def test_the_temperature_is_the_model_s_where_none_is_given(
+        self, drsvg, clip, tmp_path, tiny_model, tiny_config
+    ):
+        """A model whose priors are too sure says by how much its samples should stray."""
+        for name, temperature in (("sure", 0.0), ("open", 3.0)):
+            model = tiny_config(temperature=temperature, noise_correlation=0.5)
+            recipe = Recipe(name, model=model)
+            save_model(tmp_path / name, recipe, tiny_model().state_dict())
+            common = (clip, "--model", tmp_path / name, "--seed", 7, "-n", 2, "-s", 2, "--size", 32)
+            assert drsvg("predict", *common, "-o", f"{name}-own").code == 0
+            assert drsvg("predict", *common, "-o", f"{name}-one", "--temperature", 1).code == 0
+        told = {folder.name: record(folder) for folder in tmp_path.glob("*-o*")}
+        temperatures = {name: each["temperature"] for name, each in told.items()}
+        assert temperatures == {"sure-own": 0, "open-own": 3, "sure-one": 1, "open-one": 1}
+        assert {each["noise_correlation"] for each in told.values()} == {0.5}
+        frames = {name: read_clip(tmp_path / name / "sample_01.mp4", 2).frames for name in told}
+        assert np.array_equal(frames["sure-one"], frames["open-one"])
+        assert not np.array_equal(frames["sure-own"], frames["open-own"])
+
     def test_a_drawn_seed_is_told_and_can_be_given(self, drsvg, clip, model_folder, tmp_path):
         common = ("predict", clip, "--model", model_folder, "--size", "32", "-n", "2", "-s", "1")
         assert drsvg(*common, "-o", "first").code == 0
         seed = record(tmp_path / "first")["seed"]
         assert drsvg(*common, "-o", "second", "--seed", seed).code == 0
-        for name in ("sample_1.mp4", "grid.mp4", "sheet.png"):
+        for name in ("sample_01.mp4", "sheet.png"):
             first, second = (tmp_path / folder / name for folder in ("first", "second"))
             assert first.read_bytes() == second.read_bytes()
 
-    def test_a_single_sample_has_no_map_of_disagreement(self, draw, clip, tmp_path):
-        assert draw(clip, "--samples", "1").code == 0
-        assert "disagreement.png" not in contents(tmp_path / "clip_drsvg")
+    def test_a_single_sample_disagrees_with_nothing(self, draw, clip, tmp_path):
+        pages = []
+        for count in ("1", "2"):
+            assert draw(clip, "--samples", count, "-y").code == 0
+            pages.append((tmp_path / "clip_drsvg" / "index.html").read_text())
+        assert ["samples disagree" in page for page in pages] == [False, True]
 
     def test_the_same_seed_gives_the_same_bytes(self, draw, clip, tmp_path):
         draw(clip)
@@ -216,14 +252,16 @@ class TestPredict:
         assert contents(tmp_path / "clip_drsvg") == first
         draw(clip, "-y", "--seed", "8")
         other = contents(tmp_path / "clip_drsvg")
-        assert other["sample_2.mp4"] != first["sample_2.mp4"]
-        assert other["sample_1.mp4"] == first["sample_2.mp4"], "sample k depends on SEED + k alone"
+        assert other["sample_02.mp4"] != first["sample_02.mp4"]
+        assert other["sample_01.mp4"] == first["sample_02.mp4"], (
+            "sample k depends on SEED + k alone"
+        )
 
     def test_more_samples_keep_the_first_ones(self, draw, clip, tmp_path):
         draw(clip, "--samples", "3", "-o", "three")
         draw(clip, "--samples", "5", "-o", "five")
         three, five = contents(tmp_path / "three"), contents(tmp_path / "five")
-        for name in ("sample_1.mp4", "sample_2.mp4", "sample_3.mp4"):
+        for name in ("sample_01.mp4", "sample_02.mp4", "sample_03.mp4"):
             assert three[name] == five[name]
 
     @pytest.mark.parametrize("moment", ["1", "1.0", "0:01", "0:00:01", "50%"])
@@ -249,7 +287,7 @@ class TestPredict:
         assert told["rate"] == 5.0
         assert told["observed_times"] == [1.1, 1.3, 1.5, 1.7, 1.9]
         assert told["predicted_times"][0] == 2.1
-        assert probe(tmp_path / "clip_drsvg" / "sample_1.mp4").rate == 5
+        assert probe(tmp_path / "clip_drsvg" / "sample_01.mp4").rate == 10, "the clip's own"
 
     @pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
     def test_fit(self, draw, clip, tmp_path, how):
@@ -264,23 +302,30 @@ class TestPredict:
         assert told["observed_times"] == [1.3, 1.4, 1.5]
         frames = to_tensor(fit_all(read_clip(clip, 7).frames, 32, how="crop"), channels=3)
         observed, truth = frames[:3], frames[3:]
-        model = fold_batchnorm(load_model(model_folder)[0])
+        model = freeze(load_model(model_folder)[0])
         samples = predict(model, observed[None], 4, seeds=[8, 9]).frames[0]
         errors = ((samples - truth) ** 2).mean((2, 3, 4))
         by_hand = (10 * torch.log10(1 / errors)).mean(1)
-        psnr, ssim = told["scores"]["psnr"], told["scores"]["ssim"]
-        assert psnr["samples"] == pytest.approx(by_hand.tolist(), abs=1e-3)
-        assert psnr["mean"] == pytest.approx(float(by_hand.mean()), abs=1e-3)
-        assert psnr["best"] == max(psnr["samples"])
-        assert psnr["samples"][psnr["best_sample"] - 1] == psnr["best"]
+        scores = told["scores"]
+        assert scores["samples"]["psnr_of_each"] == pytest.approx(by_hand.tolist(), abs=1e-2)
+        assert scores["samples"]["psnr"] == pytest.approx(float(by_hand.mean()), abs=1e-2)
+        assert scores["samples"]["best_sample"] == int(by_hand.argmax()) + 1
         copied = 10 * torch.log10(1 / ((observed[-1:] - truth) ** 2).mean((1, 2, 3)))
-        assert psnr["copy_last"] == pytest.approx(float(copied.mean()), abs=1e-3)
-        similar = metrics.ssim(samples, truth[None]).mean(1)
-        assert ssim["samples"] == pytest.approx(similar.tolist(), abs=1e-5)
-        copied = metrics.ssim(observed[-1:], truth)
-        assert ssim["copy_last"] == pytest.approx(float(copied.mean()), abs=1e-5)
-        assert f"{psnr['copy_last']:.2f}" in outcome.out
-        assert f"{psnr['best']:.2f}" in outcome.out
+        assert scores["copy"]["psnr"] == pytest.approx(float(copied.mean()), abs=1e-2)
+        for name in ("samples", "copy", "motion", "motion-speeds"):
+            assert 0 < scores[name]["energy"] <= scores[name]["lpips"] ** 0.5 + 1e-6
+            assert f"{scores[name]['psnr']:.2f}" in outcome.out
+
+    def test_a_baseline_predicts_whole_frames(self, drsvg, clip, tmp_path):
+        outcome = drsvg("predict", clip, "--model", "motion", "-n", "3", "--device", "cpu")
+        assert outcome.code == 0 and "one is drawn" in outcome.err
+        assert not (tmp_path / "clip_drsvg" / "sample_2.mp4").exists()
+        assert probe(tmp_path / "clip_drsvg" / "sample_1.mp4").width == 48
+        options = ("--model", "motion-speeds", "-n", "3", "--size", "24", "-y", "--compare")
+        assert drsvg("predict", clip, *options).code == 0
+        assert probe(tmp_path / "clip_drsvg" / "sample_02.mp4").height == 24
+        outcome = drsvg("predict", clip, "--model", "motion", "--fit", "crop", "-y")
+        assert outcome.code == 2 and "predicts whole frames" in outcome.err
 
     def test_json_is_one_object(self, draw, clip, tmp_path, model_folder):
         outcome = draw(clip, "--json", "--compare")
@@ -298,18 +343,17 @@ class TestPredict:
         self, drsvg, clip, model_folder, tmp_path
     ):
         model, recipe = load_model(model_folder)
-        data = replace(recipe.data, context=1, min_context=1)
+        data = replace(recipe.data, context=1, shortest_context=1)
         save_model(tmp_path / "one", replace(recipe, data=data), model.state_dict())
         assert drsvg("predict", clip, "--model", "one", *SMALL).code == 0
         assert len(record(tmp_path / "clip_drsvg")["observed_times"]) == 2
 
-    def test_small_frames_of_a_heavy_clip_stay_as_they_are(self, draw, clip, tmp_path, monkeypatch):
-        """What is too much to be kept is made smaller, never larger."""
-        draw(clip, "-o", "light")
-        monkeypatch.setattr(clip_input, "LARGEST_READING", 0)
-        draw(clip, "-o", "heavy")
-        light, heavy = contents(tmp_path / "light"), contents(tmp_path / "heavy")
-        assert light["sample_1.mp4"] == heavy["sample_1.mp4"]
+    def test_what_takes_too_much_memory_is_refused_before_it_is_read(
+        self, draw, clip, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(clip_input, "MOST_BYTES", 10**6)
+        assert_refused(draw(clip, "--size", "1280x4096"), 1, "GB of memory", "--size or --past")
+        assert names(tmp_path) == {"clip.mp4"}
 
     def test_an_empty_name_is_not_the_current_folder(self, draw, clip):
         assert_refused(draw(""), 1, "a clip's name is empty")
@@ -325,8 +369,8 @@ class TestPredict:
     def test_frames_too_small_to_be_shown(self, draw, clip, tmp_path):
         frames = np.zeros((8, 12, 40, 3), np.uint8)
         write_frames(tmp_path / "tiny.mp4", frames, Fraction(10))
-        outcome = draw("tiny.mp4", clip, "--size", "source")
-        assert outcome.code == 1 and "tiny.mp4: frames of 40x12 are too small" in outcome.err
+        outcome = draw("tiny.mp4", clip, "--size", "source", "-o", ".")
+        assert outcome.code == 1 and "tiny.mp4: frames of 40x12 cannot be written" in outcome.err
         assert (tmp_path / "clip_drsvg").is_dir()
 
     def test_dry_run_writes_nothing(self, draw, clip, tmp_path):
@@ -354,9 +398,9 @@ class TestPredict:
 
     @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp", "png"])
     def test_formats(self, draw, clip, tmp_path, suffix):
-        assert draw(clip, "--format", suffix).code == 0
+        assert draw(clip, "--format", suffix, "--grid").code == 0
         folder = tmp_path / "clip_drsvg"
-        for stem, count in (("sample_1", 4), ("sample_2", 4), ("grid", 7)):
+        for stem, count in (("sample_01", 24), ("sample_02", 24), ("grid", 7)):
             content = (folder / f"{stem}.{suffix}").read_bytes()
             if suffix == "webp":  # PyAV 18 cannot read what it writes
                 assert (content[8:12], content.count(b"ANMF")) == (b"WEBP", count)
@@ -511,41 +555,42 @@ class TestSwap:
         pair = make_clip(tmp_path / "a.mp4", rate=rate), pair[1]
         options = ("--model", model_folder, *SMALL, "--samples", "1", "--format", "png")
         assert drsvg("swap", *pair, "--both", *options, "-o", "out").code == 0
-        model = fold_batchnorm(load_model(model_folder)[0])
+        model = freeze(load_model(model_folder)[0])
         a, b = (
             to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
             for clip in (read_clip(path, 5, rate=Fraction(rate), exact_rate=True) for path in pair)
         )
         for way, content, pose in (("A_as_B", a, b), ("B_as_A", b, a)):
             expected = to_frames(swap(model, content, pose, seeds=[8]).frames[0, 0])
-            made = list(read_frames(tmp_path / "out" / f"swap_{way}_1.png"))[1:]
+            made = list(read_frames(tmp_path / "out" / f"swap_{way}_01.png"))[1:]
             assert np.abs(np.stack(made).astype(int) - expected).max() <= 1
 
     def test_one_way(self, exchange, pair, tmp_path):
         outcome = exchange(*pair, "--samples", "1")
         assert outcome.code == 0, outcome
         folder = tmp_path / "clip_pose_drsvg"
-        written = {"swap_A_as_B_1.mp4", "grid.mp4", "sheet.png", "swap.json"}
+        clips = {"swap_A_as_B_01.mp4", "clip_A.mp4", "clip_B.mp4", "reconstruction_A.mp4"}
+        written = clips | {"index.html", "sheet.png", "swap.json"}
         assert set(contents(folder)) == written
         told = record(folder, "swap.json")
         assert set(told["files"]) == written
         assert (told["content"], told["pose"]) == tuple(map(str, pair))
         assert (told["seed"], told["sample_seeds"]) == (7, [8])
-        assert len(list(read_frames(folder / "swap_A_as_B_1.mp4"))) == 5, "the first frame as well"
+        assert len(list(read_frames(folder / "swap_A_as_B_01.mp4"))) == 5, "the first frame as well"
         assert "clip_pose_drsvg" in outcome.out
 
     def test_both_ways_and_several_samples(self, exchange, pair, tmp_path):
         outcome = exchange(*pair, "--both", "--samples", "2", "-o", "both", "--json")
         told = json.loads(outcome.out)
         assert told == record(tmp_path / "both", "swap.json")
-        assert {f"swap_{way}_{k}.mp4" for way in ("A_as_B", "B_as_A") for k in (1, 2)} < set(
+        assert {f"swap_{way}_0{k}.mp4" for way in ("A_as_B", "B_as_A") for k in (1, 2)} < set(
             told["files"]
         )
         first = contents(tmp_path / "both")
         exchange(*pair, "--both", "--samples", "2", "-o", "both", "-y")
         assert contents(tmp_path / "both") == first
         exchange(*pair, "-o", "one")
-        assert contents(tmp_path / "one")["swap_A_as_B_1.mp4"] == first["swap_A_as_B_1.mp4"]
+        assert contents(tmp_path / "one")["swap_A_as_B_01.mp4"] == first["swap_A_as_B_01.mp4"]
 
     def test_each_clip_has_a_moment_of_its_own(self, exchange, clip, tmp_path, make_clip):
         """A clip's first second, moving as its last one: as with a clip that ends there."""
@@ -555,7 +600,7 @@ class TestSwap:
         exchange(early, clip, "-o", "cut")
         exchange(clip, clip, "--at", "0.95", "-o", "one")
         shown = [
-            np.stack(list(read_frames(tmp_path / name / "grid.mp4"))).astype(int)
+            np.stack(list(read_frames(tmp_path / name / "swap_A_as_B_01.mp4"))).astype(int)
             for name in ("moments", "cut", "one")
         ]
         same, other = (np.abs(shown[0] - each).mean() for each in shown[1:])
@@ -600,9 +645,14 @@ class TestWrongUse:
         ("options", "code", "said"),
         [
             (("-n", "0"), 2, "--horizon is 0"),
+            (("-n", "many"), 2, "--horizon is 'many'"),
+            (("-n", "0s"), 2, "--horizon in seconds is 0"),
+            (("--shard", "4/3"), 2, "--shard is '4/3'"),
+            (("-o", "out.mp4"), 2, "out.mp4 is a single video; give --samples 1"),
             (("--samples", "0"), 2, "--samples is 0"),
             (("--size", "3"), 2, "--size is 3"),
             (("--size", "own"), 2, "--size is own"),
+            (("--size", "640x3"), 2, "--size is 3"),
             (("--context", "0"), 2, "--context is 0"),
             (("--rate", "nan"), 2, "--rate is nan"),
             (("--temperature", "-1"), 2, "--temperature is -1"),
@@ -630,18 +680,11 @@ class TestWrongUse:
     def test_options(self, draw, clip, options, code, said):
         assert_refused(draw(clip, *options), code, said)
 
-    @pytest.mark.parametrize("value", ["2.5", "soon", ""])
-    def test_a_patience_that_is_no_whole_number(self, drsvg, monkeypatch, value):
-        """The Hub's library reads it when it is imported, and stumbles."""
-        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", value)
-        assert_refused(drsvg("models", "list"), 2, "HF_HUB_ETAG_TIMEOUT", "whole seconds")
-
     @pytest.mark.parametrize(
         "arguments",
         [
             ("predict", "clip.mp4", "--nonsense"),
             ("predict", "clip.mp4", "--fit", "nonsense"),
-            ("predict", "clip.mp4", "-n", "many"),
             ("predict",),
             ("swap", "clip.mp4"),
             ("nonsense",),
@@ -726,7 +769,7 @@ class TestProcess:
         assert rb"0 done \xb7 1 an input failed" in out
 
     def test_a_closed_pipe(self, clip, model_folder, tmp_path):
-        arguments = ("predict", clip, "--model", model_folder, *SMALL, "--json")
+        arguments = ("predict", clip, "--model", model_folder, *SMALL, "--json", "-q")
         reader, writer = os.pipe()
         process = start(*arguments, cwd=tmp_path, stdout=writer)
         os.close(writer)
@@ -768,7 +811,127 @@ class TestProcess:
 
 def test_rate_and_size_of_odd_clips(draw, tmp_path, make_clip):
     make_clip(tmp_path / "film.mkv", 60, rate=Fraction(24000, 1001))
-    assert draw("film.mkv", "--size", "33").code == 0
-    info = probe(tmp_path / "film_drsvg" / "sample_1.mp4")
-    assert info.rate == Fraction(12000, 1001)
-    assert (info.width, info.height) == (34, 34), "MP4 has even sides"
+    for size, shape in (("34", (40, 34)), ("60x60", (60, 50)), ("source", (48, 40))):
+        assert draw("film.mkv", "--size", size, "-y").code == 0
+        info = probe(tmp_path / "film_drsvg" / "sample_01.mp4")
+        assert (info.rate, info.width, info.height) == (Fraction(24000, 1001), *shape)
+    assert draw("film.mkv", "--only-future", "-y").code == 0
+    assert probe(tmp_path / "film_drsvg" / "sample_01.mp4").rate == Fraction(12000, 1001)
+
+
+class TestGoesOn:
+    """A sample is the end of the clip, and then what is predicted."""
+
+    def test_at_the_clip_s_own_rate(self, drsvg, make_clip, tmp_path):
+        clip = make_clip(tmp_path / "clip.mp4", 90, rate=30)
+        options = ("-m", "motion", "-n", "4", "--past", "1", "--size", "source", "-q")
+        assert drsvg("predict", clip, *options).code == 0
+        path = tmp_path / "clip_drsvg" / "sample_01.mp4"
+        made = np.stack(list(read_frames(path))).astype(int)
+        told = record(tmp_path / "clip_drsvg")
+        assert (told["rate"], told["video_rate"], probe(path).rate) == (15, 30, 30)
+        assert len(made) == 30 + 2 * 4
+        seen = read_clip(clip, 30).frames
+        assert np.abs(made[:30] - seen).mean() < 2
+
+    def test_the_future_is_marked_and_the_past_is_not(self, drsvg, clip, tmp_path):
+        options = ("-m", "copy", "-n", "2", "--size", "160", "-q")
+        for name, more in (("marked", ()), ("plain", ("--no-mark",))):
+            assert drsvg("predict", clip, *options, *more, "-o", name).code == 0
+        marked, plain = (
+            np.stack(list(read_frames(tmp_path / name / "sample_01.mp4"))).astype(int)
+            for name in ("marked", "plain")
+        )
+        changed = np.abs(marked - plain).max((0, 3)) > 40
+        assert changed[:12, -12:].any()
+        changed[:12, -12:] = False
+        assert not changed.any(), "no more than a corner"
+        assert (np.abs(marked - plain).max((1, 2, 3)) > 40).tolist() == [False] * 20 + [True] * 2
+
+    def test_in_seconds(self, draw, clip, tmp_path):
+        assert draw(clip, "-n", "0.6s").code == 0
+        assert len(record(tmp_path / "clip_drsvg")["predicted_times"]) == 6
+
+    def test_a_video_of_its_own(self, drsvg, clip, tmp_path):
+        common = ("predict", clip, "-m", "motion", "-n", "3")
+        outcome = drsvg(*common, "-o", "next.gif")
+        assert outcome.code == 0 and outcome.out.endswith("open next.gif\n")
+        assert names(tmp_path) == {"clip.mp4", "next.gif"}
+        assert_refused(drsvg(*common, "-q", "-o", "next.gif"), 2, "next.gif exists already")
+        assert drsvg(*common, "-o", "next.gif", "-y", "--only-future").code == 0
+        assert len(list(read_frames(tmp_path / "next.gif"))) == 3
+        assert_refused(drsvg(*common, "-q", "-o", "no/next.mp4"), 2, "there is no folder no")
+
+    def test_what_is_said_before_looking(self, draw, drsvg, clip, monkeypatch):
+        assert "far beyond the 4 that" in draw(clip, "-n", "13").err
+        assert draw(clip, "-n", "12", "-y").err == ""
+        monkeypatch.setattr("drsvg_cli.commands.prediction.UNLIKE", 24)
+        grays = drsvg("predict", clip, "-m", "moving-mnist", "-n", "1", "-s", "1", "-y")
+        assert "moving-mnist learned from clips of another kind" in grays.err
+        for model in ("general", "motion-speeds"):
+            assert drsvg("predict", clip, "-m", model, "-n", "1", "-s", "2", "-y").err == ""
+
+
+class TestBatch:
+    """Many clips, stopped and gone on with."""
+
+    @pytest.fixture
+    def clips(self, tmp_path, make_clip):
+        for number in range(4):
+            make_clip(tmp_path / "clips" / f"{number}.mp4", 12, seed=number)
+        (tmp_path / "clips" / "bad.mp4").write_text("not a video")
+        return tmp_path / "clips"
+
+    @pytest.fixture
+    def batch(self, drsvg, clips):
+        common = ("predict", clips, "-m", "motion", "-s", "1", "-n", "2", "-o", "out", "--json")
+        return lambda *arguments: drsvg(*common, *arguments)
+
+    def lines(self, tmp_path):
+        return [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").open()]
+
+    def test_a_bad_clip_is_a_line(self, batch, tmp_path):
+        outcome = batch()
+        assert outcome.code == 1 and outcome.err.count("bad.mp4") == 1
+        told = json.loads(outcome.out)
+        assert len(told["results"]) == 4 and told["error"].startswith("1 of 5 clips")
+        lines = {Path(line["clip"]).name: line for line in self.lines(tmp_path)}
+        assert lines["bad.mp4"]["outcome"] == "failed" and "error" in lines["bad.mp4"]
+        assert (
+            lines["0.mp4"]["outcome"] == "done" and lines["0.mp4"]["seed"] == lines["1.mp4"]["seed"]
+        )
+        assert {"digest", "settings", "seconds", "folder"} <= set(lines["0.mp4"])
+
+    def test_the_same_command_again_does_what_is_missing(self, batch, clips, tmp_path, make_clip):
+        batch()
+        (clips / "bad.mp4").unlink()
+        make_clip(clips / "3.mp4", 14)
+        outcome = batch()
+        assert outcome.code == 2, "the result of a clip that has changed is in the way"
+        seed = self.lines(tmp_path)[0]["seed"]
+        for path in (tmp_path / "out" / "3_drsvg").iterdir():
+            path.unlink()
+        told = json.loads(batch().out)["results"]
+        assert [Path(result["clip"]).name for result in told] == ["3.mp4"]
+        assert told[0]["seed"] == seed, "as the others"
+        assert json.loads(batch().out)["results"] == []
+        assert len(json.loads(batch("--redo").out)["results"]) == 4
+
+    def test_other_settings_are_refused(self, batch):
+        batch()
+        outcome = batch("-n", "3")
+        assert outcome.code == 2 and "(horizon: 2, now 3)" in outcome.err
+
+    def test_a_run_that_was_killed_before_its_line_was_written(self, batch, clips, tmp_path):
+        (clips / "bad.mp4").unlink()
+        batch()
+        manifest = tmp_path / "out" / "manifest.jsonl"
+        whole = manifest.read_text().splitlines(keepends=True)
+        manifest.write_text("".join(whole[:2]) + whole[2][:50])
+        assert json.loads(batch().out)["results"] == []
+
+    def test_shards_share_the_work(self, batch, clips, tmp_path):
+        (clips / "bad.mp4").unlink()
+        done = [json.loads(batch("--shard", f"{part}/2").out)["results"] for part in (1, 2)]
+        assert len(self.lines(tmp_path)) == sum(map(len, done)) == 4
+        assert len({line["clip"] for line in self.lines(tmp_path)}) == 4

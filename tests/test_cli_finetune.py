@@ -15,10 +15,10 @@ import torch
 
 from drsvg_cli.cli.app import main
 from drsvg_cli.commands import train
-from drsvg_cli.commands.lock import claimed
-from drsvg_cli.config import DataConfig, Recipe
+from drsvg_cli.config import DataConfig, Recipe, TrainingConfig
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data import moving_mnist
+from drsvg_cli.storage import locked
 from drsvg_cli.weights.files import load_model, save_model
 from drsvg_cli.weights.model_folder import weights_path
 from drsvg_cli.weights.registry import presets
@@ -118,8 +118,8 @@ class TestFinetune:
         assert (recipe.training.steps, recipe.training.batch) == (STEPS, 2)
         assert not model.training
         card = (folder / "README.md").read_text(encoding="utf-8")
-        begun = f"- {STEPS} steps from the weights of `tiny`"
-        for part in ("# my model", begun, "2 clips", "| psnr copy |"):
+        begun = "Trained from the weights of"
+        for part in ("# my model", begun, "2 clips", f"{STEPS} steps", "| motion-speeds |"):
             assert part in card
         assert cv2.imread(str(folder / "validation.png")).std() > 0
         assert [line["step"] for line in log(folder)] == [0, 6, 12, 18, 24, 30]
@@ -135,11 +135,11 @@ class TestFinetune:
         assert told["folder"] == "clips-model", "by default"
         lines = log(tmp_path / "clips-model")
         assert told["steps"] == STEPS
-        assert told["before"] == {name: lines[0][name] for name in ("psnr", "psnr_copy")}
-        assert told["after"]["psnr"] == max(line["psnr"] for line in lines)
-        assert told["after"]["psnr"] == next(
-            line["psnr"] for line in lines if line["step"] == told["kept_step"]
-        )
+        assert told["before"]["psnr"] == lines[0]["predicted"]
+        assert told["after"]["energy"] == min(line["energy"] for line in lines)
+        assert told["copy"]["psnr"] == pytest.approx(lines[0]["copied"], abs=1e-4)
+        for name in ("before", "after", "copy", "motion"):
+            assert set(told[name]) == {"psnr", "lpips", "energy"}
 
     def test_it_learns(self, tune, clips, tmp_path):
         told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 80, "--json").out)
@@ -309,7 +309,7 @@ class TestInterruptions:
         (tmp_path / "empty").mkdir()
         before = sorted(tmp_path.rglob("*"))
         for folder, options in ((begun, ["--resume"]), (tmp_path / "empty", [])):
-            with claimed(folder):
+            with locked(folder):
                 outcome = tune(clips, *QUICK, "-o", folder, *options)
             assert_refused(outcome, 1, f"another process is at work on {folder}")
         assert sorted(tmp_path.rglob("*")) == before
@@ -405,7 +405,7 @@ class TestTrain:
         """
         text = (model_folder / "preset.toml").read_text(encoding="utf-8")
         text = text.replace('license = "other"', 'license = "mit"')
-        text = text.replace('training_data = ""', 'training_data = "clips of somebody"')
+        text = text.replace('trained_on = ""', 'trained_on = "clips of somebody"')
         (tmp_path / "presets" / "tiny").mkdir(parents=True)
         (tmp_path / "presets" / "tiny" / "preset.toml").write_text(text, encoding="utf-8")
         found = {"tiny": tmp_path / "presets" / "tiny"}
@@ -415,9 +415,7 @@ class TestTrain:
             outcome = drsvg("train", source, *common)
             assert outcome.code == 0, outcome
             recipe = load_model(tmp_path / out)[1]
-            assert (
-                (recipe.license == "mit") == (recipe.training_data == "clips of somebody") == mine
-            )
+            assert (recipe.license == "mit") == (recipe.trained_on != "") == mine
             card = (tmp_path / out / "README.md").read_text(encoding="utf-8")
             assert ("clips of somebody" in card) == mine
             name = out if mine else "./tiny"
@@ -437,7 +435,7 @@ class TestTrain:
         (tmp_path / "mine" / "preset.toml").write_text(recipe, encoding="utf-8")
         outcome = drsvg("train", "mine", "--device", "cpu")
         assert outcome.code == 0, outcome
-        assert "sequences/s" in outcome.err
+        assert "frames/s" in outcome.err
         assert names(tmp_path / "mine-model") == FILES
         card = (tmp_path / "mine-model" / "README.md").read_text(encoding="utf-8")
         assert "Moving MNIST (stochastic walls, 60 digits)" in " ".join(card.split())
@@ -450,6 +448,7 @@ class TestTrain:
             "digits",
             model=tiny_config(channels=1),
             data=DataConfig(source="moving-mnist", context=3, horizon=4),
+            training=TrainingConfig(motion=0.5, keep="last"),
         )
         save_model(tmp_path / "digits", recipe, tiny_model(channels=1).state_dict())
         options = ("--model", "digits", "--steps", 2, "--batch", 2, "--device", "cpu")
@@ -457,6 +456,8 @@ class TestTrain:
         assert outcome.code == 0, outcome
         made = load_model(tmp_path / "mine")[1]
         assert made.data.source == "clips"
+        # What trained a model from random weights and does a fine-tuned one harm.
+        assert (made.training.motion, made.training.keep) == (0.0, "best")
 
     def test_a_preset_that_is_a_recipe_alone(self, drsvg, clips):
         name = next(name for name, path in presets().items() if not weights_path(path).is_file())

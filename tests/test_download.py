@@ -4,11 +4,10 @@ import functools
 import gzip
 import hashlib
 import json
-import os
 import shutil
 import threading
-import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -128,16 +127,32 @@ class TestCommand:
         assert names(cache) <= whole, "and leaves nothing half done"
 
 
-def test_half_a_file_of_a_killed_run_is_swept_away(serve, published, tmp_path):
+def test_half_a_file_of_a_killed_run_is_written_over(serve, published, tmp_path):
     contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
-    name = next(iter(contents))
     (tmp_path / "out").mkdir()
-    for age in (10, 4000):
-        part = tmp_path / "out" / f".{age}.{name}"
-        part.touch()
-        os.utime(part, (time.time() - age,) * 2)
+    (tmp_path / "out" / f".{next(iter(contents))}").write_bytes(b"half")
     fetch(contents, tmp_path / "out", mirrors=[serve(published)])
-    assert names(tmp_path / "out") == {*contents, f".10.{name}"}, "another run may write that one"
+    assert names(tmp_path / "out") == {*contents}
+
+
+def test_two_runs_fetch_a_file_once(serve, published, tmp_path):
+    contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
+    mirrors, out = [serve(published)], tmp_path / "out"
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(fetch, contents, out, mirrors=mirrors) for _ in range(2)]
+    assert sorted(len(run.result()) for run in runs) == [0, len(contents)]
+
+
+@pytest.mark.parametrize("port", ["9", "x", "99999"])
+def test_a_password_in_an_address_is_never_printed(drsvg, monkeypatch, port):
+    mirror = f"http://user:s3cret@127.0.0.1:{port}/x"
+    said = [drsvg("data", "mnist", "--mirror", mirror)]
+    monkeypatch.setenv("HTTP_PROXY", mirror)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    said.append(drsvg("data", "mnist", "--mirror", "http://mirror.invalid"))
+    for outcome in said:
+        assert (outcome.code, outcome.out) == (3, "") and outcome.err.count("\n") == 1, outcome
+        assert "s3cret" not in outcome.err and "user" not in outcome.err
 
 
 def test_where_nobody_has_a_home(monkeypatch):

@@ -1,104 +1,158 @@
-"""Means, best samples and intervals of hand-made scores."""
+"""Predictors measured on sequences: what the numbers are, and what they reward."""
 
-import math
-
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from drsvg_cli.evaluation.metrics import CEILING, psnr
-from drsvg_cli.evaluation.prediction import STILL, Curves, average, by_frame, evaluate, join
+from drsvg_cli.evaluation.classifier import Classifier
+from drsvg_cli.evaluation.lpips import LPIPS
+from drsvg_cli.evaluation.metrics import CEILING, psnr, sharpness, ssim
+from drsvg_cli.evaluation.prediction import (
+    Content,
+    Judge,
+    Scores,
+    draw,
+    join,
+    marks,
+    measure,
+    score,
+)
+from drsvg_cli.inference.baselines import BASELINES, Copy, MotionSpeeds
+from drsvg_cli.inference.paper import PaperPredictor
+from drsvg_cli.inference.predictor import Moment
 from drsvg_cli.inference.rollout import predict
 
-
-def test_the_best_sample_depends_on_the_horizon_and_the_mean_does_not_choose():
-    samples = torch.tensor([[[1.0, 1.0, 9.0], [3.0, 3.0, 0.0]], [[5.0, 5.0, 5.0], [6.0, 0.0, 0.0]]])
-    curves = Curves(samples, torch.zeros(2, 3))
-    assert curves.best().tolist() == [[1, 1, 9], [5, 5, 5]]
-    assert curves.best(2).tolist() == [[3, 3], [5, 5]]
-    assert curves.best(1).tolist() == [[3], [6]]
-    assert curves.mean.tolist() == [[2, 2, 4.5], [5.5, 2.5, 2.5]]
+SEEDS = [1, 2, 3, 4, 5, 6]
 
 
-def test_an_interval_is_over_sequences():
-    scores = torch.tensor([[1.0, 3.0, 100.0], [3.0, 5.0, 100.0], [5.0, 7.0, 100.0]])
-    estimate = average(scores, 2)
-    assert estimate.value == 4
-    assert estimate.interval == pytest.approx(1.96 * 2 / math.sqrt(3))
-    first, _, last = by_frame(scores)
-    assert (first.value, last) == (3, (100, 0))
-    assert first.interval == pytest.approx(1.96 * 2 / math.sqrt(3))
-    assert math.isnan(average(scores[:1]).interval)
+@pytest.fixture(scope="module")
+def judge():
+    return Judge(LPIPS(), similarity=False, channels=3, device=torch.device("cpu"))
 
 
-def test_sequences_of_which_nothing_is_known_do_not_count():
-    scores = torch.tensor([[1.0, 3.0], [math.nan, math.nan], [3.0, 5.0]])
-    assert average(scores).value == 3
-    assert math.isnan(average(scores[1:2]).value)
+@pytest.fixture(scope="module")
+def pans():
+    """Clips of a camera that pans over a texture, and on at another speed once unobserved."""
+    chance = np.random.default_rng(0)
+    clips = []
+    for number in range(6):
+        noise = chance.integers(0, 256, (96, 260, 3), np.uint8)
+        picture = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2.0), None, 0, 255, cv2.NORM_MINMAX)
+        speeds = [4] * 4 + [1 + number] * 10
+        lefts = 20 + np.concatenate([[0], np.cumsum(speeds)])
+        clips.append(np.stack([picture[16:80, left : left + 96] for left in lefts]))
+    return clips
 
 
-def test_parts_are_joined_in_order(make_scores):
-    parts = [make_scores(Curves(torch.full((n, 2, 3), n), torch.full((n, 3), n))) for n in (1, 2)]
-    whole = join(parts)
-    assert whole.noise.shape == (3, 3)
-    assert whole.psnr.samples[:, 0, 0].tolist() == [1, 2, 2]
-    assert whole.ssim.copied[:, 0].tolist() == [1, 2, 2]
-    assert whole.content is None
+class Haze:
+    """The mean of what the baselines predict: nobody loses much by it in PSNR."""
+
+    def predict(self, observed, horizon, *, seeds, temperature=None):
+        drawn = [draw(make(), observed, horizon, seeds=SEEDS) for make in BASELINES.values()]
+        mean = np.mean([each.mean(0) for each in drawn], axis=0).astype(np.uint8)
+        for time, frame in enumerate(mean):
+            yield Moment(
+                range(len(seeds)), time, np.broadcast_to(frame, (len(seeds), *frame.shape))
+            )
 
 
-@pytest.fixture
-def scene(noisy_frames):
-    """Two clips `(2, 7, 3, 64, 64)` whose left half never changes."""
-    frames = noisy_frames(2, 7, 3, 64, 64)
-    frames[..., :32] = frames[:, :1, ..., :32] + 0.02 * frames[..., :32]
-    return frames
+def test_haze_loses_to_sharp_samples_by_the_energy_score(pans, judge):
+    scores = {
+        name: score(predictor, pans, horizon=10, seeds=SEEDS, judge=judge)
+        for name, predictor in (("haze", Haze()), ("sharp", MotionSpeeds()))
+    }
+    energy, error = (
+        {name: float(getattr(each, metric).mean()) for name, each in scores.items()}
+        for metric in ("energy", "psnr")
+    )
+    assert error["haze"] > error["sharp"], "PSNR is fooled"
+    assert energy["sharp"] < 0.9 * energy["haze"]
+    assert float(scores["haze"].spread.abs().max()) < 1e-2
+    assert 0.3 < float(scores["sharp"].spread.mean()) < 1.2
 
 
-def test_larger_clips_are_measured_as_they_are_shown(tiny_model, scene):
-    model, context = tiny_model(), 3
-    measured = evaluate(model, scene, context=context, seeds=[4, 5])
-    truth = scene[:, context:]
-    small = functional.avg_pool2d(scene[:, :context].flatten(0, 1), 2).unflatten(0, (2, context))
-    found = predict(model, small, 4, seeds=[4, 5]).frames
-    large = functional.interpolate(found.flatten(0, 2), (64, 64), mode="bicubic")
-    large = large.clamp(0, 1).unflatten(0, (2, 2, 4))
-    expected = psnr(large, truth[:, None])
-    torch.testing.assert_close(measured.shown.psnr.samples, expected, atol=1e-3, rtol=1e-4)
+def test_numbers_are_those_of_the_metrics(noisy_frames, judge):
+    frames = (noisy_frames(3, 5, 3, 40, 48) * 255).round().to(torch.uint8)
+    samples, truth = frames[:2].movedim(2, -1).numpy(), frames[2].movedim(1, -1).numpy()
+    last = truth[0].copy()
+    last[:, :20] = 7
+    truth[:, :, :20] = samples[:, :, :, :20] = 7
+    truth[1, :, :20] = 7 + 8  # no more than eight levels: it stands still
+    given = judge._replace(similarity=True)
+    found = measure(samples, truth, last, judge=given, number=0)
+    made, true = (torch.from_numpy(each).movedim(-1, -3).float() / 255 for each in (samples, truth))
+    torch.testing.assert_close(found.psnr[0], psnr(made, true).clamp(max=CEILING))
+    torch.testing.assert_close(found.ssim[0], ssim(made, true))
+    assert marks(5) == [1, 4, 5] and found.lpips.shape == (1, 2, 3)
+    for place, mark in enumerate(marks(5)):
+        expected = judge.lpips.distance(
+            made[:, mark - 1], true[None, mark - 1].expand(2, -1, -1, -1)
+        )
+        torch.testing.assert_close(found.lpips[0, :, place], expected, rtol=1e-3, atol=1e-5)
+        sharp = (sharpness(made[:, mark - 1]) / sharpness(true[mark - 1])).mean()
+        torch.testing.assert_close(found.sharpness[0, place], sharp)
+    assert found.flicker[0].tolist() == pytest.approx([0, 0, 0])
+    itself = measure(truth[None], truth, last, judge=given, number=0)
+    assert itself.psnr.eq(CEILING).all() and itself.energy.eq(0).all()
+    assert found.content.shape == (1, 2, 0), "nobody knows what it shows"
 
 
-def test_the_error_of_what_is_exact_has_a_ceiling(tiny_model):
-    clip = torch.full((1, 5, 3, 32, 32), 0.5)
-    copied = evaluate(tiny_model(), clip, context=2, seeds=[1]).shown.psnr.copied
-    assert copied.eq(CEILING).all()
+def test_flicker_is_what_changes_where_nothing_moves(judge):
+    truth = np.full((2, 40, 40, 3), 100, np.uint8)
+    truth[:, :, 20:] = 200
+    samples = truth[None].copy()
+    samples[0, 0, :, :20] += 6
+    found = measure(samples, truth, np.full_like(truth[0], 100), judge=judge, number=0)
+    assert found.flicker[0].tolist() == pytest.approx([6, 6], abs=1e-4)
+    moving = measure(truth[None], truth + 50, truth[0], judge=judge, number=0)
+    assert moving.flicker.isnan().all()
 
 
-@pytest.mark.parametrize("levels", [8, 9])
-def test_what_changes_by_no_more_than_eight_levels_stands_still(tiny_model, levels):
-    """Whatever level it changes from: in floats a difference of 8 / 255 is sometimes more."""
-    before = (torch.arange(32 * 32) % 240).view(1, 1, 1, 32, 32).expand(1, 2, 3, -1, -1)
-    clip = torch.cat([before, before + levels], dim=1).to(torch.uint8)
-    scores = evaluate(tiny_model(), clip, context=2, seeds=[1, 2]).shown
-    assert scores.apart_moving.isnan().all() == (levels == 8)
-    assert scores.apart_still.isnan().all() == (levels == 9)
+def test_the_best_sample_depends_on_the_horizon():
+    values = torch.tensor([[[1.0, 1.0, 9.0], [3.0, 3.0, 0.0]], [[5.0, 5.0, 5.0], [6.0, 0.0, 0.0]]])
+    scores = Scores(*[values] * 8)
+    assert scores.best("psnr").tolist() == [[1, 1, 9], [5, 5, 5]]
+    assert scores.best("psnr", 2).tolist() == [[3, 3], [5, 5]]
+    whole = join([Scores(*[torch.full((n, 2, 3), n)] * 8) for n in (1, 2)])
+    assert whole.energy[:, 0, 0].tolist() == [1, 2, 2]
 
 
-def test_what_moves_and_what_stands_still_are_told_apart(tiny_model, scene):
-    model, context = tiny_model(size=64), 3
-    scores = evaluate(model, scene, context=context, seeds=[4, 5, 6]).shown
-    futures = predict(model, scene[:, :context], 4, seeds=[4, 5, 6]).frames
-    for number, (clip, samples) in enumerate(zip(scene, futures, strict=True)):
-        last, truth = clip[context - 1], clip[context:]
-        still = ((truth - last).abs() <= STILL).all(1).all(0)
-        assert still[:, :32].all() and not still[:, 32:].all()
-        before = torch.cat([last.expand(3, 1, -1, -1, -1), samples[:, :-1]], dim=1)
-        for t in range(4):
-            distances = (samples[1:, t] - samples[0, t]).abs().mean(1)
-            for found, region in ((scores.apart_moving, ~still), (scores.apart_still, still)):
-                expected = 255 * distances[:, region].mean()
-                torch.testing.assert_close(found[number, t], expected, rtol=1e-3, atol=1e-4)
-            change = 255 * (samples[:, t] - before[:, t]).abs().mean(1)[:, still].mean()
-            torch.testing.assert_close(scores.flicker[number, t], change, rtol=1e-3, atol=1e-4)
-            true = 255 * (clip[context + t] - clip[context + t - 1]).abs().mean(0)[still].mean()
-            torch.testing.assert_close(scores.noise[number, t], true, rtol=1e-3, atol=1e-4)
-    alone = evaluate(model, scene, context=context, seeds=[4]).shown
-    assert alone.apart_moving.isnan().all() and not alone.flicker.isnan().any()
+def test_content_is_read_from_every_frame(judge):
+    class Brightness(Classifier):
+        def forward(self, frames):
+            return {"level": functional.one_hot((4 * frames.mean((1, 2, 3))).long(), 4).float()}
+
+    reader = Brightness({"level": 4}, size=32, channels=1).eval()
+    content = Content(reader, {"level": torch.tensor([3, 0])})
+    samples = np.full((2, 3, 32, 32, 3), 10, np.uint8)
+    samples[1, 2] = 250
+    given = judge._replace(content=content, channels=1)
+    found = [measure(samples, samples[0], samples[0, 0], judge=given, number=n) for n in (0, 1)]
+    assert found[0].content[0].tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert found[1].content[0].tolist() == [[1, 1, 1], [1, 1, 0]]
+
+
+class TestPaperPredictor:
+    def test_squares_of_its_size_are_predicted_as_they_are(self, tiny_model, noisy_frames):
+        model = tiny_model(channels=1)
+        frames = (noisy_frames(1, 4, 1, 32, 32) * 255).round()
+        observed = frames[0].movedim(1, -1).expand(-1, -1, -1, 3).to(torch.uint8).numpy()
+        found = draw(PaperPredictor(model, fit="crop"), observed, 3, seeds=[4, 5])
+        expected = predict(model, frames / 255, 3, seeds=[4, 5]).frames[0]
+        assert found.shape == (2, 3, 32, 32, 3)
+        assert np.abs(found[..., 0] - 255 * expected[:, :, 0].numpy()).max() < 0.51
+
+    @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+    def test_frames_of_any_aspect_come_back_as_they_were(self, tiny_model, noisy_frames, fit):
+        frames = (noisy_frames(4, 48, 80, 3) * 255).to(torch.uint8).numpy()
+        found = draw(PaperPredictor(tiny_model(), fit=fit), frames, 2, seeds=[1])
+        assert found.shape == (1, 2, 48, 80, 3)
+        assert (found[0, 0, :, :16] == frames[-1, :, :16]).all() == (fit == "crop")
+
+
+def test_copies_are_all_alike(pans, judge):
+    found = score(Copy(), pans[:2], horizon=3, seeds=[1], judge=judge)
+    assert found.psnr.shape == (2, 1, 3) and found.spread.eq(0).all()
+    torch.testing.assert_close(found.energy, found.lpips[:, 0].sqrt())

@@ -1,6 +1,5 @@
 """PSNR and SSIM against hand-made cases and scikit-image; the choice among samples."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,13 @@ from torch.nn import functional
 
 from drsvg_cli.evaluation import metrics
 
-SKIMAGE: dict[str, dict[str, Any]] = {
-    "srvp": {
-        "gaussian_weights": True,
-        "sigma": 1.5,
-        "use_sample_covariance": False,
-        "data_range": 1.0,
-    },
-    "svg": {"win_size": 7, "use_sample_covariance": True, "data_range": 2.0},
+SKIMAGE: dict[str, Any] = {
+    "gaussian_weights": True,
+    "sigma": 1.5,
+    "use_sample_covariance": False,
+    "data_range": 1.0,
 }
-MARGIN = {"srvp": 5, "svg": 3}
+MARGIN = 5
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -42,44 +38,30 @@ def pair(kind: str) -> tuple[Tensor, Tensor]:
     return changed[kind], truth
 
 
-def reference(predicted: Tensor, truth: Tensor, definition: str) -> float:
+def reference(predicted: Tensor, truth: Tensor) -> float:
     """Average scikit-image's map over the valid interior and the channels."""
     arrays: list[NDArray[np.float64]] = [f.double().numpy() for f in (predicted, truth)]
-    _, scores = structural_similarity(*arrays, channel_axis=0, full=True, **SKIMAGE[definition])
-    margin = MARGIN[definition]
-    return float(scores[:, margin:-margin, margin:-margin].mean())
+    _, scores = structural_similarity(*arrays, channel_axis=0, full=True, **SKIMAGE)
+    return float(scores[:, MARGIN:-MARGIN, MARGIN:-MARGIN].mean())
 
 
-@pytest.mark.parametrize("definition", ["srvp", "svg"])
 @pytest.mark.parametrize("kind", ["shifted", "noisy", "dimmed", "black"])
-def test_ssim_is_scikit_images(kind: str, definition: Any) -> None:
+def test_ssim_is_scikit_images(kind: str) -> None:
     predicted, truth = pair(kind)
-    ours = metrics.ssim(predicted, truth, definition=definition)
-    assert ours.item() == pytest.approx(reference(predicted, truth, definition), abs=1e-4)
+    assert metrics.ssim(predicted, truth).item() == pytest.approx(
+        reference(predicted, truth), abs=1e-4
+    )
 
 
-def test_the_two_definitions_of_ssim_differ() -> None:
-    predicted, truth = pair("noisy")
-    srvp, svg = (metrics.ssim(predicted, truth, definition=d) for d in ("srvp", "svg"))
-    assert abs(srvp - svg) > 0.01
-
-
-@pytest.mark.parametrize("definition", ["srvp", "svg"])
-def test_identical_frames_have_ssim_one(definition: Any) -> None:
+def test_identical_frames_have_ssim_one() -> None:
     frames = noise(4, 1, 16, 16)
-    assert torch.allclose(metrics.ssim(frames, frames, definition=definition), torch.ones(4))
+    assert torch.allclose(metrics.ssim(frames, frames), torch.ones(4))
 
 
 def test_ssim_needs_a_whole_window() -> None:
     with pytest.raises(ValueError, match="11 pixels"):
         metrics.ssim(noise(1, 10, 30), noise(1, 10, 30))
     assert metrics.ssim(noise(1, 11, 11), noise(1, 11, 11)).shape == ()
-
-
-def test_an_unknown_definition_is_refused() -> None:
-    wrong: Any = "ours"
-    with pytest.raises(ValueError, match="'ours'"):
-        metrics.ssim(noise(1, 16, 16), noise(1, 16, 16), definition=wrong)
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -123,18 +105,6 @@ def test_frames_that_cannot_be_compared_are_refused(measure: Any) -> None:
         measure(noise(1, 16, 16), noise(3, 16, 16))
     with pytest.raises(ValueError, match=r"\(16, 16\)"):
         measure(noise(16, 16), noise(16, 16))
-
-
-def test_interval_is_the_normal_one_of_the_mean() -> None:
-    values = torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 5.0, 5.0, 5.0]])
-    spread = math.sqrt(5 / 3)
-    assert metrics.interval(values, 1).tolist() == pytest.approx([1.96 * spread / 2, 0])
-
-
-def test_one_clip_has_no_interval() -> None:
-    half_width = metrics.interval(torch.ones(1, 3), 0)
-    assert half_width.shape == (3,)
-    assert half_width.isnan().all()
 
 
 def test_the_best_sample_has_the_best_average_not_the_best_frame() -> None:

@@ -7,20 +7,17 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from drsvg_cli.commands import output_folder, predict, swap
-from drsvg_cli.commands.frame_buffer import Spool
-from drsvg_cli.commands.lock import claimed
+from drsvg_cli.commands import output_folder, prediction, swap
 from drsvg_cli.commands.output_folder import (
     check_free,
     choose_folders,
     filled,
     result_name,
-    write_together,
 )
 from drsvg_cli.errors import ConfigError, ResourceError
+from drsvg_cli.storage import locked
 
 
 def fill(folder, text, *names, overwrite=False):
@@ -102,7 +99,7 @@ def test_ctrl_c_ends_the_wait_for_another_run(tmp_path):
     """A training run holds its folder for hours."""
     fill(tmp_path / "out", "first", "a")
     before = contents(tmp_path)
-    with claimed(tmp_path / "out"):
+    with locked(tmp_path / "out"):
         press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         press.start()
         with pytest.raises(KeyboardInterrupt):
@@ -161,7 +158,7 @@ def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(t
         (part / "sample_1.mp4").write_text("half")
     for part in parts[:2]:
         os.utime(part, (time.time() - 3600,) * 2)
-    with claimed(parts[1]):
+    with locked(parts[1]):
         fill(tmp_path / "out", "text", "a", overwrite=True)
     assert [part.exists() for part in parts] == [False, True, True]
 
@@ -221,8 +218,8 @@ class TestPredict:
         command = (verb, "clip.mp4") if verb == "predict" else (verb, "clip.mp4", "clip.mp4")
         options = ("--model", model_folder, "--size", "64", "-n", "4", "-s", "2")
         assert drsvg(*command, *options, "-o", "whole").code == 0
-        monkeypatch.delattr(predict, "read")
-        monkeypatch.delattr(swap, "read")
+        monkeypatch.delattr(prediction, "read_excerpt")
+        monkeypatch.delattr(swap, "read_excerpt")
         for name in [path.name for path in (tmp_path / "whole").iterdir()]:
             (tmp_path / "taken").mkdir()
             (tmp_path / "taken" / name).write_text("mine")
@@ -240,72 +237,28 @@ class TestPredict:
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["more_drsvg"]
 
     def test_sigterm(self, draw, tmp_path, monkeypatch):
-        real = predict.stream
+        real = prediction.Report.note
 
-        def terminated(*arguments, **options):
-            for moment in real(*arguments, **options):
-                yield moment
-                if moment.time == 2:
-                    signal.raise_signal(signal.SIGTERM)
+        def terminated(report, sample, moment, frame):
+            real(report, sample, moment, frame)
+            if moment == 2:
+                signal.raise_signal(signal.SIGTERM)
 
-        monkeypatch.setattr(predict, "stream", terminated)
+        monkeypatch.setattr(prediction.Report, "note", terminated)
         assert draw() == (130, "", "")
         assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
     def test_a_run_that_was_overtaken(self, draw, tmp_path, monkeypatch):
-        real = predict.write_futures
+        real = prediction.Report.write
 
-        def slowly(*arguments, **options):
-            monkeypatch.setattr(predict, "write_futures", real)
+        def slowly(report):
+            monkeypatch.setattr(prediction.Report, "write", real)
             assert draw("--seed", "1").code == 0
-            real(*arguments, **options)
+            return real(report)
 
-        monkeypatch.setattr(predict, "write_futures", slowly)
+        monkeypatch.setattr(prediction.Report, "write", slowly)
         outcome = draw("--seed", "2")
         assert outcome.code == 2
         assert "clip_drsvg exists already; another run has filled it" in outcome.err
         record = json.loads((tmp_path / "clip_drsvg" / "prediction.json").read_text())
         assert record["seed"] == 1
-
-
-def test_a_spool_gives_back_what_was_written(tmp_path):
-    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 5, 3), np.uint8)
-    with Spool(tmp_path, (2, 3, 4, 5)) as spool:
-        for sample, time_ in ((1, 2), (0, 0), (1, 0), (0, 2), (0, 1), (1, 1), (1, 2)):
-            spool.write(sample, time_, frames[sample, time_])
-        assert spool.shape == frames.shape
-        for sample in range(2):
-            assert np.array_equal(np.stack(list(spool[sample])), frames[sample])
-        assert not list(tmp_path.iterdir())
-
-
-def test_files_are_written_together_and_an_error_ends_the_others(tmp_path):
-    frames = np.random.default_rng(0).integers(0, 256, (4, 60, 32, 32, 3), np.uint8)
-    with Spool(tmp_path, frames.shape[:-1]) as spool:
-        for sample, clip in enumerate(frames):
-            for moment, frame in enumerate(clip):
-                spool.write(sample, moment, frame)
-        read = {}
-        jobs = [lambda n=n: read.update({n: np.stack(list(spool[n]))}) for n in range(len(frames))]
-        write_together(jobs, abandon=spool.abandon)
-        assert all(np.array_equal(read[n], frames[n]) for n in range(len(frames)))
-
-        begun = []
-
-        def endless():
-            begun.append(1)
-            while True:
-                spool.read(0, 0)
-
-        def failing():
-            raise ResourceError("the disk is full")
-
-        with pytest.raises(ResourceError, match="the disk is full"):
-            write_together([endless, failing, *[endless] * 50], abandon=spool.abandon)
-        assert len(begun) < 5
-
-
-def test_a_disk_without_room_is_noticed_before_any_work(tmp_path):
-    with pytest.raises(ResourceError, match=r"take \d+\.\d GB on disk.*--samples"):
-        Spool(tmp_path, (100_000, 100_000, 4096, 4096))
-    assert not list(tmp_path.iterdir())

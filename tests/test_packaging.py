@@ -72,7 +72,8 @@ def test_the_wheel_holds_the_package_and_every_preset(distributions: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     sources = [*(ROOT / "drsvg_cli").rglob("*.py"), ROOT / "drsvg_cli" / "py.typed"]
-    sources += (ROOT / "drsvg_cli" / "evaluation" / "classifiers").glob("*.safetensors")
+    sources += (ROOT / "drsvg_cli" / "evaluation").rglob("*.safetensors")
+    sources += (ROOT / "drsvg_cli" / "evaluation").glob("*.LICENSE")
     wanted = {path.relative_to(ROOT).as_posix() for path in sources}
     for preset in PRESETS:
         files = MODEL_FOLDER if is_trained(preset) else ("preset.toml",)

@@ -2,18 +2,18 @@
 
 import errno
 import io
+import json
 import os
-import re
 import signal
 import sys
 from contextlib import suppress
 from itertools import pairwise, takewhile
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import classifier, data, evaluate, finetune, models, predict, swap, train
+from drsvg_cli.cli import data, evaluate, finetune, models, predict, swap, train
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.errors import ConfigError, DrsvgError, ResourceError
 
@@ -32,7 +32,6 @@ app.command(epilog=swap.EPILOG)(swap.swap)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
-app.command(epilog=classifier.EPILOG)(classifier.classifier)
 app.add_typer(models.app)
 app.add_typer(data.app)
 
@@ -58,6 +57,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Read when the library is imported: it would ask the Hub for a list to describe us to it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # So too, where a value that is no whole number would be an error: for the Hub's own 10 seconds.
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        if not os.environ.get(name, "0").strip().isdecimal():
+            del os.environ[name]
     # So too: how long PyTorch's threads spin before they sleep. For 15 times this, as usual, they
     # would take a core from the thread that they wait for where other programs run as well.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -67,10 +70,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode
     try:
         _check_values(sys.argv[1:])
-        _check_patience()
         app(prog_name="drsvg")
     except DrsvgError as error:
-        _fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code, error.record)
     except OSError as error:
         # A name that is too long, a folder that may not be read: the system's own words.
         where = "" if error.filename is None else f"{error.filename}: "
@@ -95,19 +97,9 @@ def _check_values(arguments: list[str]) -> None:
             raise ConfigError(f"{name} is ''; give it a value, or leave it out")
 
 
-def _check_patience() -> None:
-    """Refuse, before the Hub's library stumbles over it, a time that is no number of seconds.
-
-    Raises:
-        ConfigError: one of its settings is none.
-    """
-    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
-        value = os.environ.get(name)
-        if value is not None and not re.fullmatch(r"\s*[0-9]+\s*", value):
-            raise ConfigError(f"{name} is {value!r}; give whole seconds, or leave it unset")
-
-
-def _fail(text: str, code: int) -> NoReturn:
+def _fail(text: str, code: int, record: dict[str, Any] | None = None) -> NoReturn:
+    if "--json" in sys.argv:  # whoever reads it finds one object, whatever happens
+        print(json.dumps({**(record or {}), "error": text, "exit_code": code}))  # noqa: T201
     # stderr may lie on the disk that is full; the code tells it all the same.
     with suppress(OSError):
         Reporter(as_json=False, quiet=False).error(text)

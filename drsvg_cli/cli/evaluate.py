@@ -1,7 +1,7 @@
 """`drsvg evaluate`: measure models on the same sequences."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ EPILOG = """Examples:
 
   $ drsvg evaluate general garden-model --data ./held-back --horizon 20
 
-  $ drsvg evaluate general --data ./held-back --size 256 --samples 10
+  $ drsvg evaluate motion --data ./held-back --samples 10
 
   $ drsvg evaluate kth kth-svg-lp --swap
 """
@@ -25,16 +25,12 @@ EPILOG = """Examples:
 def evaluate(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODELS...", help="Presets, folders, files or org/name[@revision]."),
+        typer.Argument(
+            metavar="MODELS...",
+            help="Presets, baselines, folders, files or org/name[@revision].",
+        ),
     ],
     data: options.Data = None,
-    source: Annotated[
-        Literal["clips", "moving-mnist", "kth", "sprites"] | None,
-        typer.Option(
-            help="What --data holds; what the first model learned from by default.",
-            show_default=False,
-        ),
-    ] = None,
     context: options.Context = None,
     horizon: Annotated[
         int | None,
@@ -47,16 +43,14 @@ def evaluate(
     ] = None,
     swap: Annotated[
         bool,
-        typer.Option(
-            "--swap", help="Measure swaps of pairs of sequences and latents, not predictions."
-        ),
+        typer.Option("--swap", help="Measure swaps of pairs of sequences, not predictions."),
     ] = False,
     samples: Annotated[
         int | None,
         typer.Option(
             "--samples",
             "-s",
-            help="Futures of a sequence, 100 by default; swaps of a pair, 1 by default.",
+            help="Samples of a sequence, 10 by default, 100 of a data set; swaps of a pair, 1.",
             show_default=False,
         ),
     ] = None,
@@ -65,10 +59,10 @@ def evaluate(
         typer.Option(help="How many at most; the source's own by default.", show_default=False),
     ] = None,
     size: Annotated[
-        Literal["64", "128", "256"] | None,
+        int | None,
         typer.Option(
-            help="Measure clips at so many pixels, as `drsvg predict --size` shows futures; at the "
-            "models' own size by default.",
+            help="Pixels along the shorter side, at which whole frames of clips are measured; 128 "
+            "by default.",
             show_default=False,
         ),
     ] = None,
@@ -79,16 +73,6 @@ def evaluate(
             help="How far samples stray: 0 not at all, 1 as learned; the models' own by default, 1 "
             "with --swap.",
             show_default=False,
-        ),
-    ] = None,
-    ssim: Annotated[
-        Literal["srvp", "svg"],
-        typer.Option(help="SSIM as SRVP defines it (Gaussian window) or as SVG's code did."),
-    ] = "srvp",
-    classifier: Annotated[
-        Path | None,
-        typer.Option(
-            help="Reads what frames show; the source's own by default.", show_default=False
         ),
     ] = None,
     offline: options.Offline = False,
@@ -109,13 +93,15 @@ def evaluate(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure models: PSNR, SSIM and whether content stays, frame by frame and by horizon.
+    """Measure models beside copying the last frame and beside measured motion that goes on.
 
-    All models predict the same sequences. Writes tables, curves (Fig. 3) and examples (Fig. 4).
-    Ctrl-C writes what has been measured; --resume goes on.
+    All predict the same sequences. PSNR, LPIPS and the energy score of the samples, paired
+    differences with 95 % intervals over clips, and whether the latents are used; of a data set also
+    SSIM, and whether content stays. Writes tables, curves (Fig. 3) and examples (Fig. 4). Ctrl-C
+    writes what has been measured; --resume goes on.
 
     With --swap, sequences are swapped in pairs instead: whether the content of one and the pose of
-    the other show, where that is known, how sharp the frames are, and what the latents tell.
+    the other show, where that is known, how they move, and how sharp the frames are.
     """
     for option, value, least in (
         ("--context", context, 1),
@@ -128,33 +114,31 @@ def evaluate(
     options.check_range("--seed", seed, 0, options.LARGEST_SEED - 10_000)
     if temperature is not None:
         options.check_range("--temperature", temperature, 0, 100)
+    if size is not None:
+        options.check_range("--size", size, 32, 512)
     if swap and size:
         raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
-    if swap and ssim != "srvp":
-        raise ConfigError("--ssim is for predictions: what a swap should look like nobody knows")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
-    from drsvg_cli.commands.models import find
+    from drsvg_cli.commands.models import find_predictor
 
-    sources = [find(model, offline=offline, quiet=quiet or as_json) for model in models]
-    from drsvg_cli.commands import evaluate as evaluate_predictions
-    from drsvg_cli.commands import evaluate_swap, evaluation_setup
+    sources = [find_predictor(each, offline=offline, quiet=quiet or as_json) for each in models]
+    from drsvg_cli.commands import evaluate as predictions
+    from drsvg_cli.commands import evaluate_swap as swaps
+    from drsvg_cli.commands.evaluation_setup import Request
 
-    work = evaluate_swap if swap else evaluate_predictions
+    work = swaps if swap else predictions
     work.run(
-        evaluation_setup.Request(
-            models=dict(zip(models, sources, strict=True)),
+        Request(
+            models=list(zip(models, sources, strict=True)),
             data=data or [],
-            source=source,
             context=context,
             horizon=horizon,
-            samples=samples or (1 if swap else 100),
+            samples=samples,
             sequences=sequences,
-            size=int(size) if size else None,
+            size=size,
             seed=seed,
             temperature=temperature,
-            ssim=ssim,
-            classifier=classifier,
             out=out or Path("swaps" if swap else "evaluation"),
             overwrite=overwrite,
             resume=resume,

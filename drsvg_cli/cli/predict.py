@@ -10,9 +10,11 @@ EPILOG = """Examples:
 
   $ drsvg predict clip.mp4
 
-  $ drsvg predict clip.mp4 -n 20 --samples 10 --at 1:30 --format gif
+  $ drsvg predict clip.mp4 -n 2s --samples 10 --at 1:30 --open
 
-  $ drsvg predict clips/ --compare --json
+  $ drsvg predict clip.mp4 -o next.mp4 --samples 1
+
+  $ drsvg predict clips/ --compare -o results
 """
 
 
@@ -20,39 +22,103 @@ def predict(
     clips: Annotated[list[str], typer.Argument(help="Video files, folders or patterns.")],
     model: options.Model = "general",
     offline: options.Offline = False,
+    at: options.At = None,
     context: options.Context = None,
-    horizon: options.Horizon = 10,
-    samples: options.Samples = 5,
+    rate: options.Rate = None,
+    fit: options.FitMode = None,
+    compare: Annotated[
+        bool,
+        options.flag(
+            "--compare", help="Hold the last frames back and compare.", panel=options.INPUT
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Of many clips, do a part: the third of sixteen is 3/16.",
+            show_default=False,
+            rich_help_panel=options.INPUT,
+        ),
+    ] = None,
+    horizon: options.Horizon = "10",
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            "-s",
+            help="How many samples to draw: 5 by default, and 1 for a single video.",
+            show_default=False,
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
     seed: options.Seed = None,
     temperature: Annotated[
         float | None,
         typer.Option(
             help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
             show_default=False,
+            rich_help_panel=options.SAMPLING,
         ),
     ] = None,
-    at: options.At = None,
-    rate: options.Rate = None,
-    fit: options.FitMode = None,
     device: options.Device = "auto",
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Hold the last frames back and compare with them.")
-    ] = False,
-    format: options.Format = "mp4",
-    size: options.AnySize = "256",
     out: options.Out = None,
-    overwrite: options.Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        options.flag(
+            "--overwrite",
+            "-y",
+            "--redo",
+            help="Replace earlier results; of many clips, do all anew.",
+            panel=options.OUTPUT,
+        ),
+    ] = False,
+    past: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="Seconds of the clip that each video begins with.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = 2.0,
+    only_future: Annotated[
+        bool,
+        options.flag(
+            "--only-future",
+            help="Write the predicted frames alone, at the model's rate.",
+            panel=options.OUTPUT,
+        ),
+    ] = False,
+    mark: Annotated[
+        bool,
+        options.flag(
+            "--mark/--no-mark",
+            help="Mark predicted frames by a dot in their corner, or not.",
+            panel=options.OUTPUT,
+        ),
+    ] = True,
+    size: options.AnySize = None,
+    format: options.Format = "mp4",
+    grid: Annotated[
+        bool,
+        options.flag(
+            "--grid", help="Write all samples side by side as a video, too.", panel=options.OUTPUT
+        ),
+    ] = False,
+    open_page: options.Open = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Draw several futures of each clip.
+    """Go on with a clip: draw several samples of what could happen next.
 
-    Writes a folder a clip: every sample, all of them side by side (grid), a contact sheet, a map
-    of where they disagree, all of it as a page (index.html), and prediction.json.
+    Writes a folder a clip: a video a sample (the clip's last seconds, then what was predicted), a
+    page that plays them side by side (index.html), a contact sheet (sheet.png) and prediction.json.
+    Of many clips, the same command again does those that are missing.
     """
-    options.check_range("--horizon", horizon, 1)
-    options.check_range("--samples", samples, 1)
+    if samples is not None:
+        options.check_range("--samples", samples, 1)
+    options.check_range("--past", past, 0, 60)
     if temperature is not None:
         options.check_range("--temperature", temperature, 0, 100)
     if context is not None:
@@ -61,17 +127,25 @@ def predict(
         options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)
-    from drsvg_cli.commands.models import find
+    asked, box, part = (
+        options.read_length(horizon),
+        options.read_size(size),
+        options.read_shard(shard),
+    )
+    from drsvg_cli.commands.models import find_predictor
 
-    source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
+    # Before the seconds that torch takes.
+    source = find_predictor(model, offline=offline, quiet=quiet or as_json)
     from drsvg_cli.commands.clip_input import Settings
-    from drsvg_cli.commands.predict import run
+    from drsvg_cli.commands.output_folder import is_video
+    from drsvg_cli.commands.predict import Output, run
 
+    single = out is not None and is_video(out)
     settings = Settings(
         model=model,
         context=context,
-        horizon=horizon,
-        samples=samples,
+        horizon=asked,
+        samples=samples or (1 if single else 5),
         seed=seed,
         temperature=temperature,
         at=at,
@@ -80,15 +154,10 @@ def predict(
         device=device,
         compare=compare,
         format=format,
-        size=options.read_size(size),
+        size=box,
+        past=0.0 if only_future else past,
+        mark=mark,
+        grid=grid,
     )
-    run(
-        clips,
-        settings,
-        out,
-        source=source,
-        overwrite=overwrite,
-        as_json=as_json,
-        quiet=quiet,
-        dry_run=dry_run,
-    )
+    output = Output(out, overwrite, part, open_page, as_json, quiet, dry_run)
+    run(clips, settings, output, source=source)

@@ -24,61 +24,73 @@ def swap(
     pose: Annotated[Path, typer.Argument(metavar="B", help="Clip that gives the pose.")],
     model: options.Model = "general",
     offline: options.Offline = False,
-    horizon: Annotated[
-        int,
-        typer.Option("--horizon", "-n", help="Frames to generate after the first frame of A."),
-    ] = 10,
-    samples: Annotated[
-        int, typer.Option("--samples", "-s", help="How often to draw the latents.")
-    ] = 1,
-    both: Annotated[bool, typer.Option("--both", help="Also give B the pose of A.")] = False,
-    seed: options.Seed = None,
-    temperature: Annotated[
-        float, typer.Option(help="How far samples stray: 0 not at all, 1 as learned.")
-    ] = 1.0,
     at: options.At = None,
     at_b: Annotated[
         str | None,
-        typer.Option(help="The same of B alone; that of --at by default.", show_default=False),
+        typer.Option(
+            help="The same of B alone; that of --at by default.",
+            show_default=False,
+            rich_help_panel=options.INPUT,
+        ),
     ] = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
+    both: Annotated[
+        bool, options.flag("--both", help="Also give B the pose of A.", panel=options.SAMPLING)
+    ] = False,
+    horizon: options.Horizon = "10",
+    samples: options.Samples = 1,
+    seed: options.Seed = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
+            show_default=False,
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = None,
     device: options.Device = "auto",
-    format: options.Format = "mp4",
-    size: options.Size = 256,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for the results; A_B_drsvg by default.", show_default=False
+            "--out",
+            "-o",
+            help="Folder for the results; A_B_drsvg by default.",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
         ),
     ] = None,
     overwrite: options.Overwrite = False,
+    size: options.AnySize = None,
+    format: options.Format = "mp4",
+    open_page: options.Open = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Show the content of A with the pose of B.
 
-    Both clips should show the same kind of scene. Writes the swapped clip, a grid and a sheet of
-    A, B, the reconstruction of A and the swap side by side, and swap.json.
+    Both clips should show the same kind of scene. Writes the swapped clips, both given ones, a
+    reconstruction of A, a page that plays them side by side (index.html), a sheet and swap.json,
+    and says how much of B's motion was taken.
     """
-    options.check_range("--horizon", horizon, 1)
     options.check_range("--samples", samples, 1)
-    options.check_range("--temperature", temperature, 0, 100)
-    options.check_range("--size", size, 16, 4096)
+    if temperature is not None:
+        options.check_range("--temperature", temperature, 0, 100)
     if seed is not None:
         options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)
-    from drsvg_cli.commands.models import find
+    length, box = options.read_length(horizon), options.read_size(size)
+    from drsvg_cli.commands.models import find_predictor
 
-    source = find(model, offline=offline, quiet=quiet or as_json)  # before the seconds torch takes
+    # Before the seconds that torch takes.
+    source = find_predictor(model, offline=offline, quiet=quiet or as_json)
     from drsvg_cli.commands.clip_input import Settings
     from drsvg_cli.commands.swap import run
 
     settings = Settings(
         model=model,
-        context=None,
-        horizon=horizon,
+        horizon=length,
         samples=samples,
         seed=seed,
         temperature=temperature,
@@ -86,9 +98,8 @@ def swap(
         rate=rate,
         fit=fit,
         device=device,
-        compare=False,
         format=format,
-        size=size,
+        size=box,
     )
     run(
         content,
@@ -99,6 +110,7 @@ def swap(
         at_b=at_b,
         both=both,
         overwrite=overwrite,
+        open_page=open_page,
         as_json=as_json,
         quiet=quiet,
     )

@@ -1,35 +1,40 @@
 """What `drsvg predict` and `drsvg swap` begin with: a model, what was asked of it, and clips."""
 
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
 
 from drsvg_cli import __version__
 from drsvg_cli.cli import options
-from drsvg_cli.config import Fit, Recipe
+from drsvg_cli.config import Fit
 from drsvg_cli.device import prepare
-from drsvg_cli.errors import VideoError, WeightsError
-from drsvg_cli.frames import Frames, cut_out, fit_all, resize, to_frames, to_tensor
-from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.folding import fold_batchnorm
-from drsvg_cli.video.clip import Clip
+from drsvg_cli.errors import ConfigError, VideoError
+from drsvg_cli.frames import Frames, resize, to_frames, to_tensor
+from drsvg_cli.inference.loading import LoadedModel, load_predictor
+from drsvg_cli.inference.paper import PaperPredictor
+from drsvg_cli.video.clip import ClipInfo
 from drsvg_cli.video.decoding import probe
-from drsvg_cli.video.reading import measure_length, read_clip
-from drsvg_cli.weights.files import load_model
-from drsvg_cli.weights.model_folder import sha256, weights_path
+from drsvg_cli.video.reading import grid_rate, measure_length, read_clip
 
+LESS = "choose a smaller --size, --samples or --horizon"
+LONGEST_SIDES = {"mp4": 1280, "gif": 640, "webp": 640, "png": 640}
+"""Pixels; the longer side of videos of each format, unless another size is asked for."""
 LARGEST_SIDE = 4096
-"""Pixels; the largest frames that are written."""
 SMALLEST_SIDE = 16
 """Pixels; the smallest frames that can be shown, and whose motion can be measured."""
-LARGEST_READING = 2**28
-"""Bytes of whole frames that are kept; of larger clips only what is needed is kept of a frame."""
+FASTEST = 60
+"""Frames a second of a video at most; of faster clips some are left out."""
+MEMORY = 2.0
+"""Seconds that a model of whole frames is given to look back on."""
+MOST_BYTES = 3 * 2**29
+"""Of the frames of a clip that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Settings:
     """What was asked for, as in the command's options."""
 
     model: str
-    context: int | None
-    horizon: int
+    horizon: int | float
+    """Frames, or seconds if it is a float."""
     samples: int
     seed: int | None
     temperature: float | None
@@ -46,9 +51,14 @@ class Settings:
     rate: float | None
     fit: Fit | None
     device: str
-    compare: bool
     format: str
-    size: int | Literal["source"]
+    size: options.Box
+    context: int | None = None
+    compare: bool = False
+    past: float = 2.0
+    """Seconds of the clip that each video begins with."""
+    mark: bool = True
+    grid: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,14 @@ class Session:
     """A model ready to predict and all that the options left open."""
 
     settings: Settings
-    model: DRSVG
-    recipe: Recipe
+    loaded: LoadedModel
     device: torch.device
     seed: int
-    weights: str
-    """The SHA-256 of the model's weights: a branch of the Hub moves, a folder is trained anew."""
 
     @property
-    def context(self) -> int:
-        """Frames to observe."""
-        return self.settings.context or max(options.SHORTEST_CONTEXT, self.recipe.data.context)
+    def is_whole(self) -> bool:
+        """Whether whole frames are predicted, and not squares."""
+        return self.loaded.network is None
 
     @property
     def temperature(self) -> float:
@@ -75,105 +82,197 @@ class Session:
         return 1.0 if asked is None else asked
 
     @property
-    def side(self) -> int:
-        """Height and width of results that are squares, in pixels."""
-        assert self.settings.size != "source"
-        return self.settings.size
-
-    @property
-    def fit(self) -> Fit:
-        """How frames are brought to the model's size."""
-        return self.settings.fit or self.recipe.data.fit
-
-    @property
     def seeds(self) -> list[int]:
         """One a sample."""
         return [self.seed + number for number in range(1, self.settings.samples + 1)]
 
+    def context_at(self, rate: Fraction) -> int:
+        """Return how many frames the model observes."""
+        own = self.loaded.recipe.data.context
+        if self.is_whole:
+            own = max(own, round(MEMORY * rate))
+        return self.settings.context or max(options.SHORTEST_CONTEXT, own)
 
-def open_session(settings: Settings, source: Path) -> Session:
-    """Load the model and settle what the options left open."""
-    model, recipe = load_model(source)
+    def horizon_at(self, rate: Fraction) -> int:
+        """Return how many frames to predict."""
+        asked = self.settings.horizon
+        return max(1, round(asked * rate)) if isinstance(asked, float) else asked
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """The end of what was observed of a clip, and what followed if it is wanted."""
+
+    info: ClipInfo
+    frames: Frames
+    """uint8 `(T, H, W, 3)`, at the rate and the size of the results."""
+    rate: Fraction
+    start: float
+    """Seconds from the clip's first frame to that of `frames`."""
+    steps: int
+    """Frames from one that the model sees to the next."""
+    context: int
+    """Frames that the model observes, at most."""
+    horizon: int
+    """Frames that the model predicts."""
+    held: int = 0
+    """How many of `frames` were held back."""
+
+    @property
+    def seen(self) -> Frames:
+        """All that was not held back."""
+        return self.frames[: len(self.frames) - self.held]
+
+    @property
+    def observed(self) -> Frames:
+        """What the model observes."""
+        return self.seen[:: -self.steps][: self.context][::-1]
+
+    @property
+    def truth(self) -> Frames | None:
+        """What happened, at the model's rate."""
+        return self.frames[len(self.seen) :][self.steps - 1 :: self.steps] if self.held else None
+
+    @property
+    def model_rate(self) -> Fraction:
+        """Frames a second that the model sees."""
+        return self.rate / self.steps
+
+    @property
+    def end(self) -> float:
+        """The last observed moment, in seconds."""
+        return self.start + float((len(self.seen) - 1) / self.rate)
+
+
+def open_session(settings: Settings, source: Path | None) -> Session:
+    """Load the model, or the baseline if there is no source, and settle what the options left open.
+
+    Raises:
+        ConfigError: frames are to be fitted that are predicted as they are.
+    """
     device = prepare(settings.device)
+    loaded = load_predictor(settings.model, source, device)
+    if settings.fit is not None:
+        if loaded.network is None:
+            raise ConfigError(
+                f"{settings.model} predicts whole frames: nothing is to be fitted; leave --fit out"
+            )
+        loaded = replace(loaded, predictor=PaperPredictor(loaded.network, fit=settings.fit))
     seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
-    digest = sha256(weights_path(source))
-    return Session(settings, fold_batchnorm(model).to(device), recipe, device, seed, digest)
+    return Session(settings, loaded, device, seed)
 
 
-def read(
+def read_excerpt(
     session: Session,
     path: Path,
-    count: int,
     *,
-    after: int = 0,
     rate: Fraction | None = None,
-    at_b: str | None = None,
-) -> Clip:
-    """Read frames of a clip, up to the moment `at_b` or else that of the settings.
+    count: int | None = None,
+    at: str | None = None,
+    option: str = "--at",
+) -> Excerpt:
+    """Read the end of a clip, or its part up to the moment of the settings.
 
-    Without `rate`, they are at the rate of the settings, or near that of the model.
+    Args:
+        session: says what of it is wanted.
+        path: the clip.
+        rate: frames a second that the model sees; that of the settings by default, or near the
+            model's.
+        count: frames to read, at that rate; what a prediction needs by default.
+        at: the last moment, if it is not that of the settings.
+        option: what asked for it.
+
+    Raises:
+        VideoError: it cannot be read, has too little there, or would take too much memory.
     """
     settings, info = session.settings, probe(path)
-    heavy = info.width * info.height * 3 * (count + after) > LARGEST_READING
-    if settings.size == "source":
-        if heavy or max(info.width, info.height) > LARGEST_SIDE:
-            raise VideoError(
-                f"{path}: {count + after} frames of {info.width}x{info.height} are too large for "
-                "--size source; choose a number of pixels"
-            )
-        if min(info.width, info.height) < SMALLEST_SIDE:
-            raise VideoError(
-                f"{path}: frames of {info.width}x{info.height} are too small for --size source; "
-                "choose a number of pixels"
-            )
-        spare = 0
-    else:
-        spare = 2 * max(settings.size, session.recipe.model.size)
     exact = rate or settings.rate
-    text, option = (settings.at, "--at") if at_b is None else (at_b, "--at-b")
+    wanted = Fraction(exact or session.loaded.recipe.data.frame_rate).limit_denominator(1001)
+    model_rate = grid_rate(info.rate, wanted, exact=exact is not None)
+    steps = _steps(info.rate, model_rate) if settings.past and not count else 1
+    fine = model_rate * steps
+    horizon, context = session.horizon_at(model_rate), session.context_at(model_rate)
+    held = horizon * steps if settings.compare else 0
+    length = count or max(round(settings.past * fine), (context - 1) * steps + 1)
+    width, height = _size(session, info)
+    _check_memory(path, length + held, width, height)
+    moment = settings.at if at is None else at
     clip = read_clip(
         path,
-        count,
-        after=after,
-        at=options.read_moment(text, partial(measure_length, info), option=option),
+        length,
+        after=held,
+        at=options.read_moment(moment, partial(measure_length, info), option=option),
         info=info,
-        rate=Fraction(exact or session.recipe.data.frame_rate).limit_denominator(1001),
-        exact_rate=exact is not None,
-        shrink=partial(_shrunk, size=spare, how=session.fit) if heavy else None,
+        rate=fine,
+        exact_rate=True,
+        shrink=partial(resize, width=width, height=height),
     )
-    if len(clip.frames) - after < options.SHORTEST_CONTEXT:
+    network = session.loaded.network
+    channels = 3 if network is None else network.config.channels
+    frames = clip.frames if channels == 3 else to_frames(to_tensor(clip.frames, channels=1))
+    excerpt = Excerpt(info, frames, fine, clip.start, steps, context, horizon, held)
+    if count is None and len(excerpt.observed) < options.SHORTEST_CONTEXT:
         raise VideoError(
-            f"{path} has {len(clip.frames) - after} frame(s) to observe; at least "
+            f"{path} has {len(excerpt.observed)} frame(s) to observe; at least "
             f"{options.SHORTEST_CONTEXT} are needed"
         )
-    return clip
+    return excerpt
 
 
-def _shrunk(frame: Frames, *, size: int, how: Fit) -> Frames:
-    """Keep of a frame what the model sees, in `size` pixels along a side at most."""
-    part = cut_out(frame, how=how)
-    return part if max(part.shape[:2]) <= size else resize(part, width=size, height=size)
+def _steps(source: Fraction, model_rate: Fraction) -> int:
+    """Choose how many frames of a video there are to each of the model: as many as in the clip."""
+    return max(1, min(round(source / model_rate), int(FASTEST / model_rate)))
 
 
-def fitted(session: Session, frames: Frames, size: int) -> Frames:
-    """Bring frames of a clip to a square of `size` pixels, as the model was trained."""
-    return fit_all(frames, size, how=session.fit)
+def _size(session: Session, info: ClipInfo) -> tuple[int, int]:
+    """Choose width and height of the results, even where they are not the clip's own.
+
+    Raises:
+        VideoError: the clip's own are too large or too small.
+    """
+    size, width, height = session.settings.size, info.width, info.height
+    if size is None:
+        scale = min(1.0, LONGEST_SIDES[session.settings.format] / max(width, height))
+    elif size == "source":
+        scale = 1.0
+    elif isinstance(size, int):
+        scale = size / min(width, height)
+    else:
+        scale = min(size[0] / width, size[1] / height)
+    if scale != 1:
+        width, height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
+    if min(width, height) < SMALLEST_SIDE or max(width, height) > LARGEST_SIDE:
+        raise VideoError(
+            f"{info.path}: frames of {width}x{height} cannot be written, only {SMALLEST_SIDE} to "
+            f"{LARGEST_SIDE} pixels a side; choose another --size"
+        )
+    return width, height
 
 
-def tensor(session: Session, frames: Frames) -> torch.Tensor:
-    """Turn square frames into what the model takes."""
-    return to_tensor(frames, channels=session.recipe.model.channels).to(session.device)
+def _check_memory(path: Path, count: int, width: int, height: int) -> None:
+    """Refuse, before anything is read, what would not fit.
+
+    Raises:
+        VideoError: it would not.
+    """
+    needed = 3 * count * width * height
+    if needed > MOST_BYTES:
+        raise VideoError(
+            f"{path}: {count} frames of {width}x{height} take {needed / 1e9:.1f} GB of memory, and "
+            f"{MOST_BYTES / 1e9:.1f} GB is the most; choose a smaller --size or --past"
+        )
 
 
-def check_finite(frames: torch.Tensor, path: Path) -> None:
-    """Refuse to write a picture of nothing."""
-    if not bool(torch.isfinite(frames).all()):
-        raise WeightsError(f"{path}: the model predicts no numbers; its weights are broken")
+def predicted_times(excerpt: Excerpt) -> list[float]:
+    """List the moments that are predicted, in seconds from the clip's first frame."""
+    steps = np.arange(1, excerpt.horizon + 1) / float(excerpt.model_rate)
+    return np.round(excerpt.end + steps, 6).tolist()
 
 
-def to_shown(session: Session, frames: Frames) -> Frames:
-    """Show frames in the colours the model sees: gray for a gray model."""
-    return to_frames(to_tensor(frames, channels=session.recipe.model.channels))
+def observed_times(excerpt: Excerpt) -> list[float]:
+    """List the moments that the model observes, likewise."""
+    steps = np.arange(1 - len(excerpt.observed), 1) / float(excerpt.model_rate)
+    return np.round(excerpt.end + steps, 6).tolist()
 
 
 def provenance(session: Session) -> dict[str, Any]:
@@ -182,7 +281,7 @@ def provenance(session: Session) -> dict[str, Any]:
         "drsvg": __version__,
         "torch": version("torch"),
         "device": str(session.device),
-        "weights_sha256": session.weights,
+        "weights_sha256": session.loaded.weights,
         "seed": session.seed,
         "sample_seeds": session.seeds,
         "temperature": session.temperature,

@@ -11,7 +11,7 @@ from drsvg_cli.data import kth as kth_files
 from drsvg_cli.data import moving_mnist, sprite_sheets
 from drsvg_cli.data.download import cache_folder, fetch, fetch_archive
 from drsvg_cli.errors import DataError
-from drsvg_cli.weights.address import Tick
+from drsvg_cli.network import Tick
 
 
 def mnist(out: Path | None, mirrors: Sequence[str] | None, *, as_json: bool, quiet: bool) -> None:

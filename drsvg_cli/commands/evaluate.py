@@ -1,68 +1,50 @@
-"""The work behind `drsvg evaluate`: the same sequences for every model, measured piece by piece."""
+"""The work behind `drsvg evaluate`: the same sequences for every model and every baseline."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from drsvg_cli.commands import evaluation_report
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.evaluation_report import Findings, Protocol, enlarged
-from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader
+from drsvg_cli.commands.evaluation_report import Findings, Protocol, Row, write
+from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader, reference
 from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one
 from drsvg_cli.commands.tables import show
 from drsvg_cli.data.dataset import Benchmark
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation.prediction import CLIPS_AT_ONCE, Content, Curves, Scores, evaluate, join
+from drsvg_cli.evaluation.latents import LatentUse, latent_use
+from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
+from drsvg_cli.evaluation.prediction import Content, Judge, Scores, draw, join, measure
+from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 from drsvg_cli.weights.files import load_state, save_state
 
 PARTIAL_FILE = "partial.pt"
 SAVE_EVERY = 60.0
 """Seconds between two copies of what has been measured."""
+SAMPLES, PAPER_SAMPLES = 10, 100
+"""Samples by default: of clips, and of a data set with published tables."""
+LATENT_SEQUENCES = 32
+"""Sequences on which latents are measured."""
+TRUE_FRAMES = "true frames"
 
 
 @dataclass
 class Measured:
-    """What has been measured so far: the first sequences, the same for every model."""
+    """What has been measured so far: the first sequences, the same for every row."""
 
-    scores: dict[str, list[Scores]]
-    truth: list[Tensor] = field(default_factory=list)
-    """1 where the classifier reads the true frames rightly, `(N, T)` each; no classifier, none."""
+    scores: dict[str, list[Scores]] = field(default_factory=dict)
     sequences: int = 0
 
     def joined(self) -> dict[str, Scores]:
-        """Return the scores of all sequences, by the names of the models."""
+        """Return the scores of all sequences, by the names of the rows."""
         return {name: join(parts) for name, parts in self.scores.items()}
-
-    def state(self) -> dict[str, Any]:
-        """Return tensors and numbers alone."""
-        scores = {
-            name: {
-                metric: tuple(values) if isinstance(values, Curves) else values
-                for metric, values in each._asdict().items()
-                if values is not None
-            }
-            for name, each in self.joined().items()
-        }
-        return {"scores": scores, "truth": self.truth, "sequences": self.sequences}
-
-    @classmethod
-    def restored(cls, state: dict[str, Any]) -> "Measured":
-        """Undo `state`."""
-        scores = {}
-        for name, table in state["scores"].items():
-            values: dict[str, Any] = {
-                metric: Curves(*each) if isinstance(each, tuple) else each
-                for metric, each in table.items()
-            }
-            scores[name] = [Scores(**values)]
-        return cls(scores, state["truth"], state["sequences"])
 
 
 @dataclass(frozen=True)
@@ -70,9 +52,10 @@ class Session:
     """All that an evaluation is made of, and where it leaves its results."""
 
     subjects: Sequence[Subject]
+    rows: Sequence[Row]
     task: Benchmark
     protocol: Protocol
-    content: Content | None
+    judge: Judge
     out: Path
 
     @property
@@ -81,12 +64,13 @@ class Session:
         facts = vars(self.protocol).copy()
         for subject in self.subjects:
             facts[f"the model {subject.name}"] = subject.weights
-            facts[f"the temperature of {subject.name}"] = subject.temperature
         return facts
 
     def save(self, measured: Measured) -> None:
         """Keep what has been measured, to go on from."""
-        save_state(self.out / PARTIAL_FILE, measured.state() | {"facts": self.facts})
+        scores = {name: each._asdict() for name, each in measured.joined().items()}
+        state = {"facts": self.facts, "scores": scores, "sequences": measured.sequences}
+        save_state(self.out / PARTIAL_FILE, state)
 
     def restore(self) -> Measured:
         """Return what was kept.
@@ -97,7 +81,7 @@ class Session:
         """
         path, facts = self.out / PARTIAL_FILE, self.facts
         state = load_state(path)
-        if not {"facts", "scores", "truth", "sequences"} <= state.keys():
+        if not {"facts", "scores", "sequences"} <= state.keys():
             raise WeightsError(f"{path} is no evaluation that stopped; start anew with -y")
         for name in {**facts, **state["facts"]}:
             before, now = state["facts"].get(name), facts.get(name)
@@ -106,7 +90,8 @@ class Session:
                     f"{self.out} was measured with {name} = {before}, not {now}; give the same "
                     "options, or start anew with -y"
                 )
-        return Measured.restored(state)
+        scores = {name: [Scores(**each)] for name, each in state["scores"].items()}
+        return Measured(scores, state["sequences"])
 
 
 @explained_memory("choose fewer --sequences, a shorter --horizon or a smaller --size")
@@ -124,20 +109,20 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     check_free(request.out, overwrite=overwrite, names=evaluation_report.RESULT_FILES)
     with kept_for_one(request.out):
         session = _open(request, reporter)
-        measured = session.restore() if request.resume else Measured({})
+        measured = session.restore() if request.resume else Measured()
         try:
             _measure(session, measured, reporter)
         except KeyboardInterrupt:
             if measured.sequences:
                 session.save(measured)
-                _write(session, measured, reporter)
+                _write(session, measured, {}, reporter)
                 reporter.note(
-                    f"stopped after {measured.sequences} of {len(session.task.frames)} sequences; "
+                    f"stopped after {measured.sequences} of {len(session.task.clips)} sequences; "
                     f"the results so far are in {request.out}, and --resume goes on"
                 )
             raise
         session.save(measured)  # or Ctrl-C while examples are drawn would lose the last minute
-        record = _write(session, measured, reporter)
+        record = _write(session, measured, _latents(session), reporter)
         (request.out / PARTIAL_FILE).unlink(missing_ok=True)
     reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
 
@@ -145,97 +130,131 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
 def _open(request: Request, reporter: Reporter) -> Session:
     """Load the models, and gather what they are measured on."""
     keep_memory()  # every batch wants as much
-    subjects = load(request, prepare(request.device))
-    context = request.context or subjects[0].recipe.data.context
-    task = gather(
-        request, subjects, reporter, context=context, horizon=request.horizon, size=request.size
-    )
-    classifier, digest = reader(request, subjects, task)
+    device = prepare(request.device)
+    subjects = load(request, device)
+    first = reference(subjects)
+    task = gather(request, first.recipe, reporter, whole=first.network is None)
+    small = min(min(clip.shape[1:3]) for clip in task.clips)
+    if small < SMALLEST:
+        raise ConfigError(f"frames of {small} pixels are too small to be measured")
+    classifier = reader(first.recipe, task, device)
+    is_paper = first.recipe.data.source != "clips"
     protocol = Protocol(
         data=task.words,
-        context=context,
+        context=request.context or first.recipe.data.context,
         horizon=task.horizons[-1],
-        samples=request.samples,
+        samples=request.samples or (PAPER_SAMPLES if is_paper else SAMPLES),
         seed=request.seed,
-        ssim=request.ssim,
+        temperature=request.temperature,
         digest=task.digest,
-        classifier=digest,
-        size=task.frames.shape[-1],
     )
-    content = None if classifier is None else Content(classifier, task.labels)
-    return Session(subjects, task, protocol, content, request.out)
+    judge = Judge(
+        LPIPS(device),
+        similarity=is_paper,
+        channels=task.channels,
+        device=device,
+        content=None if classifier is None else Content(classifier, task.labels),
+    )
+    return Session(subjects, _rows(subjects, protocol), task, protocol, judge, request.out)
+
+
+def _rows(subjects: Sequence[Subject], protocol: Protocol) -> list[Row]:
+    """List what is measured: of each model its most expected future and samples; the baselines."""
+    seeds, given = protocol.seeds, protocol.temperature
+    rows = []
+    for subject in subjects:
+        if subject.name in BASELINES:
+            continue
+        rows.append(Row(f"{subject.name}, temperature 0", subject.predictor, seeds[:1], 0.0))
+        if given != 0:
+            rows.append(Row(subject.name, subject.predictor, seeds, given))
+    for name, make in BASELINES.items():
+        rows.append(Row(name, make(), seeds[:1] if name in DETERMINISTIC else seeds, given))
+    return rows
 
 
 def _measure(session: Session, measured: Measured, reporter: Reporter) -> None:
-    """Measure sequence after sequence, every model in turn, and keep what is whole."""
-    task, protocol = session.task, session.protocol
-    per_sequence = len(session.subjects) * protocol.samples
-    total, begun = len(task.frames), measured.sequences
+    """Measure sequence after sequence, every row in turn, and keep what is whole."""
+    protocol, total, begun = session.protocol, len(session.task.clips), measured.sequences
+    per_sequence = protocol.horizon * sum(len(row.seeds) for row in session.rows)
     began = saved = time.monotonic()
     with reporter.progress() as progress:
         bar = progress.add_task("Measuring", total=total * per_sequence, note="")
         while measured.sequences < total:
             done = measured.sequences
             progress.update(bar, completed=done * per_sequence)
-            _measure_some(session, measured, lambda count: progress.advance(bar, count))
+            scores = _measure_one(session, done, lambda count: progress.advance(bar, count))
+            with postponed():
+                for name, each in scores.items():
+                    measured.scores.setdefault(name, []).append(each)
+                measured.sequences += 1
             if done == begun and measured.sequences < total:
-                pieces = (total - measured.sequences) / (measured.sequences - done)
-                left = _duration((time.monotonic() - began) * pieces)
+                left = _duration((time.monotonic() - began) * (total - measured.sequences))
                 reporter.note(f"{total} sequences to measure, {left} to go")
             if time.monotonic() - saved > SAVE_EVERY:
                 session.save(measured)
                 saved = time.monotonic()
 
 
-def _measure_some(session: Session, measured: Measured, tick: Callable[[int], object]) -> None:
-    """Measure the next few sequences; nothing is added before all models have been."""
-    chosen = slice(measured.sequences, measured.sequences + CLIPS_AT_ONCE)
-    frames, protocol = session.task.frames[chosen], session.protocol
-    content = None if session.content is None else session.content.of(chosen)
+def _measure_one(session: Session, number: int, tick: Callable[[int], object]) -> dict[str, Scores]:
+    """Measure one sequence; nothing is kept before all rows have been."""
+    clip, horizon = session.task.clips[number], session.protocol.horizon
+    observed, truth = clip[:-horizon], clip[-horizon:]
     scores = {}
-    for subject in session.subjects:
-        measured_now = evaluate(
-            subject.model,
-            frames,
-            context=protocol.context,
-            seeds=protocol.seeds,
-            temperature=subject.temperature,
-            definition=protocol.ssim,
-            content=content,
+    for row in session.rows:
+        made = draw(
+            row.predictor,
+            observed,
+            horizon,
+            seeds=row.seeds,
+            temperature=row.temperature,
             tick=tick,
         )
-        scores[subject.name] = measured_now.shown
-        if measured_now.enlarged is not None:
-            scores[enlarged(subject.name)] = measured_now.enlarged
-    for name, each in scores.items():
-        if not bool(torch.isfinite(each.psnr.samples).all()):
-            raise WeightsError(f"{name} predicts no numbers; its weights are broken")
-    truth = []
-    if content is not None:
-        device = next(content.classifier.parameters()).device
-        truth = [content.read(frames[:, protocol.context :].to(device).float() / 255).cpu()]
-    with postponed():
-        measured.truth += truth
-        for name, each in scores.items():
-            measured.scores.setdefault(name, []).append(each)
-        measured.sequences += len(frames)
+        scores[row.name] = measure(made, truth, observed[-1], judge=session.judge, number=number)
+    scores[TRUE_FRAMES] = measure(
+        truth[None], truth, observed[-1], judge=session.judge, number=number
+    )
+    return scores
 
 
 def _duration(seconds: float) -> str:
     return f"about {seconds / 60:.0f} minutes" if seconds > 90 else f"about {seconds:.0f} s"
 
 
-def _write(session: Session, measured: Measured, reporter: Reporter) -> dict[str, Any]:
-    """Write the results of what has been measured, and print their table."""
+def _latents(session: Session) -> Mapping[str, Mapping[str, LatentUse]]:
+    """Measure how much the models use their latents."""
+    horizon, channels = session.protocol.horizon, session.task.channels
+    longest = max(len(clip) for clip in session.task.clips)
+    clips = [clip for clip in session.task.clips if len(clip) == longest][:LATENT_SEQUENCES]
+    networks = {each.name: each.network for each in session.subjects if each.network is not None}
+    if len(clips) < 2 or not networks:
+        return {}
+    frames = torch.from_numpy(np.stack(clips)[..., :channels]).movedim(-1, 2).float() / 255
+    return {
+        name: latent_use(network, frames, context=longest - horizon)
+        for name, network in networks.items()
+    }
+
+
+def _write(
+    session: Session,
+    measured: Measured,
+    latents: Mapping[str, Mapping[str, LatentUse]],
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Write the results of what has been measured, and print their tables."""
+    scores = measured.joined()
     found = Findings(
         session.subjects,
+        session.rows,
         session.task,
         session.protocol,
-        measured.joined(),
-        torch.cat(measured.truth) if measured.truth else None,
+        scores,
+        scores.pop(TRUE_FRAMES),
+        latents,
     )
     with filled(session.out, overwrite=True) as part:  # checked at the start
-        record = evaluation_report.write(found, part)
+        record = write(found, part)
     for table in evaluation_report.tables(found):
         show(table, reporter)
     return record

@@ -1,27 +1,36 @@
-"""What an evaluation leaves: a table, a record, curves (Fig. 3) and examples (Fig. 4)."""
+"""What an evaluation leaves: tables, a record, curves (Fig. 3) and examples (Fig. 4)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from drsvg_cli import __version__
 from drsvg_cli.commands.evaluation_setup import Subject
 from drsvg_cli.commands.output_folder import write_picture, write_record
-from drsvg_cli.commands.tables import Table, markdown, pair, percent, shown
+from drsvg_cli.commands.tables import (
+    Table,
+    difference,
+    latent_table,
+    markdown,
+    percent,
+    shown,
+    triple,
+)
 from drsvg_cli.data.dataset import PUBLISHED_SAMPLES, Benchmark
-from drsvg_cli.evaluation.metrics import Definition, best_of
-from drsvg_cli.evaluation.prediction import Curves, Estimate, Scores, average, by_frame, draw
-from drsvg_cli.frames import to_frames
+from drsvg_cli.evaluation.latents import LatentUse
+from drsvg_cli.evaluation.metrics import best_of
+from drsvg_cli.evaluation.prediction import Scores, draw, marks
+from drsvg_cli.evaluation.scores import Estimate, estimate
+from drsvg_cli.frames import Frames
+from drsvg_cli.inference.predictor import Predictor
 from drsvg_cli.visualization.charts import PALETTE, Curve, Panel, chart
-from drsvg_cli.visualization.layout import MUTED, Frames
 from drsvg_cli.visualization.samples import TRUTH, strip
 
 TABLE_FILE, CURVES_FILE, EXAMPLES_FILE = "table.md", "curves.png", "examples.png"
@@ -29,10 +38,7 @@ RECORD_FILE = "evaluation.json"
 RESULT_FILES = TABLE_FILE, CURVES_FILE, EXAMPLES_FILE, RECORD_FILE
 SHOWN = 2
 """Sequences in the picture of examples."""
-COPY = "copy of the last frame"
-STEADINESS = ("apart_moving", "apart_still", "flicker")
-"""Fields of `Scores` that are a number a sequence and frame, in the order of the second table."""
-TRUE_FRAMES = "true frames"
+COPY, MOTION, SPEEDS = "copy", "motion", "motion-speeds"
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,9 @@ class Protocol:
     horizon: int
     samples: int
     seed: int
-    ssim: Definition
+    temperature: float | None
     digest: str
     """The SHA-256 of the sequences."""
-    classifier: str
-    """The SHA-256 of the classifier, if there is one."""
-    size: int
-    """Height and width at which frames are measured, in pixels."""
 
     @property
     def seeds(self) -> list[int]:
@@ -60,249 +62,310 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class Row:
+    """A predictor that is measured, and how it is asked."""
+
+    name: str
+    predictor: Predictor
+    seeds: Sequence[int]
+    temperature: float | None
+
+
+@dataclass(frozen=True)
 class Findings:
-    """What was measured, of the same sequences for every model."""
+    """What was measured, of the same sequences for every row."""
 
     subjects: Sequence[Subject]
+    rows: Sequence[Row]
     task: Benchmark
     protocol: Protocol
     scores: Mapping[str, Scores]
-    """By the names of the subjects, and those of their own frames, enlarged."""
-    truth: Tensor | None
-    """1 where the classifier reads the true frames rightly, `(N, T)`."""
+    """By the names of the rows."""
+    truth: Scores
+    """Of the true frames themselves."""
+    latents: Mapping[str, Mapping[str, LatentUse]]
+    """By model and latent."""
 
     @property
-    def first(self) -> Scores:
-        """The scores of any subject: those of the copy are the same in all."""
-        return next(iter(self.scores.values()))
+    def marks(self) -> list[int]:
+        """Which predicted frames are looked at closely, counted from 1."""
+        return marks(self.protocol.horizon)
 
     @property
     def sequences(self) -> int:
         """Count the sequences measured so far."""
-        return len(self.first.psnr.copied)
+        return len(self.truth.psnr)
 
     @property
     def metrics(self) -> list[str]:
-        """Name what was measured of every sample."""
-        return [name for name, curves in self.first._asdict().items() if isinstance(curves, Curves)]
+        """Name what was measured of every sample and frame."""
+        names = "psnr", "ssim", "content"
+        return [name for name in names if getattr(self.truth, name).shape[-1]]
+
+    def over(self, values: Tensor) -> Estimate:
+        """Average a number a sequence, `(N,)`, with an interval over clips."""
+        return estimate(values, self.task.groups[: len(values)])
+
+    def at_marks(self, scores: Scores, metric: str) -> Tensor:
+        """Return the mean over samples of a metric at the marks, `(N, M)`."""
+        values: Tensor = getattr(scores, metric)
+        if values.ndim == 3:
+            values = values.mean(1)
+        return values if values.shape[1] == len(self.marks) else values[:, self._places]
+
+    def best_psnr(self, scores: Scores) -> Tensor:
+        """Return the PSNR of the best sample over the marks, `(N,)`."""
+        return scores.psnr[..., self._places].mean(2).amax(1)
+
+    @property
+    def _places(self) -> list[int]:
+        return [mark - 1 for mark in self.marks]
 
 
-def write(findings: Findings, folder: Path) -> dict[str, Any]:
+def write(found: Findings, folder: Path) -> dict[str, Any]:
     """Write all results into a folder; return the record."""
-    text = "\n".join(map(markdown, tables(findings)))
-    (folder / TABLE_FILE).write_text(text, encoding="utf-8")
-    write_picture(folder / CURVES_FILE, _chart(findings))
-    write_picture(folder / EXAMPLES_FILE, _examples(findings))
-    return write_record(folder, RECORD_FILE, _record(findings))
+    (folder / TABLE_FILE).write_text("\n".join(map(markdown, tables(found))), encoding="utf-8")
+    write_picture(folder / CURVES_FILE, _chart(found))
+    write_picture(folder / EXAMPLES_FILE, _examples(found))
+    return write_record(folder, RECORD_FILE, _record(found))
 
 
-def enlarged(name: str) -> str:
-    """Name the model's own frames, enlarged to the size that is measured."""
-    return f"{name}, enlarged"
+def tables(found: Findings) -> list[Table]:
+    """Lay out scores, frame by frame, against the baselines; the papers' table; the latents."""
+    papers = [_papers(found)] if "ssim" in found.metrics else []
+    latents = [latent_table(found.latents)] if found.latents else []
+    return [_scores(found), _by_frame(found), _differences(found), *papers, *latents]
 
 
-def tables(findings: Findings) -> list[Table]:
-    """Lay out how good frames are, and how sharp and steady."""
-    return [_accuracy(findings), _steadiness(findings)]
+def _scores(found: Findings) -> Table:
+    """Lay out the mean over the marks, and how sharp and steady frames are."""
+    numbers = [str(mark) for mark in found.marks]
+    frames = ", ".join(numbers[:-1]) + " and " * (len(numbers) > 1) + numbers[-1]
+    heads = [f"frames {frames}", "PSNR (dB)", f"best of {found.protocol.samples}", "LPIPS"]
+    heads += ["energy", "spread / skill", "ahead of copy", "sharpness", "flicker"]
+    copied, rows = found.at_marks(found.scores[COPY], "psnr").mean(1), []
+    for name, scores in found.scores.items():
+        several = scores.psnr.shape[1] > 1
+        error = found.at_marks(scores, "psnr").mean(1)
+        rows.append(
+            [
+                name,
+                f"{error.mean():.2f}",
+                f"{found.best_psnr(scores).mean():.2f}" if several else "",
+                f"{scores.lpips.mean():.4f}",
+                f"{scores.energy.mean():.4f}",
+                f"{scores.spread.mean():.2f}" if several else "",
+                "" if name == COPY else f"{100 * (error > copied).float().mean():.0f} %",
+                *_steadiness(scores),
+            ]
+        )
+    return Table(heads, [*rows, ["true frames", *[""] * 6, *_steadiness(found.truth)]])
 
 
-def _accuracy(findings: Findings) -> Table:
-    """Lay out heads, and a row a horizon and model, with the copy and the ceiling below."""
-    best = f"best of {findings.protocol.samples}"
-    similarity = f"SSIM ({findings.protocol.ssim.upper()}), mean"
-    heads = ["frames", "model", "PSNR (dB), mean", best, similarity, best]
-    judged = findings.truth is not None
+def _steadiness(scores: Scores) -> list[str]:
+    flicker = scores.flicker[~scores.flicker.isnan()]
+    return [f"{100 * scores.sharpness.mean():.0f} %", f"{flicker.mean():.2f}" * bool(len(flicker))]
+
+
+def _by_frame(found: Findings) -> Table:
+    """Lay out the marks one by one, and the PSNR of all frames."""
+    metrics = {"psnr": ("PSNR", 2), "lpips": ("LPIPS", 4), "energy": ("energy", 4)}
+    heads = [f"{title}, {mark}" for title, _ in metrics.values() for mark in found.marks]
     rows = []
-    for horizon in findings.task.horizons:
-        for name, scores in findings.scores.items():
+    for name, scores in found.scores.items():
+        cells = [
+            f"{value:.{digits}f}"
+            for metric, (_, digits) in metrics.items()
+            for value in found.at_marks(scores, metric).mean(0).tolist()
+        ]
+        rows.append([name, *cells, f"{scores.psnr.mean():.2f}"])
+    return Table(["frame", *heads, "PSNR, all"], rows)
+
+
+def _differences(found: Findings) -> Table:
+    """Lay out paired differences, each with its interval over clips."""
+    heads = ["difference, 95 % over clips", "PSNR (dB)", "best", "LPIPS", "energy"]
+    return Table(
+        heads,
+        [
+            [
+                f"{one} − {other}",
+                *(difference(each, 2 + 2 * (number > 1)) for number, each in cells),
+            ]
+            for one, other, values in _compared(found)
+            for cells in [list(enumerate(values.values()))]
+        ],
+    )
+
+
+def _compared(found: Findings) -> list[tuple[str, str, dict[str, Estimate]]]:
+    """Compare what is alike: samples with samples, most expected futures with each other."""
+    counts = {name: scores.psnr.shape[1] for name, scores in found.scores.items()}
+    baselines = [COPY, MOTION, SPEEDS]
+    models = [name for name in found.scores if name not in baselines]
+    pairs = [
+        (name, other)
+        for name in models
+        for other in baselines
+        if other == COPY or (other == SPEEDS) == (counts[name] > 1)
+    ]
+    pairs += [pair for pair in combinations(models, 2) if counts[pair[0]] == counts[pair[1]]]
+    pairs += [] if models else [(MOTION, COPY), (SPEEDS, COPY)]
+    compared = []
+    for one, other in pairs:
+        first, second = found.scores[one], found.scores[other]
+        values = {
+            metric: found.over(
+                (found.at_marks(first, metric) - found.at_marks(second, metric)).mean(1)
+            )
+            for metric in ("psnr", "lpips", "energy")
+        }
+        best = Estimate(*[float("nan")] * 3)
+        if min(counts[one], counts[other]) > 1:
+            best = found.over(found.best_psnr(first) - found.best_psnr(second))
+        ordered = {"psnr": values["psnr"], "best": best}
+        compared.append((one, other, ordered | values))
+    return compared
+
+
+def _papers(found: Findings) -> Table:
+    """Lay out what papers quote: a row a horizon and model, all frames up to it."""
+    best = f"best of {found.protocol.samples}"
+    heads = ["frames", "model", "PSNR (dB), mean", best, "SSIM (SRVP), mean", best]
+    judged, rows = "content" in found.metrics, []
+    for horizon in found.task.horizons:
+        for name, scores in found.scores.items():
             cells = [str(horizon), name]
-            for curves, digits in ((scores.psnr, 2), (scores.ssim, 4)):
-                cells.append(shown(average(curves.mean, horizon), digits))
-                cells.append(shown(average(curves.best(horizon)), digits))
-            if scores.content is not None:
-                cells.append(percent(average(scores.content.mean, horizon)))
+            for metric, digits in (("psnr", 2), ("ssim", 4)):
+                mean = getattr(scores, metric)[..., :horizon].mean((1, 2))
+                several = scores.psnr.shape[1] > 1
+                most = found.over(scores.best(metric, horizon).mean(1))
+                cells += [shown(found.over(mean), digits), shown(most, digits) if several else ""]
+            if judged:
+                cells.append(percent(found.over(scores.content[..., :horizon].mean((1, 2)))))
             rows.append(cells)
-        cells = [str(horizon), COPY]
-        for curves, digits in ((findings.first.psnr, 2), (findings.first.ssim, 4)):
-            cells += [shown(average(curves.copied, horizon), digits), ""]
-        if findings.first.content is not None:
-            cells.append(percent(average(findings.first.content.copied, horizon)))
-        rows.append(cells)
-        if findings.truth is not None:
-            ceiling = percent(average(findings.truth, horizon))
-            rows.append([str(horizon), TRUE_FRAMES, *[""] * 4, ceiling])
-    if (findings.protocol.ssim, findings.protocol.samples) == ("srvp", PUBLISHED_SAMPLES):
+        if judged:
+            ceiling = percent(found.over(found.truth.content[..., :horizon].mean((1, 2))))
+            rows.append([str(horizon), "true frames", *[""] * 4, ceiling])
+    if found.protocol.samples == PUBLISHED_SAMPLES:
+        end = [""] * judged
         rows += [
-            [str(horizon), other.name, "", f"{other.psnr:.2f}", "", f"{other.ssim:.4f}"]
-            for other in findings.task.published
+            [str(horizon), other.name, "", f"{other.psnr:.2f}", "", f"{other.ssim:.4f}", *end]
+            for other in found.task.published
         ]
     return Table([*heads, "content kept"] if judged else heads, rows)
 
 
-def _steadiness(findings: Findings) -> Table:
-    """Lay out sharpness, and what differs between samples and from frame to frame."""
-    horizon = findings.protocol.horizon
-    heads = ["", "sharpness, frame 1", f"frame {horizon}", "samples apart, moving", "still"]
-    rows = []
-    for name, scores in findings.scores.items():
-        sharp = scores.sharpness.mean
-        single = [average(getattr(scores, each)) for each in STEADINESS]
-        rows.append([name, *_sharpness(sharp), *(_levels(each) for each in single)])
-    copied = _sharpness(findings.first.sharpness.copied)
-    rows.append([COPY, *copied, "", "", _levels(Estimate(0.0, math.nan))])
-    noise = _levels(average(findings.first.noise))
-    rows.append([TRUE_FRAMES, *[_plain_percent(1.0)] * 2, "", "", noise])
-    return Table([*heads, "flicker, still"], rows)
-
-
-def _sharpness(curve: Tensor) -> list[str]:
-    """Write the share of the first and of the last frame."""
-    frames = by_frame(curve)
-    return [_plain_percent(frames[0].value), _plain_percent(frames[-1].value)]
-
-
-def _plain_percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _levels(estimate: Estimate) -> str:
-    """Write a difference in levels of 255; nothing where there is none to measure."""
-    return "" if math.isnan(estimate.value) else f"{estimate.value:.2f}"
-
-
-def _record(findings: Findings) -> dict[str, Any]:
-    horizons = findings.task.horizons
-    models = {}
-    for subject in findings.subjects:
-        models[subject.name] = {
+def _record(found: Findings) -> dict[str, Any]:
+    models = {
+        subject.name: {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
-            "temperature": subject.temperature,
-            **_all(findings, subject.name),
+            "temperature": 1.0
+            if found.protocol.temperature is None
+            else found.protocol.temperature,
+            "latents": {k: use._asdict() for k, use in found.latents.get(subject.name, {}).items()},
         }
-        if enlarged(subject.name) in findings.scores:
-            models[subject.name]["enlarged"] = _all(findings, enlarged(subject.name))
-    copies = {}
-    for name in findings.metrics:
-        copied = getattr(findings.first, name).copied
-        copies[name] = {
-            "frames": _pairs(by_frame(copied)),
-            "horizons": {str(each): {"mean": pair(average(copied, each))} for each in horizons},
-        }
-    truth = findings.truth
+        for subject in found.subjects
+    }
     return {
         "drsvg": __version__,
         "torch": version("torch"),
-        "device": str(next(findings.subjects[0].model.parameters()).device),
-        "sequences": findings.sequences,
-        "complete": findings.sequences == len(findings.task.frames),
-        "protocol": vars(findings.protocol),
-        "sample_seeds": findings.protocol.seeds,
+        "sequences": found.sequences,
+        "complete": found.sequences == len(found.task.clips),
+        "protocol": vars(found.protocol),
+        "sample_seeds": found.protocol.seeds,
+        "marks": found.marks,
         "models": models,
-        "copy_last": copies,
-        "published": [other._asdict() for other in findings.task.published],
-        "true_frames": {"flicker": _known_pair(average(findings.first.noise))}
-        | ({} if truth is None else {"content": _truth(truth, findings.task.horizons)}),
+        "scores": {name: _summary(found, scores) for name, scores in found.scores.items()},
+        "true_frames": _summary(found, found.truth),
+        "differences": [
+            {"of": one, "minus": other, **{k: triple(v) for k, v in values.items()}}
+            for one, other, values in _compared(found)
+        ],
+        "published": [other._asdict() for other in found.task.published],
     }
 
 
-def _all(findings: Findings, name: str) -> dict[str, Any]:
-    """Give all that was measured under a name."""
-    scores, horizons = findings.scores[name], findings.task.horizons
-    curves = {each: _summary(getattr(scores, each), horizons) for each in findings.metrics}
-    return curves | {each: _known_pair(average(getattr(scores, each))) for each in STEADINESS}
+def _summary(found: Findings, scores: Scores) -> dict[str, Any]:
+    """Give every estimate as three numbers: the mean over sequences, and its 95 % interval."""
+    summary: dict[str, Any] = {}
+    for metric in ("lpips", "energy", "spread", "sharpness", "flicker"):
+        values = found.at_marks(scores, metric)
+        summary[metric] = {
+            "mean": triple(found.over(values.mean(1))),
+            "marks": _each(found, values),
+        }
+    for metric in found.metrics:
+        values = getattr(scores, metric)
+        summary[metric] = {
+            "frames": _each(found, values.mean(1)),
+            "frames_of_best": _each(found, scores.best(metric)),
+            "horizons": {
+                str(horizon): {
+                    "mean": triple(found.over(values[..., :horizon].mean((1, 2)))),
+                    "best": triple(found.over(scores.best(metric, horizon).mean(1))),
+                }
+                for horizon in found.task.horizons
+            },
+        }
+    summary["psnr"]["marks"] = _each(found, found.at_marks(scores, "psnr"))
+    return summary
 
 
-def _truth(content: Tensor, horizons: Sequence[int]) -> dict[str, Any]:
-    """Give the share of true frames in which a classifier reads what they show."""
-    averages = {str(each): {"mean": pair(average(content, each))} for each in horizons}
-    return {"frames": _pairs(by_frame(content)), "horizons": averages}
+def _each(found: Findings, values: Tensor) -> list[list[float | None]]:
+    return [triple(found.over(column)) for column in values.unbind(1)]
 
 
-def _known_pair(estimate: Estimate) -> list[float | None] | None:
-    return None if math.isnan(estimate.value) else pair(estimate)
-
-
-def _summary(curves: Curves, horizons: Sequence[int]) -> dict[str, Any]:
-    """Give every estimate as a pair: the mean over sequences, the half-width of its interval."""
-    return {
-        "frames": _pairs(by_frame(curves.mean)),
-        "frames_of_best": _pairs(by_frame(curves.best())),
-        "horizons": {
-            str(horizon): {
-                "mean": pair(average(curves.mean, horizon)),
-                "best": pair(average(curves.best(horizon))),
-            }
-            for horizon in horizons
-        },
-    }
-
-
-def _pairs(estimates: Sequence[Estimate]) -> list[list[float | None]]:
-    return [pair(estimate) for estimate in estimates]
-
-
-def _chart(findings: Findings) -> Frames:
+def _chart(found: Findings) -> Frames:
     """Draw the mean over samples, frame by frame, with its interval (Fig. 3)."""
-    titles = {
-        "psnr": ("PSNR (dB)", 1.0),
-        "ssim": (f"SSIM ({findings.protocol.ssim.upper()})", 1.0),
-        "sharpness": ("sharpness (%)", 100.0),
-        "content": ("content kept (%)", 100.0),
-    }
+    titles = {"psnr": "PSNR (dB)", "ssim": "SSIM", "content": "content kept (%)"}
     panels = []
-    for metric in findings.metrics:
-        title, factor = titles[metric]
+    for metric in found.metrics:
+        factor = 100.0 if metric == "content" else 1.0
         lines = [
-            _curve(name, PALETTE[number % len(PALETTE)], getattr(scores, metric).mean * factor)
-            for number, (name, scores) in enumerate(findings.scores.items())
+            _curve(found, name, PALETTE[number % len(PALETTE)], getattr(scores, metric) * factor)
+            for number, (name, scores) in enumerate(found.scores.items())
         ]
-        lines.append(_curve(COPY, MUTED, getattr(findings.first, metric).copied * factor))
-        if metric == "content" and findings.truth is not None:
-            lines.append(_curve(TRUE_FRAMES, TRUTH, findings.truth * factor))
-        panels.append(Panel(title, lines))
-    trained = {subject.recipe.data.horizon for subject in findings.subjects}
-    stops = sorted(horizon for horizon in trained if horizon < findings.protocol.horizon)
+        if metric == "content":
+            lines.append(_curve(found, "true frames", TRUTH, found.truth.content * factor))
+        panels.append(Panel(titles[metric], lines))
+    trained = {subject.recipe.data.horizon for subject in found.subjects}
+    stops = sorted(horizon for horizon in trained if horizon < found.protocol.horizon)
     return chart(panels, along="predicted frame", separators=stops)
 
 
-def _curve(label: str, colour: tuple[int, int, int], values: Tensor) -> Curve:
-    estimates = by_frame(values)
-    return Curve(
-        label,
-        colour,
-        [estimate.value for estimate in estimates],
-        [estimate.interval for estimate in estimates],
-    )
+def _curve(found: Findings, label: str, colour: tuple[int, int, int], values: Tensor) -> Curve:
+    estimates = [found.over(column) for column in values.mean(1).unbind(1)]
+    spread = [(each.high - each.low) / 2 for each in estimates]
+    return Curve(label, colour, [each.value for each in estimates], spread)
 
 
-def _examples(findings: Findings) -> Frames:
-    """Show the first sequences: the truth, each model's best sample by SSIM, two others (Fig. 4).
+def _examples(found: Findings) -> Frames:
+    """Show the first sequences: the truth, and of each row the best sample and two others (Fig. 4).
 
     A sample is its clip and its seed, so it is drawn again instead of having been kept.
     """
-    protocol, pages = findings.protocol, []
-    for number in range(min(SHOWN, findings.sequences)):
-        frames = findings.task.frames[number].float() / 255
-        observed = frames[: protocol.context]
-        rows = [("what happened", to_frames(frames))]
-        for subject in findings.subjects:
-            best = int(best_of(findings.scores[subject.name].ssim.samples[number]))
-            chosen = {"best SSIM": protocol.seeds[best]}
-            others = [sample for sample in range(protocol.samples) if sample != best][:2]
-            chosen |= {f"sample {sample + 1}": protocol.seeds[sample] for sample in others}
-            given = frames[None].to(next(subject.model.parameters()).device)
-            seeds = list(chosen.values())
-            drawn = draw(
-                subject.model,
-                given,
-                context=protocol.context,
-                seeds=seeds,
-                temperature=subject.temperature,
-            )
-            for label, sample in zip(chosen, drawn.frames[0].cpu(), strict=True):
-                rows.append((f"{subject.name}, {label}", to_frames(torch.cat([observed, sample]))))
-        rate = Fraction(findings.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
-        tile = max(64, min(128, protocol.size))
-        pages.append(strip(rows, tile=tile, rate=rate, columns=18, observed=protocol.context))
-    return np.concatenate(pages)
+    horizon, pages = found.protocol.horizon, []
+    for number in range(min(SHOWN, found.sequences)):
+        clip = found.task.clips[number]
+        observed = clip[:-horizon]
+        films = [("what happened", clip)]
+        for row in found.rows:
+            best = int(best_of(found.scores[row.name].psnr[number]))
+            chosen = {"best PSNR": best} if len(row.seeds) > 1 else {"": 0}
+            others = [sample for sample in range(len(row.seeds)) if sample != best][:2]
+            chosen |= {f"sample {sample + 1}": sample for sample in others}
+            seeds = [row.seeds[sample] for sample in chosen.values()]
+            drawn = draw(row.predictor, observed, horizon, seeds=seeds, temperature=row.temperature)
+            for label, sample in zip(chosen, drawn, strict=True):
+                title = f"{row.name}, {label}" if label else row.name
+                films.append((title, np.concatenate([observed, sample])))
+        rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
+        tile = max(64, min(128, max(clip.shape[1:3])))
+        pages.append(strip(films, tile=tile, rate=rate, columns=18, observed=len(observed)))
+    width = max(page.shape[1] for page in pages)
+    wide = [
+        np.pad(page, ((0, 0), (0, width - page.shape[1]), (0, 0)), mode="edge") for page in pages
+    ]
+    return np.concatenate(wide)

@@ -1,43 +1,40 @@
-"""What every comparison of models begins with: the models, the same sequences, who reads frames."""
+"""What every comparison of models begins with: the models, and the same sequences for all."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from drsvg_cli.commands.console import Reporter
-from drsvg_cli.config import Recipe, Source
-from drsvg_cli.data.dataset import Benchmark, Listener, Place
-from drsvg_cli.data.registry import benchmark, conditions
+from drsvg_cli.config import Recipe
+from drsvg_cli.data.dataset import Benchmark, BenchmarkOptions, DataPaths, Progress
+from drsvg_cli.data.registry import benchmark, comparability
 from drsvg_cli.errors import ConfigError
-from drsvg_cli.evaluation.classifier import Classifier
-from drsvg_cli.evaluation.metrics import Definition
-from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.weights.files import load_classifier, load_model
-from drsvg_cli.weights.model_folder import sha256, weights_path
-from drsvg_cli.weights.registry import classifier_path
+from drsvg_cli.evaluation.classifier import Classifier, load_classifier
+from drsvg_cli.inference.loading import LoadedModel, load_predictor
+from drsvg_cli.weights.registry import BASELINES
+
+SIDE = 128
+"""Pixels along the shorter side, at which whole frames are measured."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for, as in the command's options."""
 
-    models: Mapping[str, Path]
-    """The source of every model."""
+    models: Sequence[tuple[str, Path | None]]
+    """The name and the source of every model; a baseline has none."""
     data: Sequence[str]
-    source: Source | None
     context: int | None
     horizon: int | None
-    samples: int
+    samples: int | None
     sequences: int | None
     size: int | None
     seed: int
     temperature: float | None
     """How far samples stray; every model's own if left out."""
-    ssim: Definition
-    classifier: Path | None
     out: Path
     overwrite: bool
     resume: bool
@@ -45,121 +42,107 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(LoadedModel):
     """A model that is measured."""
 
-    name: str
-    model: DRSVG
-    recipe: Recipe
-    source: Path
-    """Its folder or its file."""
-    weights: str
-    """The SHA-256 of its weights."""
-    temperature: float = 1.0
+    name: str = ""
+
+    @property
+    def sight(self) -> list[str]:
+        """Say what frames it sees; a baseline sees any."""
+        recipe = self.recipe
+        if self.network is None:
+            return (
+                []
+                if self.name in BASELINES
+                else ["whole frames", f"{recipe.data.frame_rate:g} fps"]
+            )
+        size = recipe.drsvg.size
+        colour = "colour" if recipe.drsvg.channels == 3 else "gray"
+        return [f"{size}×{size} pixels", colour, *comparability(recipe)]
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
-    """Load all models, and make sure that they look at frames alike: else their tasks differ.
+    """Load all models in float32, and make sure that they see the same frames.
 
     Raises:
-        DrsvgError: one is missing or damaged, or they do not.
+        DrsvgError: one is missing, damaged or named twice, or they do not.
     """
-    subjects: list[Subject] = []
-    shorts = [Path(name).resolve().name if Path(name).exists() else name for name in request.models]
-    for short, (name, source) in zip(shorts, request.models.items(), strict=True):
-        model, recipe = load_model(source)
-        shown = short if shorts.count(short) == 1 else name
-        digest = sha256(weights_path(source))
-        temperature = 1.0 if request.temperature is None else request.temperature
-        subjects.append(Subject(shown, model.to(device), recipe, source, digest, temperature))
-    first, *others = subjects
-    source_name = source_of(request, subjects)
-    for other in others:
-        sights = (_sight(subject.recipe, source_name) for subject in (first, other))
-        for wanted, have in zip(*sights, strict=True):
-            if wanted != have:
-                raise ConfigError(
-                    f"{first.name} and {other.name} do not see the same frames ({wanted} and "
-                    f"{have}); evaluate them one at a time"
-                )
+    found: dict[Path | str, str] = {}
+    for name, source in request.models:
+        key = name if source is None else source.resolve()
+        if key in found:
+            raise ConfigError(f"{name} is named twice ({found[key]}); name each model once")
+        found[key] = name
+    names = [name for name, _ in request.models]
+    shorts = [Path(name).resolve().name if Path(name).exists() else name for name in names]
+    subjects = []
+    for short, (name, source) in zip(shorts, request.models, strict=True):
+        loaded = load_predictor(name, source, device, exact=True)
+        clear = shorts.count(short) == 1 and (source is None or short not in BASELINES)
+        subjects.append(Subject(**vars(loaded), name=short if clear else name))
+    first = reference(subjects)
+    for other in subjects:
+        if other.sight and other.sight != first.sight:
+            pairs = zip(first.sight, other.sight, strict=False)
+            wanted, have = next(pair for pair in pairs if pair[0] != pair[1])
+            raise ConfigError(
+                f"{first.name} and {other.name} do not see the same frames ({wanted} and {have}); "
+                "evaluate them one at a time"
+            )
     return subjects
 
 
-def source_of(request: Request, subjects: Sequence[Subject]) -> Source:
-    """Return what the data is: what the first model learned from, if nothing else is said."""
-    return request.source or subjects[0].recipe.data.source
+def reference(subjects: Sequence[Subject]) -> Subject:
+    """Return the model that says what the sequences are: the first one that is no baseline."""
+    return next((subject for subject in subjects if subject.sight), subjects[0])
 
 
-def _sight(recipe: Recipe, source: Source) -> list[str]:
-    model = recipe.model
-    colour = "colour" if model.channels == 3 else "gray"
-    return [f"{model.size}×{model.size} pixels", colour, *conditions(source, recipe)]
-
-
-def gather(
-    request: Request,
-    subjects: Sequence[Subject],
-    reporter: Reporter,
-    *,
-    context: int,
-    horizon: int | None,
-    size: int | None = None,
-) -> Benchmark:
+def gather(request: Request, recipe: Recipe, reporter: Reporter, *, whole: bool) -> Benchmark:
     """Read or draw the sequences that all models are measured on.
 
+    Args:
+        request: what was asked for.
+        recipe: what the reference among the models is.
+        reporter: told of what is left out.
+        whole: whether whole frames of clips are measured, and not squares.
+
     Raises:
-        DrsvgError: they are not there, none is long enough, or they have no such size.
+        DrsvgError: they are not there, or none is long enough.
     """
-    source, recipe = source_of(request, subjects), subjects[0].recipe
-    if size is not None and size != recipe.model.size:
-        if source != "clips" or size < recipe.model.size:
-            raise ConfigError(
-                f"frames of {source} are measured at the models' {recipe.model.size} pixels; leave "
-                "--size out, or give clips and a larger size"
-            )
-        recipe = replace(recipe, model=replace(recipe.model, size=size))
+    if request.size is not None and not whole:
+        raise ConfigError(
+            f"{recipe.name} predicts squares of {recipe.drsvg.size} pixels, and is measured on "
+            "these; leave --size out"
+        )
     with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
+        told = Progress(
             reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
         )
-        return benchmark(
-            source,
+        found = benchmark(
             recipe,
-            Place(request.data, Path(cache)),
-            listener,
-            context=context,
-            horizon=horizon,
-            most=request.sequences,
+            DataPaths(request.data, Path(cache)),
+            told,
+            BenchmarkOptions(
+                request.context or recipe.data.context,
+                request.horizon,
+                request.sequences,
+                side=(request.size or SIDE) if whole else None,
+            ),
         )
+    if request.sequences is not None and len(found.clips) < request.sequences:
+        reporter.note(f"there are {len(found.clips)} sequences, not {request.sequences}")
+    return found
 
 
-def reader(
-    request: Request, subjects: Sequence[Subject], task: Benchmark
-) -> tuple[Classifier | None, str]:
-    """Return who reads what the sequences show, if anybody can, and the digest of its weights.
-
-    Raises:
-        DrsvgError: the one that was asked for is damaged, or reads other frames.
-    """
-    path = request.classifier or classifier_path(source_of(request, subjects))
-    if not task.labels or path is None:
-        if request.classifier is not None:
-            raise ConfigError(f"nobody knows what {task.words} show; leave --classifier out")
-        return None, ""
-    classifier, model = load_classifier(path), subjects[0].recipe.model
-    wrong = ""
-    if (classifier.size, classifier.channels) != (model.size, model.channels):
-        wrong = (
-            f"frames of {classifier.size} pixels a side in {classifier.channels} channel(s), and "
-            f"the models draw {model.size} in {model.channels}"
-        )
-    for name, labels in task.labels.items():
-        if not int(labels.max()) < classifier.attributes.get(name, 0):
-            wrong = f"no such {name} as the sequences show"
-    if not wrong:
-        device = next(subjects[0].model.parameters()).device
-        return classifier.to(device), sha256(path)
-    if request.classifier is not None:
-        raise ConfigError(f"{path} reads {wrong}")
-    return None, ""
+def reader(recipe: Recipe, task: Benchmark, device: torch.device) -> Classifier | None:
+    """Return who reads what the sequences show, if the package has somebody who can."""
+    classifier = load_classifier(recipe.data.source) if task.labels else None
+    size = task.clips[0].shape[1]
+    if classifier is None or (classifier.size, classifier.channels) != (size, task.channels):
+        return None
+    known = classifier.attributes
+    if any(int(labels.max()) >= known.get(name, 0) for name, labels in task.labels.items()):
+        return None
+    return classifier.to(device)

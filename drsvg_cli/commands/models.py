@@ -18,13 +18,20 @@ from drsvg_cli import __version__
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.storage import write_atomically
+from drsvg_cli.weights.address import check_endpoint
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICTURE_FILE,
     read_recipe,
     weights_path,
 )
-from drsvg_cli.weights.registry import WHOLE, describe, presets, resolve
+from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
+
+
+def find_predictor(model: str, *, offline: bool, quiet: bool) -> Path | None:
+    """Return the source of a model as `find` does, and none for a baseline, which has no files."""
+    return None if model in BASELINES else find(model, offline=offline, quiet=quiet)
 
 
 def find(model: str, *, offline: bool, quiet: bool) -> Path:
@@ -46,10 +53,11 @@ def find(model: str, *, offline: bool, quiet: bool) -> Path:
 
 def show_all(*, as_json: bool, quiet: bool) -> None:
     """List what is embedded and what is cached."""
+    check_endpoint()
     from drsvg_cli.weights.hub import cached_models
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
-    records = [_record(name, _held(name)) for name in presets()]
+    records = [_record(name, folder) for name, folder in presets().items()]
     for model in cached_models():
         try:
             records.append(_record(str(model.address), model.folder))
@@ -65,7 +73,7 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
             record["model"],
             record["where"],
             _weights(record),
-            _frames(record),
+            record["sees"],
             record["license"],
             _trained_on(record),
         )
@@ -89,9 +97,8 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         ("", record["summary"]),
         ("where", f"{record['where']}, {record['source']}"),
         ("weights", _weights(record)),
-        ("frames", f"{_frames(record)}, about {record['rate']:g} a second"),
+        ("frames", f"{record['sees']}, about {record['rate']:g} a second"),
         ("time", f"observes {record['context']}, trained to predict {record['horizon']}"),
-        ("network", f"{record['backbone']} backbone of width {record['width']}"),
         ("trained on", _trained_on(record)),
         ("licence", record["license"]),
     ):
@@ -100,14 +107,6 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     reporter.table(table)
     if as_json:
         reporter.result(record)
-
-
-def _held(preset: str) -> Path:
-    """Return where a preset's weights are on this computer; its recipe alone if they are not."""
-    try:
-        return resolve(preset, offline=True)
-    except WeightsError:
-        return describe(preset, offline=True)
 
 
 def _record(model: str, source: Path) -> dict[str, Any]:
@@ -129,10 +128,8 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "source": str(source),
         "commit": commit,
         "bytes": weights.stat().st_size if whole else None,
-        "size": recipe.model.size,
-        "channels": recipe.model.channels,
-        "backbone": recipe.model.backbone,
-        "width": recipe.model.width,
+        "kind": recipe.model.kind,
+        "sees": recipe.model.sight,
         "context": recipe.data.context,
         "horizon": recipe.data.horizon,
         "rate": recipe.data.frame_rate,
@@ -151,10 +148,6 @@ def _trained_on(record: dict[str, Any]) -> str:
     if record["where"] == "recipe":
         return f"a recipe alone: drsvg train {record['model']}"
     return record["trained_on"] or "not said"
-
-
-def _frames(record: dict[str, Any]) -> str:
-    return f"{record['size']}×{record['size']} {'colour' if record['channels'] == 3 else 'gray'}"
 
 
 def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
@@ -193,11 +186,10 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     for name in WHOLE:
         if not (folder / name).is_file():
             raise WeightsError(f"{folder} is not a whole model folder: it has no {name}")
+    check_endpoint()
     from drsvg_cli.weights import hub
 
     hub.check_login()
-    from drsvg_cli.weights.files import write_atomically
-
     recipe = _load(folder)
     try:
         card = _addressed((folder / CARD_FILE).read_text(encoding="utf-8"), repo)

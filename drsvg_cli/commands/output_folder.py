@@ -6,8 +6,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 import cv2
 
 from drsvg_cli.commands.interruptions import postponed
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
+from drsvg_cli.storage import locked
 
 RECORD_SUFFIX = ".json"
-WRITERS = 2
-"""Files written at once; each has an encoder, which holds many frames."""
+VIDEOS = (".mp4", ".gif", ".webp", ".png")
+"""Suffixes by which a video that is to be written is told from a folder."""
 LONGEST_NAME = 255
 """Bytes, on the common file systems."""
 _PART = ".part"
@@ -41,21 +40,46 @@ def choose_folders(
         ConfigError: a folder exists already and `overwrite` is not set, or a file in it that is of
             no earlier result would be replaced.
     """
-    if out is not None and len(clips) == 1:
-        folders = [out]
-    else:
-        folders, taken = [], set()
-        for clip in clips:
-            wanted = (out or Path()) / result_name(clip.stem)
-            number = 2
-            while wanted.name.casefold() in taken:  # to some file systems a.mp4 and A.mp4 are one
-                wanted = wanted.with_name(result_name(clip.stem, f"_{number}"))
-                number += 1
-            taken.add(wanted.name.casefold())
-            folders.append(wanted)
+    one = out is not None and len(clips) == 1
+    folders = [out] if one and out is not None else name_folders(clips, out or Path())
     for folder in folders:
         check_free(folder, overwrite=overwrite, names=names)
     return folders
+
+
+def name_folders(clips: Sequence[Path], out: Path) -> list[Path]:
+    """Name a folder of results inside `out` for each clip; no two are the same."""
+    folders, taken = [], set()
+    for clip in clips:
+        wanted = out / result_name(clip.stem)
+        number = 2
+        while wanted.name.casefold() in taken:  # to some file systems a.mp4 and A.mp4 are one
+            wanted = wanted.with_name(result_name(clip.stem, f"_{number}"))
+            number += 1
+        taken.add(wanted.name.casefold())
+        folders.append(wanted)
+    return folders
+
+
+def is_video(path: Path) -> bool:
+    """Tell a video that is to be written from a folder."""
+    return path.suffix.lower() in VIDEOS and not path.is_dir()
+
+
+def check_video(path: Path, *, overwrite: bool) -> None:
+    """Make sure, before any work, that a video may be written.
+
+    Raises:
+        ConfigError: something is in the way.
+        ResourceError: it cannot be written there.
+    """
+    if os.path.lexists(path) and not (path.is_file() and overwrite):
+        remedy = "replace it with -y or choose" if path.is_file() else "it is no file; choose"
+        raise ConfigError(f"{path} exists already; {remedy} another with --out")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ResourceError(f"cannot write to {path.parent}: no permission")
 
 
 def result_name(stem: str, number: str = "") -> str:
@@ -134,7 +158,7 @@ def kept_for_one(folder: Path) -> Iterator[None]:
         try:
             stack.enter_context(made(folder))
             mark.mkdir(exist_ok=True)
-            stack.enter_context(claimed(mark))
+            stack.enter_context(locked(mark))
         except BlockingIOError:
             raise ConfigError(
                 f"another run is at work on {folder}; wait for it, or choose another with --out"
@@ -168,7 +192,7 @@ def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
-        with claimed(part):
+        with locked(part):
             yield part
             _publish(part, folder, overwrite=overwrite)
     except OSError as error:
@@ -182,7 +206,7 @@ def _sweep(beside: Path, start: str) -> None:
     for path in beside.glob(f"{glob.escape(start)}*{_PART}"):
         with suppress(OSError):  # claimed by a run that lives, or removed by another one
             if time.time() - path.stat().st_mtime > _ABANDONED:
-                with claimed(path):
+                with locked(path):
                     shutil.rmtree(path)
 
 
@@ -194,7 +218,7 @@ def _publish(part: Path, folder: Path, *, overwrite: bool) -> None:
             with suppress(OSError):  # another run was quicker
                 part.rename(folder)
                 return
-    with claimed(folder, wait=True), postponed():
+    with locked(folder, wait=True), postponed():
         check_free(folder, overwrite=overwrite, remedy="another run has filled it; use -y")
         _exchange(part, folder)
 
@@ -252,22 +276,6 @@ def _earlier(folder: Path) -> set[str]:
             listed = [str(name) for name in files] if isinstance(files, list) else []
             names.update(name for name in listed if Path(name).name == name)
     return {name for name in names if (folder / name).is_file()}
-
-
-def write_together(jobs: Sequence[Callable[[], object]], *, abandon: Callable[[], object]) -> None:
-    """Do jobs that write a file each, two at a time: an encoder leaves much of a second core idle.
-
-    After an error, or Ctrl-C, no further job is begun, and `abandon` is called, which should make
-    those that run fail soon.
-    """
-    with ThreadPoolExecutor(WRITERS) as writers:
-        try:
-            for done in as_completed([writers.submit(job) for job in jobs]):
-                done.result()
-        except BaseException:
-            abandon()
-            writers.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def write_picture(path: Path, picture: Frames) -> None:

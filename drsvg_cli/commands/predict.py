@@ -1,312 +1,178 @@
-"""The work behind `drsvg predict`: clips in, folders of futures out."""
+"""The work behind `drsvg predict`: clips in, folders of samples out."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import json
+import time
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from rich.console import RenderableType
-from rich.progress import Progress, TaskID
-from rich.table import Table
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import (
-    Session,
-    Settings,
-    check_finite,
-    fitted,
-    open_session,
-    provenance,
-    read,
-    tensor,
-    to_shown,
-)
+from drsvg_cli.commands.clip_input import LESS, Session, Settings, open_session
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.frame_buffer import LESS, Spool
+from drsvg_cli.commands.manifest import Manifest, take_shard
 from drsvg_cli.commands.output_folder import (
+    check_free,
+    check_video,
     choose_folders,
-    filled,
-    write_picture,
-    write_record,
-    write_together,
+    is_video,
+    name_folders,
 )
+from drsvg_cli.commands.prediction import Prediction
+from drsvg_cli.commands.prediction_report import PAGE, RECORD_FILE, result_files, summary
 from drsvg_cli.device import explained_memory
-from drsvg_cli.errors import VideoError
-from drsvg_cli.evaluation.metrics import CEILING, best_of, psnr, ssim
-from drsvg_cli.frames import cut_out, put_back, resize, to_frames
-from drsvg_cli.inference.batching import Moment
-from drsvg_cli.inference.rollout import stream
-from drsvg_cli.video.clip import Clip, Pictures
-from drsvg_cli.video.decoding import probe
+from drsvg_cli.errors import ConfigError, VideoError
+from drsvg_cli.inference.baselines import DETERMINISTIC
+from drsvg_cli.storage import read_own
 from drsvg_cli.video.finding import find_clips
-from drsvg_cli.video.writing import write_frames
-from drsvg_cli.visualization.html import Listing, page
-from drsvg_cli.visualization.samples import Futures, contact_sheet, disagreement_map, grid
 
-RECORD_FILE = "prediction.json"
-LARGEST_TILE = 512
-"""Pixels; the longer side of one of many clips in a picture."""
+BATCH_FOLDER = Path("predictions")
+"""Where the folders of several clips lie by default."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and how they are told."""
+
+    out: Path | None
+    overwrite: bool
+    shard: tuple[int, int]
+    open_page: bool
+    as_json: bool
+    quiet: bool
+    dry_run: bool
 
 
 @explained_memory(LESS)
-def run(
-    inputs: Sequence[str],
-    settings: Settings,
-    out: Path | None,
-    *,
-    source: Path,
-    overwrite: bool,
-    as_json: bool,
-    quiet: bool,
-    dry_run: bool,
-) -> None:
+def run(inputs: Sequence[str], settings: Settings, output: Output, *, source: Path | None) -> None:
     """Predict every clip; go on past a bad one, and fail at the end if there was any.
 
     Raises:
-        DrsvgError: nothing could be started, or the only clip is bad.
+        DrsvgError: nothing could be started, or a clip is bad.
     """
-    reporter = Reporter(as_json=as_json, quiet=quiet)
+    reporter = Reporter(as_json=output.as_json, quiet=output.quiet)
+    if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
+        reporter.note("all samples would be the same: one is drawn")
+        settings = replace(settings, samples=1)
     clips = find_clips(inputs)
-    folders = choose_folders(clips, out, overwrite=overwrite, names=result_files(settings))
+    is_batch = len(clips) > 1 or any(Path(given).is_dir() for given in inputs)
+    if is_batch:
+        _predict_all(clips, settings, output, reporter, source)
+    else:
+        _predict_one(clips[0], settings, output, reporter, source)
+
+
+def _predict_one(
+    clip: Path, settings: Settings, output: Output, reporter: Reporter, source: Path | None
+) -> None:
+    """Predict a single clip, into a folder or a video."""
+    if output.out is not None and is_video(output.out):
+        target = output.out
+        if settings.samples > 1:
+            raise ConfigError(
+                f"{target} is a single video; give --samples 1, or a folder for several samples"
+            )
+        check_video(target, overwrite=output.overwrite)
+        settings = replace(settings, format=target.suffix.lower().removeprefix("."))
+    else:
+        names = result_files(settings)
+        [target] = choose_folders([clip], output.out, overwrite=output.overwrite, names=names)
+    prediction = Prediction(open_session(settings, source), reporter, overwrite=output.overwrite)
+    if output.dry_run:
+        plan = prediction.plan(clip, target)
+        lines = [_planned(plan), _manner(prediction.session)]
+        reporter.result({"plan": [plan], "failures": {}}, *lines)
+        return
+    write = prediction.write_video if is_video(target) else prediction.write_folder
+    with reporter.progress() as progress:
+        record = write(clip, target, progress)
+    reporter.result({"results": [record], "failures": {}}, *summary(record))
+    if output.open_page and not is_video(target):
+        webbrowser.open((target / PAGE).resolve().as_uri())
+
+
+def _predict_all(
+    clips: Sequence[Path],
+    settings: Settings,
+    output: Output,
+    reporter: Reporter,
+    source: Path | None,
+) -> None:
+    """Predict what is missing of many clips, each into a folder of its own; keep a manifest."""
+    whole = output.out or BATCH_FOLDER
+    if is_video(whole):
+        raise ConfigError(f"{whole} is a single video, and there are several clips; name a folder")
+    manifest = Manifest(whole, asdict(settings))
+    if not output.overwrite:
+        manifest.check()
+    names, folders = result_files(settings), name_folders(clips, whole)
+    ours = take_shard(clips, output.shard)
+    pairs = [(clip, to) for clip, to, our in zip(clips, folders, ours, strict=True) if our]
+    todo = [pair for pair in pairs if output.overwrite or not _is_done(manifest, *pair, settings)]
+    for _, folder in todo:
+        check_free(folder, overwrite=output.overwrite, names=names, remedy="redo it with --redo")
     session = open_session(settings, source)
-    failures: dict[Path, VideoError] = {}
-    records = []
-    with reporter.failures(failures), reporter.progress() as progress:
-        for clip, folder in zip(clips, folders, strict=True):
-            task = progress.add_task(f"Reading {one_line(clip.name)}", total=None, note="")
+    if settings.seed is None and manifest.seed is not None and not output.overwrite:
+        session = replace(session, seed=manifest.seed)
+    prediction = Prediction(session, reporter, overwrite=output.overwrite)
+    records, failures = [], dict[str, str]()
+    with reporter.progress() as progress:
+        task = progress.add_task("Clips", total=len(todo), note="")
+        for clip, folder in todo:
+            begun = time.monotonic()
             try:
-                record = (
-                    _plan(session, clip, folder)
-                    if dry_run
-                    else _predict_one(session, clip, folder, progress, task, overwrite=overwrite)
-                )
+                if output.dry_run:
+                    record = prediction.plan(clip, folder)
+                else:
+                    record = prediction.write_folder(clip, folder, progress)
             except VideoError as error:
-                if len(clips) == 1 and not as_json:
-                    raise
-                failures[clip] = error
+                failures[str(clip)] = str(error)
                 reporter.error(str(error))
+                outcome = {"outcome": "failed", "error": str(error)}
             else:
                 records.append(record)
-                if not as_json:
-                    reporter.result(record, *(_planned(record) if dry_run else _summary(record)))
-            progress.remove_task(task)
-    if as_json:
-        reporter.result(
-            {
-                "plan" if dry_run else "results": records,
-                "failures": {str(k): str(v) for k, v in failures.items()},
-            }
-        )
-    elif dry_run:
-        reporter.result({}, _manner(session))
+                if not output.as_json:
+                    lines = [_planned(record)] if output.dry_run else summary(record)
+                    reporter.result(record, *lines)
+                outcome = {"outcome": "done", "folder": str(folder)}
+            progress.advance(task)
+            if not output.dry_run:
+                seconds = time.monotonic() - begun
+                manifest.add(clip, seed=session.seed, seconds=seconds, **outcome)
+    told = {"plan" if output.dry_run else "results": records, "failures": failures}
     if failures:
-        raise VideoError(f"{len(failures)} of {len(clips)} clips could not be predicted")
+        raise VideoError(
+            f"{len(failures)} of {len(pairs)} clips could not be predicted", record=told
+        )
+    earlier = len(pairs) - len(todo)
+    line = f": {len(records)} clips predicted" + f", {earlier} done before" * bool(earlier)
+    done = Text.assemble((one_line(str(whole)), "bold"), line)
+    reporter.result(told, _manner(session) if output.dry_run else done)
+
+
+def _is_done(manifest: Manifest, clip: Path, folder: Path, settings: Settings) -> bool:
+    """Tell whether a clip has been predicted, be it by a run that was killed right after."""
+    if manifest.is_done(clip):
+        return True
+    try:
+        record = json.loads(read_own(folder / RECORD_FILE))
+        asked = json.loads(json.dumps(asdict(settings)))
+        return bool(record["clip"] == str(clip) and record["settings"] == asked)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _planned(record: dict[str, Any]) -> str:
+    return one_line(f"{record['clip']} → {record['folder']}")
 
 
 def _manner(session: Session) -> str:
     """Say how clips would be predicted."""
     settings = session.settings
+    length = settings.horizon
+    far = f"{length:g} s" if isinstance(length, float) else f"{length} frames"
     return (
-        f"model {one_line(settings.model)}, {session.context} + {settings.horizon} frames, "
-        f"{settings.samples} samples on {session.device}"
-    )
-
-
-def _planned(record: dict[str, Any]) -> list[str]:
-    return [one_line(f"{record['clip']} → {record['folder']}")]
-
-
-def _plan(session: Session, clip: Path, folder: Path) -> dict[str, Any]:
-    settings = session.settings
-    read(session, clip, session.context, after=settings.horizon if settings.compare else 0)
-    info = probe(clip)
-    shown = {"width": info.width, "height": info.height, "rate": float(info.rate)}
-    return {"clip": str(clip), "folder": str(folder), **shown}
-
-
-def _predict_one(
-    session: Session,
-    path: Path,
-    folder: Path,
-    progress: Progress,
-    task: TaskID,
-    *,
-    overwrite: bool,
-) -> dict[str, Any]:
-    settings = session.settings
-    held = settings.horizon if settings.compare else 0
-    clip = read(session, path, session.context, after=held)
-    observed = len(clip.frames) - held
-    whole = settings.size == "source"
-    large = clip.frames if whole else fitted(session, clip.frames, session.side)
-    height, width = (cut_out(large[0], how=session.fit) if whole else large[0]).shape[:2]
-    small = tensor(session, fitted(session, clip.frames, session.recipe.model.size))
-    scores = Comparison(settings.samples, small[observed - 1], small[observed:]) if held else None
-    shown = to_shown(session, large)
-    shape = (settings.samples, settings.horizon, *large.shape[1:3])
-    progress.update(
-        task,
-        description=f"Predicting {one_line(path.name)}",
-        total=settings.horizon * settings.samples,
-    )
-    with filled(folder, overwrite=overwrite) as part, Spool(part.parent, shape) as samples:
-        for moment in stream(
-            session.model,
-            small[None, :observed],
-            settings.horizon,
-            seeds=session.seeds,
-            temperature=session.temperature,
-        ):
-            check_finite(moment.frames, path)
-            for number, each in zip(moment.samples, to_frames(moment.frames[0]), strict=True):
-                frame = resize(each, width=width, height=height)
-                if whole:
-                    frame = put_back(frame, shown[observed - 1], how=session.fit)
-                samples.write(number, moment.time, frame)
-            if scores is not None:
-                scores.note(moment)
-            progress.advance(task, len(moment.samples))
-        progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
-        futures = Futures(
-            shown[:observed], samples, rate=clip.rate, truth=shown[observed:] if held else None
-        )
-        summary = None if scores is None else scores.summary()
-        record = _record(session, path, folder, clip, observed, summary)
-        write_futures(part, futures, settings.format, record, abandon=samples.abandon)
-        return write_record(part, RECORD_FILE, record)
-
-
-def result_files(settings: Settings) -> list[str]:
-    """Name the files that a clip's results are."""
-    clips = ["grid", *(f"sample_{number + 1}" for number in range(settings.samples))]
-    names = [f"{name}.{settings.format}" for name in clips]
-    disagreement = ["disagreement.png"] if settings.samples > 1 else []
-    return [*names, "sheet.png", *disagreement, "index.html", RECORD_FILE]
-
-
-def write_futures(
-    folder: Path,
-    futures: Futures,
-    suffix: str,
-    record: dict[str, Any],
-    *,
-    abandon: Callable[[], object],
-) -> None:
-    """Write every sample, the grid, the contact sheet, the map of disagreement and the page."""
-    tile = min(max(futures.context.shape[1:3]), LARGEST_TILE)
-    clips: dict[str, Pictures] = {"grid": grid(futures, tile=tile)}
-    clips |= {f"sample_{n + 1}": futures.samples[n] for n in range(len(futures.samples))}
-    jobs: list[Callable[[], object]] = [
-        partial(write_frames, folder / f"{name}.{suffix}", frames, futures.rate)
-        for name, frames in clips.items()
-    ]
-    sheet, disagreement = folder / "sheet.png", folder / "disagreement.png"
-    jobs.append(lambda: write_picture(sheet, contact_sheet(futures, tile=min(tile, 128))))
-    html = folder / "index.html"
-    jobs.append(lambda: html.write_text(_page(futures, record), encoding="utf-8"))
-    if len(futures.samples) > 1:
-        jobs.append(lambda: write_picture(disagreement, disagreement_map(futures, tile=tile)))
-    write_together(jobs, abandon=abandon)
-
-
-class Comparison:
-    """Scores samples, and the copied last frame, against what happened, a frame at a time."""
-
-    METRICS = (("psnr", psnr, CEILING), ("ssim", ssim, 1.0))
-
-    def __init__(self, samples: int, last: torch.Tensor, truth: torch.Tensor) -> None:
-        """Take the last observed frame `(C, H, W)` and what happened `(T, C, H, W)`."""
-        self._last, self._truth = last, truth
-        self._each = {name: torch.empty(samples, len(truth)) for name, _, _ in self.METRICS}
-
-    def note(self, moment: Moment) -> None:
-        """Score one frame of some samples of a single clip."""
-        truth, chosen = self._truth[moment.time], slice(moment.samples.start, moment.samples.stop)
-        for name, metric, most in self.METRICS:
-            score = metric(moment.frames[0], truth).clamp(max=most)
-            self._each[name][chosen, moment.time] = score.cpu()
-
-    def summary(self) -> dict[str, Any]:
-        """Return the scores as the record has them."""
-        scores: dict[str, Any] = {"size": self._truth.shape[-1], "ssim_definition": "srvp"}
-        for name, metric, most in self.METRICS:
-            each = self._each[name]
-            best = int(best_of(each))
-            scores[name] = {
-                "mean": float(each.mean()),
-                "best": float(each[best].mean()),
-                "best_sample": best + 1,
-                "samples": each.mean(-1).tolist(),
-                "copy_last": float(metric(self._last, self._truth).clamp(max=most).mean()),
-            }
-        return scores
-
-
-def _record(
-    session: Session,
-    path: Path,
-    folder: Path,
-    clip: Clip,
-    observed: int,
-    scores: dict[str, Any] | None,
-) -> dict[str, Any]:
-    horizon, start = session.settings.horizon, clip.times[observed - 1]
-    futures = [start + float(step / clip.rate) for step in range(1, horizon + 1)]
-    record = provenance(session) | {
-        "clip": str(path),
-        "folder": str(folder),
-        "rate": float(clip.rate),
-        "observed_times": np.round(clip.times[:observed], 6).tolist(),
-        "predicted_times": np.round(futures, 6).tolist(),
-    }
-    return record if scores is None else record | {"scores": scores}
-
-
-def _summary(record: dict[str, Any]) -> list[RenderableType]:
-    line = Text.assemble((one_line(record["folder"]), "bold"), f": {_gist(record)}")
-    if "scores" not in record:
-        return [line]
-    heads, *rows = _score_rows(record["scores"])
-    table = Table(*heads, box=None)
-    for row in rows:
-        table.add_row(*row)
-    return [line, table]
-
-
-def _gist(record: dict[str, Any]) -> str:
-    settings = record["settings"]
-    seconds = settings["horizon"] / record["rate"]
-    return (
-        f"{settings['samples']} futures of {settings['horizon']} frames ({seconds:.2f} s)"
-        f" · model {one_line(settings['model'])} · seed {record['seed']}"
-    )
-
-
-def _score_rows(scores: dict[str, Any]) -> list[list[str]]:
-    size = scores["size"]
-    rows = [[f"against what happened, at {size}×{size}", "PSNR (dB)", "SSIM (SRVP)"]]
-    for label, key in (
-        ("mean of the samples", "mean"),
-        ("best sample", "best"),
-        ("copy of the last frame", "copy_last"),
-    ):
-        rows.append([label, f"{scores['psnr'][key]:.2f}", f"{scores['ssim'][key]:.4f}"])
-    pairs = zip(scores["psnr"]["samples"], scores["ssim"]["samples"], strict=True)
-    for number, (decibels, similarity) in enumerate(pairs, start=1):
-        rows.append([f"sample {number}", f"{decibels:.2f}", f"{similarity:.4f}"])
-    return rows
-
-
-def _page(futures: Futures, record: dict[str, Any]) -> str:
-    tables = [Listing("Scores", _score_rows(record["scores"]))] if "scores" in record else []
-    facts = {**record["settings"], "seed": record["seed"], "rate": f"{record['rate']:g}"}
-    facts |= {name: record[name] for name in ("device", "drsvg", "torch")}
-    rows = [[name, str(value)] for name, value in facts.items() if value is not None]
-    return page(
-        futures,
-        title=Path(record["clip"]).name,
-        subtitle=_gist(record),
-        tables=[*tables, Listing("Settings", rows)],
+        f"model {one_line(settings.model)}, {far}, {settings.samples} samples on {session.device}"
     )

@@ -1,56 +1,79 @@
 """The work behind `drsvg swap`."""
 
-from collections.abc import Callable, Iterator
-from fractions import Fraction
-from functools import partial
+import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from rich.text import Text
 
 from drsvg_cli.commands.clip_input import (
+    LESS,
+    Excerpt,
     Session,
     Settings,
-    check_finite,
-    fitted,
     open_session,
     provenance,
-    read,
-    tensor,
-    to_shown,
+    read_excerpt,
 )
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.frame_buffer import LESS, Spool
 from drsvg_cli.commands.output_folder import (
     check_free,
     filled,
     result_name,
     write_picture,
     write_record,
-    write_together,
 )
+from drsvg_cli.commands.video_files import VideoFiles
 from drsvg_cli.device import explained_memory
-from drsvg_cli.errors import VideoError
-from drsvg_cli.frames import Frames, resize, to_frames
-from drsvg_cli.inference.batching import Moment
-from drsvg_cli.inference.rollout import stream_swap
-from drsvg_cli.video.clip import Pictures
+from drsvg_cli.errors import ConfigError, VideoError
+from drsvg_cli.evaluation.disentanglement import movement
+from drsvg_cli.frames import Frames, fit_all, to_tensor
+from drsvg_cli.inference.predictor import Moment, Swapper
 from drsvg_cli.video.writing import write_frames
+from drsvg_cli.visualization.html import Listing, Page, Tile
 from drsvg_cli.visualization.layout import Film
-from drsvg_cli.visualization.samples import Continued, comparison, strip
+from drsvg_cli.visualization.samples import enlarge, strip
 
 RECORD_FILE = "swap.json"
+PAGE = "index.html"
+TILE = 160
+LOOKED_AT = 64
+"""Pixels along each side, at which motion is measured."""
+STILL = 0.06
+"""Pixels by which what stands still seems to move."""
+WORDS = (
+    (0.7, "takes most of the motion"),
+    (0.4, "takes much of the motion"),
+    (0.15, "takes some of the motion"),
+    (-np.inf, "takes hardly any of the motion"),
+)
+"""What is said of a share of the motion, from which share on."""
 
 
-class _Side(NamedTuple):
-    """One of the two clips."""
+class _Plan(NamedTuple):
+    """A clip to be made: who gives the content, who the motion."""
 
-    path: Path
-    small: torch.Tensor
-    """As the model takes it, `(1, T, C, S, S)`."""
-    large: Frames
-    """As results show it, `(T, H, W, 3)`."""
+    giver: str
+    mover: str
+    seeds: list[int]
+
+    @property
+    def label(self) -> str:
+        """Say what it is."""
+        if self.giver == self.mover:
+            return f"{self.giver} reconstructed"
+        return f"{self.giver} moving as {self.mover}"
+
+    def names(self, suffix: str) -> list[str]:
+        """Name the files."""
+        if self.giver == self.mover:
+            return [f"reconstruction_{self.giver}.{suffix}"]
+        width = max(2, len(str(len(self.seeds))))
+        stem = f"swap_{self.giver}_as_{self.mover}"
+        return [f"{stem}_{n + 1:0{width}}.{suffix}" for n in range(len(self.seeds))]
 
 
 @explained_memory(LESS)
@@ -60,10 +83,11 @@ def run(
     settings: Settings,
     out: Path | None,
     *,
-    source: Path,
+    source: Path | None,
     at_b: str | None,
     both: bool,
     overwrite: bool,
+    open_page: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -74,115 +98,185 @@ def run(
     """
     reporter = Reporter(as_json=as_json, quiet=quiet)
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
-    check_free(folder, overwrite=overwrite, names=result_files(settings, both=both))
+    plans = _plans(list(range(settings.samples)), both=both)
+    check_free(folder, overwrite=overwrite, names=_result_files(plans, settings.format))
     session = open_session(settings, source)
-    sides, rate = _read_both(session, content, pose, at_b)
-    length = len(sides["A"].large)
-    # A reconstruction first, then the swaps.
-    plans = [("A", "A", session.seeds[:1]), ("A", "B", session.seeds)]
-    plans += [("B", "B", session.seeds[:1]), ("B", "A", session.seeds)] if both else []
-    count = sum(len(seeds) for *_, seeds in plans)
-    shape = count, length - 1, session.side, session.side
-    with (
-        filled(folder, overwrite=overwrite) as part,
-        Spool(part.parent, shape) as made,
-        reporter.progress() as progress,
-    ):
-        task = progress.add_task("Swapping", total=count * (length - 1), note="")
-        rows: list[tuple[str, Film]] = [(name, side.large) for name, side in sides.items()]
-        clips: dict[str, Pictures] = {}
-        place = 0
-        for giver, mover, seeds in plans:
-            for moment in _swapped(session, sides[giver], sides[mover], seeds):
-                _keep(moment, made, place, session.side)
-                progress.advance(task, len(moment.samples))
-            first = sides[giver].large[:1]
-            films = [Continued(first, made[place + number]) for number in range(len(seeds))]
-            if giver == mover:
-                rows.append((f"{giver} reconstructed", films[0]))
-            else:
-                rows.append((f"{giver} moving as {mover}", films[0]))
-                for number, film in enumerate(films, start=1):
-                    clips[f"swap_{giver}_as_{mover}_{number}"] = film
-            place += len(seeds)
-        progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
-        write_together(_jobs(part, clips, rows, session, rate), abandon=made.abandon)
-        given = {"content": str(content), "pose": str(pose), "at_b": at_b, "both": both}
-        given |= {"folder": str(folder)}
-        record = write_record(part, RECORD_FILE, provenance(session) | given)
-    told = (
-        f": {content.name} moving as {pose.name}, {settings.samples} sample(s) of {length} frames "
-        f"· model {settings.model} · seed {session.seed}"
-    )
-    reporter.result(record, Text.assemble((one_line(str(folder)), "bold"), one_line(told)))
-
-
-def result_files(settings: Settings, *, both: bool) -> list[str]:
-    """Name the files that the results are."""
-    ways = ["A_as_B", "B_as_A"] if both else ["A_as_B"]
-    swaps = [f"swap_{way}_{number + 1}" for way in ways for number in range(settings.samples)]
-    return [*(f"{name}.{settings.format}" for name in ["grid", *swaps]), "sheet.png", RECORD_FILE]
-
-
-def _read_both(
-    session: Session, content: Path, pose: Path, at_b: str | None
-) -> tuple[dict[str, _Side], Fraction]:
-    """Read A and B, as many frames of each, at the rate of A."""
-    count = session.settings.horizon + 1
-    first = read(session, content, count)
-    # At the rate of A, or else B would move at another speed than its own.
-    second = read(session, pose, count, rate=first.rate, at_b=at_b)
-    for path, clip in ((content, first), (pose, second)):
-        if len(clip.frames) < count:
-            raise VideoError(
-                f"{path} has {len(clip.frames)} frames there, and {count} are needed; "
-                f"choose a smaller --horizon than {session.settings.horizon}"
+    swapper = session.loaded.predictor
+    if not isinstance(swapper, Swapper):
+        raise ConfigError(f"{settings.model} predicts and cannot swap; choose another --model")
+    sides = _read_both(session, content, pose, at_b)
+    plans = _plans(session.seeds, both=both)
+    made: dict[str, Frames] = {}
+    with filled(folder, overwrite=overwrite) as part, reporter.progress() as progress:
+        for plan in plans:
+            count = len(plan.seeds)
+            task = progress.add_task(
+                plan.label, total=count * (len(sides["A"].frames) - 1), note=""
             )
-    size = session.recipe.model.size
-    sides = {
-        name: _Side(
-            path,
-            tensor(session, fitted(session, clip.frames, size))[None],
-            to_shown(session, fitted(session, clip.frames, session.side)),
-        )
-        for name, path, clip in (("A", content, first), ("B", pose, second))
-    }
-    return sides, first.rate
+            first = sides[plan.giver].frames
+            moments = swapper.swap(
+                first, sides[plan.mover].frames, seeds=plan.seeds, temperature=session.temperature
+            )
+            paths = [part / name for name in plan.names(settings.format)]
+            for moment in _written(moments, paths, sides[plan.giver], session):
+                if 0 in moment.samples:
+                    frame = moment.frames[moment.samples.index(0)]
+                    made.setdefault(plan.label, np.empty_like(first[1:]))[moment.time] = frame
+                progress.advance(task, len(moment.samples))
+            progress.remove_task(task)
+        taken = {
+            plan.label: motion_taken(made[plan.label], sides[plan.mover].frames[1:])
+            for plan in plans
+            if plan.giver != plan.mover
+        }
+        given = {"content": str(content), "pose": str(pose), "at_b": at_b, "both": both}
+        record = provenance(session) | given | {"folder": str(folder), "motion_taken": taken}
+        _write_overview(part, sides, plans, made, record)
+        record = write_record(part, RECORD_FILE, record)
+    reporter.result(record, *_lines(record, content, pose))
+    if open_page:
+        webbrowser.open((folder / PAGE).resolve().as_uri())
 
 
-def _swapped(session: Session, content: _Side, pose: _Side, seeds: list[int]) -> Iterator[Moment]:
-    """Generate what follows the first frame of `content`."""
-    for moment in stream_swap(
-        session.model,
-        content.small,
-        pose.small,
-        seeds=seeds,
-        temperature=session.temperature,
-    ):
-        check_finite(moment.frames, content.path)
-        yield moment
+def _plans(seeds: list[int], *, both: bool) -> list[_Plan]:
+    """List what is made: every swap, and a reconstruction of what gives the content."""
+    ways = [("A", "B"), ("B", "A")] if both else [("A", "B")]
+    swaps = [_Plan(giver, mover, seeds) for giver, mover in ways]
+    return swaps + [_Plan(giver, giver, seeds[:1]) for giver, _ in ways]
 
 
-def _keep(moment: Moment, made: Spool, place: int, side: int) -> None:
-    """Write a frame of some samples, the first of which has this place, `side` pixels high."""
-    for number, frame in zip(moment.samples, to_frames(moment.frames[0]), strict=True):
-        made.write(place + number, moment.time, resize(frame, width=side, height=side))
+def _result_files(plans: list[_Plan], suffix: str) -> list[str]:
+    names = [name for plan in plans for name in plan.names(suffix)]
+    return [PAGE, *names, f"clip_A.{suffix}", f"clip_B.{suffix}", "sheet.png", RECORD_FILE]
 
 
-def _jobs(
-    folder: Path,
-    clips: dict[str, Pictures],
-    rows: list[tuple[str, Film]],
-    session: Session,
-    rate: Fraction,
-) -> list[Callable[[], object]]:
-    """Say what is to be written: every swap, the grid and the sheet."""
-    tile, suffix = session.side, session.settings.format
-    clips = clips | {"grid": comparison(rows, tile=tile, rate=rate)}
-    jobs: list[Callable[[], object]] = [
-        partial(write_frames, folder / f"{name}.{suffix}", frames, rate)
-        for name, frames in clips.items()
+def _read_both(session: Session, content: Path, pose: Path, at_b: str | None) -> dict[str, Excerpt]:
+    """Read A and B, as many frames of each, at the rate of A: B would move at another speed."""
+    first = read_excerpt(session, content, count=2)
+    count, found = first.horizon + 1, {}
+    for name, path, at in (("A", content, None), ("B", pose, at_b)):
+        option = "--at" if at is None else "--at-b"
+        side = read_excerpt(session, path, rate=first.rate, count=count, at=at, option=option)
+        if len(side.frames) < count:
+            raise VideoError(
+                f"{path} has {len(side.frames)} frames there, and {count} are needed; choose a "
+                f"smaller --horizon than {session.settings.horizon}"
+            )
+        found[name] = side
+    return found
+
+
+def _written(
+    moments: Iterator[Moment], paths: list[Path], side: Excerpt, session: Session
+) -> Iterator[Moment]:
+    """Write swaps as they come, and pass them on."""
+    with VideoFiles(
+        paths,
+        side.rate,
+        suffix=f".{session.settings.format}",
+        length=len(side.frames) - 1,
+        past=side.frames[:1],
+    ) as files:
+        for moment in moments:
+            for number, frame in zip(moment.samples, moment.frames, strict=True):
+                files.write(number, moment.time, frame)
+            yield moment
+
+
+def motion_taken(swapped: Frames, mover: Frames) -> dict[str, Any]:
+    """Measure how much of a clip's motion another one took over.
+
+    Args:
+        swapped: what was made, `(T, H, W, 3)`.
+        mover: what it should move as, the same number of frames.
+
+    Returns:
+        The share: 1 if all places move as far and in the same direction, 0 if what moves has
+        nothing to do with it. And a word for it.
+    """
+    motions = [
+        movement(to_tensor(fit_all(clip, LOOKED_AT, how="crop"), channels=3)[None])
+        for clip in (swapped, mover)
     ]
-    sheet = folder / "sheet.png"
-    jobs.append(lambda: write_picture(sheet, strip(rows, tile=min(tile, 128), rate=rate)))
-    return jobs
+    made, wanted = (motion.flatten().double() for motion in motions)
+    if float(wanted.abs().max()) < STILL:
+        return {"share": 0.0, "word": "nothing to take: it stands still"}
+    share = float(torch.dot(made, wanted) / torch.dot(wanted, wanted))
+    if float(made.abs().max()) < STILL:
+        return {"share": share, "word": "nothing moves"}
+    return {"share": share, "word": next(word for low, word in WORDS if share >= low)}
+
+
+def _write_overview(
+    part: Path,
+    sides: dict[str, Excerpt],
+    plans: list[_Plan],
+    made: dict[str, Frames],
+    record: dict[str, Any],
+) -> None:
+    """Write the given clips, the sheet and the page."""
+    settings, rate = record["settings"], sides["A"].rate
+    for name, side in sides.items():
+        write_frames(part / f"clip_{name}.{settings['format']}", side.frames, rate)
+    rows: list[tuple[str, Film]] = [
+        (name, _alike(side.frames, sides["A"].frames)) for name, side in sides.items()
+    ]
+    tiles = []
+    for plan in plans:
+        whole = np.concatenate([sides[plan.giver].frames[:1], made[plan.label]])
+        rows.append((plan.label, _alike(whole, sides["A"].frames)))
+        kind = "given" if plan.giver == plan.mover else "sample"
+        taken = record["motion_taken"].get(plan.label)
+        for number, file in enumerate(plan.names(settings["format"])):
+            numbered = f" {number + 1}" if len(plan.seeds) > 1 and kind == "sample" else ""
+            note = _told(taken) if taken and number == 0 else ""
+            tiles.append(Tile(plan.label + numbered, file, kind, note))
+    given = [Tile(name, f"clip_{name}.{settings['format']}", "given") for name in sides]
+    write_picture(part / "sheet.png", strip(rows, tile=TILE, rate=rate))
+    facts = {**settings, "seed": record["seed"], "rate": f"{float(rate):g}"}
+    table = [[name, str(value)] for name, value in facts.items() if value is not None]
+    page = Page(
+        title=f"{Path(record['content']).name} moving as {Path(record['pose']).name}",
+        subtitle=f"{_gist(record)} · A gives what is seen, B how it moves",
+        tiles=[tile for tile in tiles if tile.kind == "sample"]
+        + given
+        + [tile for tile in tiles if tile.kind == "given"],
+        rate=float(rate),
+        observed=1,
+        frames=len(sides["A"].frames),
+        shape=sides["A"].frames.shape[1:3],
+        tables=[Listing("Settings", table)],
+    )
+    (part / PAGE).write_text(page.html(), encoding="utf-8")
+
+
+def _alike(frames: Frames, like: Frames) -> Frames:
+    """Shrink a clip, and put it into the middle of a frame of the shape of another one."""
+    height, width = enlarge(like[0], TILE).shape[:2]
+    scale = min(height / frames.shape[1], width / frames.shape[2])
+    small = enlarge(frames, round(scale * max(frames.shape[1:3])))[:, :height, :width]
+    whole = np.zeros((len(small), height, width, 3), np.uint8)
+    top, left = (height - small.shape[1]) // 2, (width - small.shape[2]) // 2
+    whole[:, top : top + small.shape[1], left : left + small.shape[2]] = small
+    return whole
+
+
+def _told(taken: dict[str, Any]) -> str:
+    return f"{taken['word']} ({taken['share']:.2f})"
+
+
+def _gist(record: dict[str, Any]) -> str:
+    settings = record["settings"]
+    return f"{settings['samples']} sample(s) · model {settings['model']} · seed {record['seed']}"
+
+
+def _lines(record: dict[str, Any], content: Path, pose: Path) -> list[Any]:
+    """Say what was made, how much of the motion was taken, and what to open."""
+    names = {"A": content.name, "B": pose.name}
+    lines: list[Any] = []
+    for label, taken in record["motion_taken"].items():
+        giver, mover = label[0], label[-1]
+        lines.append(one_line(f"{names[giver]} moving as {names[mover]}: {_told(taken)}"))
+    folder = one_line(record["folder"])
+    end = f": {_gist(record)} · open {folder}/{PAGE}"
+    return [*lines, Text.assemble((folder, "bold"), one_line(end))]

@@ -1,14 +1,15 @@
 """Tables of measured values: a mean with its interval as text, as JSON, as Markdown, on screen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.evaluation.prediction import Estimate
+from drsvg_cli.evaluation.latents import LatentUse
+from drsvg_cli.evaluation.scores import Estimate
 
 
 class Table(NamedTuple):
@@ -19,20 +20,46 @@ class Table(NamedTuple):
 
 
 def shown(estimate: Estimate, digits: int) -> str:
-    """Write a mean with its interval, if there is one."""
-    if math.isnan(estimate.interval):  # a single sequence
+    """Write a mean with the half-width of its interval; nothing where there is none to measure."""
+    if math.isnan(estimate.value):
+        return ""
+    if math.isnan(estimate.low):  # a single clip
         return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} ± {estimate.interval:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ± {(estimate.high - estimate.low) / 2:.{digits}f}"
 
 
 def percent(estimate: Estimate) -> str:
     """Write a share with its interval."""
-    return f"{shown(Estimate(100 * estimate.value, 100 * estimate.interval), 1)} %"
+    return f"{shown(Estimate(*(100 * each for each in estimate)), 1)} %"
 
 
-def pair(estimate: Estimate) -> list[float | None]:
-    """Turn an estimate into JSON, which has no NaN for the interval of a single sequence."""
-    return [estimate.value, None if math.isnan(estimate.interval) else estimate.interval]
+def difference(estimate: Estimate, digits: int) -> str:
+    """Write a difference, with its sign, and its interval."""
+    if math.isnan(estimate.value):
+        return ""
+    value, low, high = (f"{each:+.{digits}f}" for each in estimate)
+    return value if math.isnan(estimate.low) else f"{value} [{low}, {high}]"
+
+
+def triple(estimate: Estimate) -> list[float | None]:
+    """Turn an estimate into JSON, which has no NaN: the value and its interval."""
+    return [None if math.isnan(each) else each for each in estimate]
+
+
+def latent_table(use: Mapping[str, Mapping[str, LatentUse]]) -> Table:
+    """Lay out whether the latents of models are alive: what they cost and what they change."""
+    heads = ["latents", "KL (nats a frame)", "zeros change frames by", "another clip's by"]
+    rows = [
+        [
+            f"{name}, {latent}",
+            f"{each.divergence:.3f}",
+            f"{each.zeroed:.2f} levels",
+            f"{each.exchanged:.2f} levels",
+        ]
+        for name, latents in use.items()
+        for latent, each in latents.items()
+    ]
+    return Table(heads, rows)
 
 
 def markdown(table: Table) -> str:

@@ -9,16 +9,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from rich.table import Table
 
+from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.interruptions import collected
-from drsvg_cli.commands.lock import claimed
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
-from drsvg_cli.config import ModelConfig, Recipe, format_recipe
-from drsvg_cli.data.dataset import Listener, Material, Place
-from drsvg_cli.data.registry import material
+from drsvg_cli.commands.tables import show
+from drsvg_cli.config import AnyModel, Recipe, format_recipe
+from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.device import (
     explained_memory,
     keep_memory,
@@ -26,22 +26,21 @@ from drsvg_cli.device import (
     tiny_as_zero,
 )
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
-from drsvg_cli.frames import to_frames
-from drsvg_cli.inference.rollout import predict
-from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.evaluation.prediction import draw
+from drsvg_cli.frames import Frames, cut_out
+from drsvg_cli.storage import locked, sha256, write_atomically
 from drsvg_cli.training.model_card import Provenance, model_card
+from drsvg_cli.training.preparation import Run, prepare_run
 from drsvg_cli.training.run_folder import STATE_FILE, read_log
-from drsvg_cli.training.step import drsvg_task
 from drsvg_cli.training.trainer import Keep, Step, fit
 from drsvg_cli.visualization.samples import strip
-from drsvg_cli.weights.files import blueprint, load_model, write_atomically
+from drsvg_cli.weights.files import blueprint, load_model
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICTURE_FILE,
     RECIPE_FILE,
     read_history,
     read_recipe,
-    sha256,
     weights_path,
 )
 from drsvg_cli.weights.registry import as_folder
@@ -87,12 +86,12 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     recipe, weights = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
-        learned = _gather(request, recipe, reporter)
+        prepared = _prepared(request, recipe, reporter, device, weights)
         if request.resume:
             start, history = "", []  # the run knows
         else:
             if request.own or not recipe.training_data:
-                recipe = replace(recipe, training_data=learned.learned_words)
+                recipe = replace(recipe, training_data=prepared.train_description)
             # A run that is killed before its first validation can be resumed as well.
             text = format_recipe(recipe)
             write_atomically(
@@ -102,9 +101,9 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             history = read_history(request.start) if request.start else []
         steps = fit(
             recipe,
-            drsvg_task(recipe, learned.sequences, learned.held, device, weights),
+            prepared.task,
             request.out,
-            origin=learned.origin,
+            origin=prepared.fingerprint,
             start=start,
             history=history,
             keep=request.keep,
@@ -112,20 +111,23 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             resume=request.resume,
         )
         _watch(steps, recipe, reporter)
-    model, _ = load_model(request.out)
-    picture = _picture(model.to(device), learned.held, recipe)
+    picture = _picture(prepared, recipe)
     write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
     log = read_log(request.out)
     provenance = Provenance(
         history=read_history(request.out),
-        validation_data=learned.held_words,
+        validation_data=prepared.validation_description,
         log=log,
         keep=request.keep,
         picture=PICTURE_FILE,
     )
     card = model_card(recipe, provenance)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    _conclude(request, provenance, reporter)
+    closing = training_report.Closing(recipe, provenance, prepared)
+    for table in closing.tables():
+        show(table, reporter)
+    command = f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}"
+    reporter.result({"folder": str(request.out)} | closing.record(), one_line(command))
 
 
 def _public_name(model: str) -> str:
@@ -179,7 +181,7 @@ def _claimed(request: Request) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(made(out))
-            stack.enter_context(claimed(out))
+            stack.enter_context(locked(out))
             for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
                 if path.is_file():  # a folder is that of results, of another command
                     path.unlink()
@@ -226,24 +228,30 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     return recipe, start
 
 
-def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> None:
+def _check_same_network(wanted: AnyModel, given: AnyModel, name: str) -> None:
     for key, value in asdict(wanted).items():
-        if (other := getattr(given, key)) != value:
+        if (other := getattr(given, key, None)) != value:
             raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 
-def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:
+def _prepared(
+    request: Request,
+    recipe: Recipe,
+    reporter: Reporter,
+    device: torch.device,
+    weights: dict[str, torch.Tensor] | None,
+) -> Run:
     """Find or draw what the run learns from; clips are decoded once, with a progress bar."""
-    place = Place(
+    paths = DataPaths(
         request.clips, request.out / STATE_FILE.parent / "clips", request.held or (), request.share
     )
     with reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
+        told = Progress(
             reporter.note,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-        return material(recipe, place, listener)
+        return prepare_run(recipe, paths, told, device, weights)
 
 
 def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
@@ -277,33 +285,21 @@ def _measured(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
 
 
-def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
+def _picture(prepared: Run, recipe: Recipe) -> Any:
     """Show a few held-back sequences and a sample of each below it."""
-    context, count = recipe.data.context, min(4, len(held))
-    chosen = held[torch.linspace(0, len(held) - 1, count).long()]
-    device = next(model.parameters()).device
-    samples = predict(model, chosen[:, :context].to(device), recipe.data.horizon, seeds=[1]).frames
+    count = min(4, len(prepared.validation))
     rows = []
-    for number, (truth, sample) in enumerate(
-        zip(chosen, samples[:, 0].cpu(), strict=True), start=1
-    ):
-        rows.append((f"clip {number}", to_frames(truth)))
-        rows.append(("predicted", to_frames(torch.cat([truth[:context], sample]))))
+    for number in range(count):
+        clip = prepared.validation[number * len(prepared.validation) // count]
+        observed = clip[: -recipe.data.horizon]
+        sample = draw(prepared.predictor, observed, recipe.data.horizon, seeds=[1])[0]
+        for label, frames in (
+            (f"clip {number + 1}", clip),
+            ("predicted", np.concatenate([observed, sample])),
+        ):
+            rows.append((label, np.stack([_square(frame) for frame in frames])))
     return strip(rows, tile=96, rate=Fraction(recipe.data.frame_rate).limit_denominator(1001))
 
 
-def _conclude(request: Request, provenance: Provenance, reporter: Reporter) -> None:
-    before, after = provenance.log[0], provenance.kept
-    table = Table("validation", "before", "after", box=None)
-    for name in provenance.measured:
-        table.add_row(name.replace("_", " "), f"{before[name]:.4g}", f"{after[name]:.4g}")
-    reporter.table(table)
-    record = {
-        "folder": str(request.out),
-        "steps": provenance.log[-1]["step"],
-        "kept_step": after["step"],
-        "before": {name: before[name] for name in provenance.measured},
-        "after": {name: after[name] for name in provenance.measured},
-    }
-    model = shlex.quote(as_folder(str(request.out)))
-    reporter.result(record, one_line(f"drsvg predict CLIP --model {model}"))
+def _square(frame: Frames) -> Frames:
+    return cut_out(frame, how="crop")

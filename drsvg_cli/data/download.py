@@ -5,27 +5,23 @@ compare, since the same content may be packed in many ways. Of archives that oth
 a SHA-1 of, that one is compared.
 """
 
-import glob
 import gzip
 import hashlib
 import os
-import secrets
-import time
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from httpx2 import Client, HTTPError, InvalidURL
+from httpx2 import HTTPError, InvalidURL
 
 from drsvg_cli.errors import DataError, ResourceError
-from drsvg_cli.weights.address import UNPREPARED, Tick, unprepared
+from drsvg_cli.network import Tick, connect
+from drsvg_cli.storage import locked
 
 PATIENCE = 20.0
 """Seconds to wait for a mirror's next bytes."""
-ABANDONED = 3600
-"""Seconds without a new byte after which half a file is what a killed run left."""
 PIECE = 2**20
 SHA1_DIGITS = 40
 
@@ -65,16 +61,11 @@ def fetch(
         DataError: no mirror gives a file, or what they give is not what it should be.
         ResourceError: the folder cannot be written to.
     """
-    fetched = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, digest in contents.items():
-            if not _holds(folder / name, digest):
-                _fetch_one(name, folder, digest=digest, mirrors=mirrors, tick=tick)
-                fetched.append(name)
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return fetched
+    with _alone(folder):
+        lacking = [name for name, digest in contents.items() if not _holds(folder / name, digest)]
+        for name in lacking:
+            _fetch_one(name, folder, digest=contents[name], mirrors=mirrors, tick=tick)
+    return lacking
 
 
 def fetch_archive(
@@ -95,8 +86,7 @@ def fetch_archive(
         DataError: no mirror gives it, it is not what it should be, or it lacks a file.
         ResourceError: the folder cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
         archive = folder / name
         stays, whole = archive.exists(), _holds(archive, digest)
         if not whole:
@@ -106,9 +96,28 @@ def fetch_archive(
         finally:
             if not stays:
                 archive.unlink(missing_ok=True)
+    return not whole
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Make a folder if need be, and keep other runs from writing to it meanwhile."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder, wait=True):
+            yield
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return not whole
+
+
+@contextmanager
+def _part(target: Path) -> Iterator[Path]:
+    """Name what is beside a file until it is whole; its last letters say whether it is packed."""
+    part = target.with_name(f".{target.name}")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _unpack(archive: Path, folder: Path, wanted: set[str]) -> None:
@@ -118,61 +127,41 @@ def _unpack(archive: Path, folder: Path, wanted: set[str]) -> None:
             if missing := sorted(wanted - members.keys()):
                 raise DataError(f"{archive.name} lacks {len(missing)} files: {missing[0]} …")
             for name in sorted(wanted):
-                part = folder / f".{secrets.token_hex(4)}.{name}"
-                try:
+                with _part(folder / name) as part:
                     part.write_bytes(packed.read(members[name]))  # checks the CRC
                     part.replace(folder / name)
-                finally:
-                    part.unlink(missing_ok=True)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise DataError(f"{archive.name} is damaged: {error}; fetch it again") from None
 
 
 def _fetch_one(
-    name: str,
-    folder: Path,
-    *,
-    digest: str,
-    mirrors: Sequence[str],
-    tick: Tick | None,
+    name: str, folder: Path, *, digest: str, mirrors: Sequence[str], tick: Tick | None
 ) -> None:
     target = folder / name
-    _sweep(target)
     reasons = [f"the one in {folder} is damaged or another file"] if target.exists() else []
+    target.parent.mkdir(parents=True, exist_ok=True)
     for mirror in mirrors:
-        # Its last letters say whether it is packed.
-        part = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _download(f"{mirror.rstrip('/')}/{name}", part, name, tick)
-            if _holds(part, digest):
-                part.replace(target)
-                return
+            with _part(target) as part:
+                _download(f"{mirror.rstrip('/')}/{name}", part, name, tick)
+                if _holds(part, digest):
+                    part.replace(target)
+                    return
             kind = "SHA-1" if len(digest) == SHA1_DIGITS else "SHA-256"
             reasons.append(f"{mirror} gives another file: its {kind} is not {digest[:12]}…")
         except (HTTPError, InvalidURL, UnicodeError) as error:
             said = str(error).partition("\n")[0] or type(error).__name__
             reasons.append(f"{mirror} cannot be had: {said}")
-        finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
     raise DataError(
         f"{name} could not be fetched ({'; '.join(reasons)}); check the network, or put the file "
         f"into {folder} yourself"
     )
 
 
-def _sweep(target: Path) -> None:
-    """Remove what a killed run has left of a file, which no run is writing any more."""
-    for part in target.parent.glob(f".*.{glob.escape(target.name)}"):
-        with suppress(OSError):
-            if time.time() - part.stat().st_mtime > ABANDONED:
-                part.unlink()
-
-
 def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
+    headers = {"Accept-Encoding": "identity"}  # what is packed stays packed, and only once
     with (
-        _client() as client,
+        connect(DataError, timeout=PATIENCE, headers=headers) as client,
         client.stream("GET", url) as answer,
         path.open("wb") as file,
     ):
@@ -184,14 +173,6 @@ def _download(url: str, path: Path, name: str, tick: Tick | None) -> None:
             received += len(piece)
             if tick is not None:
                 tick(name, received, size)
-
-
-def _client() -> Client:
-    headers = {"Accept-Encoding": "identity"}  # what is packed stays packed, and only once
-    try:
-        return Client(follow_redirects=True, timeout=PATIENCE, headers=headers)
-    except UNPREPARED as error:
-        raise DataError(unprepared(error)) from None
 
 
 def _holds(path: Path, digest: str) -> bool:

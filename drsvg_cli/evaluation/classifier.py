@@ -1,25 +1,22 @@
-"""What a frame shows: a small classifier that judges predictions, and how it learns.
+"""What a frame shows: a small classifier that judges predictions.
 
-The paper claims that content stays; a classifier measures it. It never sees a predicted frame in
-training, but some of its frames are blurred, as predictions are.
+The paper claims that content stays; a classifier measures it. `benchmarks/train_classifier.py` made
+those that the package embeds.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Mapping
+from importlib.resources import files
 from itertools import pairwise
-from typing import NamedTuple
+from pathlib import Path
 
+import safetensors
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 WIDTH = 16
 AT_ONCE = 1024
 """Frames classified at once."""
-LEARNING_RATE = 3e-3
-
-Draw = Callable[[int, str], tuple[Tensor, Mapping[str, Tensor]]]
-"""Draws `size` frames, uint8 or float `(B, C, S, S)`, and their class indices `(B,)`, by a seed."""
 
 
 class Classifier(nn.Module):
@@ -90,58 +87,28 @@ def recognised(classifier: Classifier, frames: Tensor, labels: Mapping[str, Tens
     return right
 
 
-class Lesson(NamedTuple):
-    """What one step of learning did."""
-
-    number: int
-    loss: float
-    """Cross-entropy, in nats an attribute."""
-
-
-def learn(classifier: Classifier, draw: Draw, *, steps: int, batch: int) -> Iterator[Lesson]:
-    """Train on frames that `draw` gives, and yield a record a step; evaluation mode at the end."""
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
-    device = next(classifier.parameters()).device
-    classifier.train()
-    for step in range(steps):
-        frames, labels = draw(batch, str(step))
-        for group in optimizer.param_groups:
-            rise = min(1.0, (step + 1) / 100)
-            group["lr"] = LEARNING_RATE * rise * (0.505 + 0.495 * math.cos(math.pi * step / steps))
-        logits = classifier(_softened(frames.to(device), step))
-        losses = [
-            functional.cross_entropy(logits[name], wanted.to(device))
-            for name, wanted in labels.items()
-        ]
-        loss = torch.stack(losses).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        yield Lesson(step + 1, float(loss.detach()))
-    classifier.eval()
-
-
 def _floats(frames: Tensor) -> Tensor:
     return frames if frames.is_floating_point() else frames.float() / 255
 
 
-def _softened(frames: Tensor, step: int) -> Tensor:
-    """Blur frames, each by its own amount, half of them not at all; floats in [0, 1] come out."""
-    frames = _floats(frames)
-    blurred = functional.avg_pool2d(frames, 5, 1, 2, count_include_pad=False)
-    generator = torch.Generator().manual_seed(step)
-    share = (2 * torch.rand(len(frames), 1, 1, 1, generator=generator) - 1).clamp(min=0)
-    return frames.lerp(blurred, share.to(frames.device))
+def load_classifier(source: str) -> Classifier | None:
+    """Load the classifier that the package embeds for a data set, in evaluation mode, if any."""
+    path = Path(str(files("drsvg_cli.evaluation.classifiers"))) / f"{source}.safetensors"
+    return read_classifier(path) if path.is_file() else None
 
 
-def accuracy(classifier: Classifier, draw: Draw, *, frames: int) -> dict[str, float]:
-    """Return the share of frames, drawn by a seed of their own, that are read rightly.
-
-    By attribute, and `all` of them at once.
-    """
-    drawn, labels = draw(frames, "accuracy")
-    device = next(classifier.parameters()).device
-    found = read(classifier, drawn.to(device))
-    right = {name: (found[name] == each.to(device)).float() for name, each in labels.items()}
-    every = torch.stack(list(right.values())).amin(0)
-    return {name: float(each.mean()) for name, each in {"all": every, **right}.items()}
+def read_classifier(path: Path) -> Classifier:
+    """Read what `benchmarks/train_classifier.py` wrote, in evaluation mode."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with torch.device("meta"):
+        classifier = Classifier(
+            json.loads(header["attributes"]),
+            size=int(header["size"]),
+            channels=int(header["channels"]),
+        )
+    floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    classifier.load_state_dict(floats, assign=True)
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return classifier.eval()

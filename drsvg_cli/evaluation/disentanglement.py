@@ -1,36 +1,28 @@
-"""How well content and pose are told apart: swaps that a classifier reads, and probes of latents.
+"""How well content and pose are told apart: swaps, what they show and how they move.
 
 A swap shows A moving as B (Section 4.3). It is right where every garment, or whatever else content
-is, is that of A, and the pose is that of B, frame by frame. How it moves can be measured without
-anybody who knows what it shows. Latents are probed directly as well: by a linear classifier, and by
-an adversary (Eq. 5) that is trained afresh for `ADVERSARY_STEPS` steps.
+is, is that of A, and the pose is that of B, frame by frame, as a classifier reads them. How it
+moves can be measured without anybody who knows what it shows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from drsvg_cli.evaluation.classifier import Classifier, read
 from drsvg_cli.evaluation.metrics import LEAST_SHARPNESS, sharpness
+from drsvg_cli.frames import to_frames
 from drsvg_cli.inference.rollout import swap
-from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.gaussian import Gaussian
-from drsvg_cli.model.losses import discriminator_loss
-from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.optical_flow import measure
+from drsvg_cli.optical_flow import measure_flow
 
 PAIRS_AT_ONCE = 8
 GRID = 4
 """Places along each side at which motion is compared."""
-ADVERSARY_STEPS = 600
-ADVERSARY_BATCH = 64
-ADVERSARY_RATE = 1e-3
-WEIGHT_DECAY = 1e-4
-"""Of a linear probe."""
 
 
 class Known(NamedTuple):
@@ -99,14 +91,8 @@ class Made(NamedTuple):
     """In shares of that of the true frames of A, `(N, S, T)`."""
     motion: Tensor
     """How it moves, `(N, S, T, M)`, see `movement`."""
-
-
-class Swaps(NamedTuple):
-    """The two things that a model makes of A."""
-
-    swap: Made
-    reconstruction: Made
-    """A gives the pose as well."""
+    distance: Tensor
+    """How far it is from the swap, in levels of 255, `(N, S, T)`."""
 
 
 def movement(frames: Tensor) -> Tensor:
@@ -119,7 +105,9 @@ def movement(frames: Tensor) -> Tensor:
         `(N, T - 1, M)`: the motion between neighbouring frames, averaged over a grid of
         `GRID` x `GRID` places, along each axis.
     """
-    found = measure(frames[:, 1:].flatten(0, 1), frames[:, :-1].flatten(0, 1))
+    pairs = torch.stack([frames[:, :-1], frames[:, 1:]], 2).flatten(0, 1)
+    flows = np.stack([measure_flow(to_frames(pair)) for pair in pairs])
+    found = torch.from_numpy(flows).movedim(-1, 1)
     coarse = functional.adaptive_avg_pool2d(found, GRID).flatten(1)
     return coarse.unflatten(0, (len(frames), -1)).cpu()
 
@@ -153,7 +141,7 @@ def swap_all(
     temperature: float = 1.0,
     known: Known | None = None,
     tick: Callable[[int], object] | None = None,
-) -> Swaps:
+) -> dict[str, Made]:
     """Swap all sequences with their partners and measure what comes out, in turns.
 
     Args:
@@ -163,6 +151,11 @@ def swap_all(
         temperature: as for `rollout.swap`.
         known: what the sequences show, if that is known.
         tick: called with the number of pairs that have been swapped since.
+
+    Returns:
+        `swap`; `reconstruction`, with the pose of A itself; and, for a model with content latents,
+        `content of B`, the swap with those of B: where it does not differ from the swap, content
+        comes from the first frame alone.
     """
     device, parts = next(model.parameters()).device, []
     for some in torch.arange(len(frames)).split(PAIRS_AT_ONCE):
@@ -171,20 +164,34 @@ def swap_all(
         # Poses differ from frame to frame, so true frames are the measure on average only.
         true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True)
         true = true.clamp(min=LEAST_SHARPNESS)
-        made = []
-        for giver, numbers in ((pose, others), (content, some)):
-            shown = swap(model, content, giver, seeds=seeds, temperature=temperature).frames
-            made.append(
-                Made(
-                    known and known.judge(shown, content=some, poses=numbers),
-                    (sharpness(shown) / true).cpu(),
-                    _movement_of(content, shown),
-                )
+        made: dict[str, Made] = {}
+        swapped: Tensor | None = None
+        kinds: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
+            ("swap", pose, others, None),
+            ("reconstruction", content, some, None),
+        ]
+        if len(model.latents) > 1:
+            kinds.append(("content of B", pose, others, pose))
+        for kind, giver, numbers, latents in kinds:
+            shown = swap(
+                model,
+                content,
+                giver,
+                seeds=seeds,
+                temperature=temperature,
+                content_latents=latents,
+            ).frames
+            swapped = shown if swapped is None else swapped
+            made[kind] = Made(
+                known and known.judge(shown, content=some, poses=numbers),
+                (sharpness(shown) / true).cpu(),
+                _movement_of(content, shown),
+                255 * (shown - swapped).abs().mean((-3, -2, -1)).cpu(),
             )
         parts.append(made)
         if tick is not None:
             tick(len(some))
-    return Swaps(*map(_joined, zip(*parts, strict=True)))
+    return {kind: _joined([part[kind] for part in parts]) for kind in parts[0]}
 
 
 def _movement_of(content: Tensor, made: Tensor) -> Tensor:
@@ -196,117 +203,14 @@ def _movement_of(content: Tensor, made: Tensor) -> Tensor:
 
 def _joined(parts: Sequence[Made]) -> Made:
     """Join what was measured of different pairs, in order."""
-    readings, sharpnesses, motions = zip(*parts, strict=True)
-    return Made(_joined_readings(readings), torch.cat(sharpnesses), torch.cat(motions))
-
-
-def _joined_readings(parts: Sequence[Reading | None]) -> Reading | None:
-    known = [part for part in parts if part is not None]
-    if not known:
-        return None
-    content, poses = zip(*known, strict=True)
-    return Reading(_joined_tables(content), _joined_tables(poses))
+    readings, *tensors = zip(*parts, strict=True)
+    known = [reading for reading in readings if reading is not None]
+    reading = None
+    if known:
+        content, poses = zip(*known, strict=True)
+        reading = Reading(_joined_tables(content), _joined_tables(poses))
+    return Made(reading, *map(torch.cat, tensors))
 
 
 def _joined_tables(tables: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([table[name] for table in tables]) for name in tables[0]}
-
-
-@torch.inference_mode()
-def infer(model: DRSVG, frames: Tensor) -> tuple[Gaussian, ...]:
-    """Return the posteriors of sequences, uint8 `(N, T, C, S, S)`: `(T, N, Z)`, the pose last."""
-    device, parts = next(model.parameters()).device, []
-    for some in frames.split(PAIRS_AT_ONCE):
-        features = model.encode(some.transpose(0, 1).to(device).float() / 255).features
-        parts.append(model.observe(features).posteriors)
-    return tuple(
-        Gaussian(*(torch.cat(tensors, dim=1).cpu() for tensors in zip(*each, strict=True)))
-        for each in zip(*parts, strict=True)
-    )
-
-
-class Probe(NamedTuple):
-    """How often a linear classifier reads an attribute from a latent."""
-
-    accuracy: float
-    chance: float
-    """Of naming the most frequent class always."""
-
-
-def probe(latent: Gaussian, labels: Tensor) -> Probe:
-    """Read an attribute, class indices `(N,)` or `(N, T)`, from the means of a latent `(T, N, Z)`.
-
-    The first half of the sequences is learned from, the other one tested on, frame by frame.
-    """
-    half = len(labels) // 2
-    wanted = labels if labels.dim() == 2 else labels[:, None].expand(-1, len(latent.mean))
-    values = latent.mean.float().transpose(0, 1)
-    values = (values - values.mean((0, 1))) / values.std((0, 1)).clamp(min=1e-6)
-    classes = int(labels.max()) + 1
-    weights = torch.zeros(values.shape[-1] + 1, classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
-    learned, tested = values[:half].flatten(0, 1), values[half:].flatten(0, 1)
-    right, truth = wanted[:half].flatten(), wanted[half:].flatten()
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        error = functional.cross_entropy(learned @ weights[1:] + weights[0], right)
-        total = error + WEIGHT_DECAY * weights.square().sum()
-        total.backward()
-        return total
-
-    with torch.enable_grad():
-        optimizer.step(loss)
-    named = (tested @ weights[1:] + weights[0]).argmax(1)
-    most = torch.bincount(truth, minlength=classes).max()
-    return Probe(float((named == truth).float().mean()), float(most / len(truth)))
-
-
-def adversary_accuracy(pose: Gaussian) -> float:
-    """Train a discriminator afresh on pose latents `(T, N, Z)`; return its accuracy on new pairs.
-
-    It learns from the first half of the sequences and is measured on the other one. 0.5 means that
-    nothing tells latents of one sequence from those of two.
-
-    Raises:
-        ValueError: there are fewer than four sequences, and no two of them in a half.
-    """
-    if pose.mean.shape[1] < 4:
-        raise ValueError(f"an adversary takes four sequences or more, not {pose.mean.shape[1]}")
-    half = pose.mean.shape[1] // 2
-    learned, tested = (
-        Gaussian(*(part[:, chosen].float() for part in pose))
-        for chosen in (slice(None, half), slice(half, None))
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        discriminator = PoseDiscriminator(pose.mean.shape[-1])
-    optimizer = torch.optim.Adam(discriminator.parameters(), lr=ADVERSARY_RATE)
-    generator, noise = torch.Generator().manual_seed(0), BatchNoise(0)
-    for _ in range(ADVERSARY_STEPS):
-        some = torch.randperm(half, generator=generator)[:ADVERSARY_BATCH]
-        drawn = Gaussian(*(part[:, some] for part in learned)).sample(noise)
-        loss = discriminator_loss(discriminator, drawn)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    return discriminator_accuracy(discriminator, tested.sample(noise))
-
-
-@torch.inference_mode()
-def discriminator_accuracy(discriminator: PoseDiscriminator, pose: Tensor) -> float:
-    """Return how often pairs of latents `(T, N, Z)` are told rightly; half are of one clip."""
-    first = pose[:1].expand_as(pose[1:])
-    same = discriminator(first, pose[1:]) > 0
-    other = discriminator(first, pose[1:, partners(pose.shape[1])]) <= 0
-    return float((same.float().mean() + other.float().mean()) / 2)
-
-
-def ideal(poses: Mapping[str, Tensor]) -> Gaussian:
-    """Return pose latents `(T, N, Z)` that say what is done, `(N, T)` an attribute, and no more.
-
-    A discriminator does better than one half on them too: what comes next follows from the pose.
-    """
-    parts = [functional.one_hot(labels.T).float() for labels in poses.values()]
-    mean = torch.cat(parts, dim=-1)
-    return Gaussian(mean, torch.full_like(mean, -20.0))

@@ -1,31 +1,18 @@
-"""Measure predicted frames against true ones: PSNR, two definitions of SSIM, the best of S.
+"""Measure predicted frames against true ones: PSNR, SSIM and sharpness, and the best of S samples.
 
 Works on tensors of any device and any leading shape. Knows nothing of files and prints nothing.
 """
 
 import math
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 # A wrong last bit in 8-bit video is worth about 48 dB, so a cap of 100 dB hides nothing.
 _LEAST_ERROR = 1e-10
-
 _CHUNK_ELEMENTS = 1 << 20
-
-Definition = Literal["srvp", "svg"]
-"""Whose SSIM, see `ssim`."""
-
-
-class _Window(NamedTuple):
-    """Say what one definition of SSIM averages over, and how it treats the result."""
-
-    weights: tuple[float, ...]
-    data_range: float
-    bias_correction: float
-
-
+_BELL = [math.exp(-0.5 * (x / 1.5) ** 2) for x in range(-5, 6)]
+_WINDOW = [value / sum(_BELL) for value in _BELL]
 CEILING = 50.0
 """Averages over clips cut PSNRs at this many dB: beyond it nobody sees a difference, and a frame
 that is exact must not outweigh all others."""
@@ -52,21 +39,16 @@ def psnr(predicted: Tensor, truth: Tensor) -> Tensor:
     return -10 * error.clamp(min=_LEAST_ERROR).log10()
 
 
-def ssim(predicted: Tensor, truth: Tensor, *, definition: Definition = "srvp") -> Tensor:
-    """Return the structural similarity of each frame, in [-1, 1].
+def ssim(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Return the structural similarity of each frame, in [-1, 1], as in SRVP's tables.
 
-    Published numbers differ by up to nine points through the definition alone, so name it:
-
-    - `srvp`: 11 x 11 Gaussian of sigma 1.5, range 1, population covariance, as in SRVP's tables.
-    - `svg`: 7 x 7 uniform window, range 2, sample covariance. SVG's code left the range to an
-      old scikit-image, which took floats to span [-1, 1].
-
-    Both average over the valid region, where the window lies inside the frame, and the channels.
+    Gaussian window of 11 pixels and sigma 1.5, range 1, population covariance, averaged over the
+    valid region, where the window lies inside the frame, and the channels. Other definitions differ
+    by up to nine points.
 
     Args:
         predicted: frames `(..., C, H, W)` in [0, 1].
         truth: frames that broadcast against `predicted`.
-        definition: whose SSIM to compute.
 
     Returns:
         `(...)`, the leading shape of both after broadcasting.
@@ -77,9 +59,8 @@ def ssim(predicted: Tensor, truth: Tensor, *, definition: Definition = "srvp") -
             differ in size.
     """
     _check(predicted, truth)
-    window = _window(definition)
-    if min(predicted.shape[-2:]) < len(window.weights):
-        raise ValueError(f"SSIM needs frames of at least {len(window.weights)} pixels a side")
+    if min(predicted.shape[-2:]) < len(_WINDOW):
+        raise ValueError(f"SSIM needs frames of at least {len(_WINDOW)} pixels a side")
     shape = torch.broadcast_shapes(predicted.shape, truth.shape)
     predicted, truth = predicted.expand(shape), truth.expand(shape)
     leading = shape[:-3]
@@ -91,7 +72,7 @@ def ssim(predicted: Tensor, truth: Tensor, *, definition: Definition = "srvp") -
         # Picking a chunk by index keeps a truth that is shared by S samples from being copied S
         # times, as flattening the leading dimensions would.
         at = torch.unravel_index(flat, leading) if leading else (None,)
-        scores[start : start + step] = _ssim(predicted[at].float(), truth[at].float(), window)
+        scores[start : start + step] = _ssim(predicted[at].float(), truth[at].float())
     return scores.reshape(leading)
 
 
@@ -106,24 +87,6 @@ def sharpness(frames: Tensor) -> Tensor:
     """
     down, across = frames.diff(dim=-2).abs(), frames.diff(dim=-1).abs()
     return down.mean((-3, -2, -1)) + across.mean((-3, -2, -1))
-
-
-def interval(values: Tensor, dim: int) -> Tensor:
-    """Return the half-width of the 95 % confidence interval of the mean, 1.96 std / sqrt(N).
-
-    The standard deviation is the sample one (divided by N - 1).
-
-    Args:
-        values: scores, one a clip along `dim`.
-        dim: the dimension to average over; it is removed.
-
-    Returns:
-        The half-widths; NaN where N is 1, since one clip tells nothing of the spread.
-    """
-    count = values.shape[dim]
-    if count < 2:
-        return torch.full_like(values.sum(dim), math.nan)
-    return 1.96 * values.std(dim=dim, correction=1) / math.sqrt(count)
 
 
 def best_of(scores: Tensor) -> Tensor:
@@ -156,39 +119,26 @@ def _check(predicted: Tensor, truth: Tensor) -> None:
         )
 
 
-def _window(definition: Definition) -> _Window:
-    if definition == "svg":
-        return _Window((1 / 7,) * 7, data_range=2.0, bias_correction=49 / 48)
-    if definition != "srvp":
-        raise ValueError(f"SSIM is defined as 'srvp' or 'svg', not {definition!r}")
-    bell = [math.exp(-0.5 * (x / 1.5) ** 2) for x in range(-5, 6)]
-    weights = tuple(value / sum(bell) for value in bell)
-    return _Window(weights, data_range=1.0, bias_correction=1.0)
-
-
-def _ssim(x: Tensor, y: Tensor, window: _Window) -> Tensor:
+def _ssim(x: Tensor, y: Tensor) -> Tensor:
     """Return the SSIM `(B,)` of float32 frames `(B, C, H, W)`."""
-    c1, c2 = (0.01 * window.data_range) ** 2, (0.03 * window.data_range) ** 2
-    moments = _average(torch.stack((x, y, x * x, y * y, x * y)), window.weights)
-    mean_x, mean_y, square_x, square_y, product = moments.unbind(0)
-    var_x = window.bias_correction * (square_x - mean_x**2)
-    var_y = window.bias_correction * (square_y - mean_y**2)
-    covariance = window.bias_correction * (product - mean_x * mean_y)
+    c1, c2 = 0.01**2, 0.03**2
+    mean_x, mean_y, square_x, square_y, product = _average(torch.stack((x, y, x * x, y * y, x * y)))
+    var_x, var_y = square_x - mean_x**2, square_y - mean_y**2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    structure = (2 * (product - mean_x * mean_y) + c2) / (var_x + var_y + c2)
     return (luminance * structure).mean(dim=(-3, -2, -1))
 
 
-def _average(maps: Tensor, weights: tuple[float, ...]) -> Tensor:
-    """Average `(..., H, W)` over a separable window, valid region only.
+def _average(maps: Tensor) -> Tensor:
+    """Average `(..., H, W)` over the window, valid region only.
 
     Written as sums of shifted slices: a convolution would run in TF32 or bfloat16 on request of
     the caller's settings, and a variance as a difference of squares does not survive that.
     """
     for dim in (-1, -2):
-        size = maps.shape[dim] - len(weights) + 1
-        total = maps.narrow(dim, 0, size) * weights[0]
-        for offset, weight in enumerate(weights[1:], start=1):
+        size = maps.shape[dim] - len(_WINDOW) + 1
+        total = maps.narrow(dim, 0, size) * _WINDOW[0]
+        for offset, weight in enumerate(_WINDOW[1:], start=1):
             total.add_(maps.narrow(dim, offset, size), alpha=weight)
         maps = total
     return maps

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from drsvg_cli.config import Recipe
+from drsvg_cli.config import MotionConfig, Recipe
 from drsvg_cli.training.trainer import Keep
 from drsvg_cli.weights.address import parse_address
 from drsvg_cli.weights.registry import as_folder
@@ -49,17 +49,15 @@ _KEPT = {
 
 def model_card(recipe: Recipe, provenance: Provenance) -> str:
     """Write the card: what the model is, how it was trained, what was measured, its limits."""
-    model, data = recipe.model, recipe.data
-    family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
+    data = recipe.data
     picture = f"\n![Held-back clips and a sample of each]({provenance.picture})\n"
     return f"""{_front_matter(recipe)}
 # {recipe.name}
 
 {recipe.summary or "A model of short clips"}.
 
-{family}, {model.backbone} backbone of width {model.width}, {model.size}×{model.size} pixels,
-{"colour" if model.channels == 3 else "gray"}, {data.context} observed frames, trained to predict
-{data.horizon} at about {data.frame_rate:g} a second.
+{_network(recipe)}, {data.context} observed frames, trained to predict {data.horizon} at about
+{data.frame_rate:g} a second.
 
     drsvg predict clip.mp4 --model {shlex.quote(as_folder(recipe.name))}
 {picture if provenance.picture else ""}
@@ -79,11 +77,36 @@ On {provenance.validation_data}. The weights kept are {_KEPT[provenance.keep]}.
 
 ## Limits
 
-The model sees {model.size}×{model.size} pixels and invents nothing that the observed frames do not
-suggest. It is good at static cameras, repeated motion and a few moving things; cuts, fast
-cameras and crowded scenes end in blur. Copying the last frame is a strong baseline: compare with
-it (`--compare`) before trusting a prediction.
+{_limits(recipe)} Copying the last frame is a strong baseline: compare with it (`--compare`)
+before trusting a prediction.
 """
+
+
+def _network(recipe: Recipe) -> str:
+    """Say what the network is."""
+    model = recipe.model
+    if isinstance(model, MotionConfig):
+        return f"DR-SVG's latents as maps over measured motion, width {model.width}, whole frames"
+    family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
+    colour = "colour" if model.channels == 3 else "gray"
+    return (
+        f"{family}, {model.backbone} backbone of width {model.width}, {model.size}×{model.size} "
+        f"pixels, {colour}"
+    )
+
+
+def _limits(recipe: Recipe) -> str:
+    """Say what the model cannot do."""
+    if isinstance(recipe.model, MotionConfig):
+        return (
+            "The model moves the pixels of the last observed frame and draws none: what comes into "
+            "view is stretched from what is beside it, and nothing appears that was not seen."
+        )
+    size = recipe.model.size
+    return (
+        f"The model sees {size}×{size} pixels and invents nothing that the observed frames do not "
+        "suggest; cuts, fast cameras and crowded scenes end in blur."
+    )
 
 
 def _runs(recipe: Recipe, provenance: Provenance) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from drsvg_cli.config import Recipe, training_facts
 from drsvg_cli.errors import ResourceError, TrainingError, WeightsError
-from drsvg_cli.weights.files import load_state, write_atomically
+from drsvg_cli.storage import write_atomically
+from drsvg_cli.weights.files import load_state
 
 STATE_FILE = Path("training", "state.pt")
 LOG_FILE = Path("training", "log.jsonl")

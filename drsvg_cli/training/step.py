@@ -9,15 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from drsvg_cli.config import Recipe, TrainingConfig
-from drsvg_cli.data.dataset import Sequences
 from drsvg_cli.device import fast_in_half
-from drsvg_cli.evaluation.metrics import CEILING, psnr
-from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.training.task import Task, Validation
 from drsvg_cli.weights.files import blueprint
 
 WARMUP = 200
@@ -29,9 +25,6 @@ LARGEST_GRADIENT = 1.0
 """Norm that the gradient is clipped to."""
 AVERAGE_DECAY = 0.999
 """Of the moving average of the weights, which is what a run leaves."""
-VALIDATION_SAMPLES = 4
-VALIDATED_AT_ONCE = 64
-"""Sequences rolled out together."""
 
 
 class DRSVGLearner:
@@ -48,8 +41,8 @@ class DRSVGLearner:
         blueprint(recipe.model)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(recipe.training.seed)
-            self.model = DRSVG(recipe.model).to(device)
-            self.discriminator = PoseDiscriminator(recipe.model.pose_dim).to(device)
+            self.model = DRSVG(recipe.drsvg).to(device)
+            self.discriminator = PoseDiscriminator(recipe.drsvg.pose_dim).to(device)
         if start is not None:
             self.model.load_state_dict(start)
         self.average = deepcopy(self.model).eval().requires_grad_(False)
@@ -166,43 +159,3 @@ def kl_share(training: TrainingConfig, number: int) -> float:
     if not training.kl_anneal_steps:
         return 1.0
     return min(1.0, max(0.0, number / training.kl_anneal_steps - 1))
-
-
-def drsvg_task(
-    recipe: Recipe,
-    sequences: Sequences,
-    validation: Tensor,
-    device: torch.device,
-    start: dict[str, Tensor] | None = None,
-) -> Task[Tensor]:
-    """Return what trains a DR-SVG network.
-
-    Args:
-        recipe: what to train and how.
-        sequences: gives batches.
-        validation: fixed sequences `(N, T, C, S, S)` in [0, 1].
-        device: where to compute.
-        start: weights to start from; random ones if left out.
-    """
-    learner, training = DRSVGLearner(recipe, device, start), recipe.training
-    return Task(
-        learner,
-        lambda number: sequences.batch(training.batch, seed=f"{training.seed}/{number}"),
-        lambda: validate(learner.average, validation, recipe.data.context),
-    )
-
-
-def validate(model: DRSVG, sequences: Tensor, context: int) -> Validation:
-    """Predict sequences `(N, T, C, S, S)` from their first `context` frames; measure PSNR in dB."""
-    device = next(model.parameters()).device
-    observed, truth = sequences[:, :context].to(device), sequences[:, context:].to(device)
-    predicted = torch.cat(
-        [
-            predict(model, clips, truth.shape[1], seeds=range(VALIDATION_SAMPLES)).frames
-            for clips in observed.split(VALIDATED_AT_ONCE)
-        ]
-    )
-    scores = psnr(predicted, truth[:, None]).clamp(max=CEILING)
-    copied = psnr(observed[:, -1:], truth).clamp(max=CEILING)
-    mean = float(scores.mean())
-    return Validation(mean, {"psnr": mean, "psnr_copy": float(copied.mean())})

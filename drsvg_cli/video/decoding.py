@@ -3,7 +3,7 @@
 Promises: no file but the one named is opened, and the numbers in its header are hints.
 """
 
-import logging
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -11,18 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
-from av.sidedata.sidedata import Type
 from av.stream import Disposition
-from av.video.reformatter import Colorspace
-from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
 from drsvg_cli.video.clip import ClipInfo, explained, shown
-
-logger = logging.getLogger(__name__)
 
 # Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
 _MAX_PIXELS = 8192 * 4320
@@ -34,7 +27,6 @@ _OPEN_OPTIONS = {
 }
 _LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
 _WITHOUT_STAMPS = {"mpeg", "mpegvideo"}  # most frames lack one: after seeking they are off by some
-_UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 _MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
 
 
@@ -51,7 +43,7 @@ def probe(path: Path) -> ClipInfo:
     Raises:
         VideoError: The file is missing, not a video, or none of its frames can be decoded.
     """
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         first = next(_frames(container, stream, Damage()), None)
         if first is None:
             raise VideoError(f"{shown(path)}: no frame that can be decoded, up to 8192×4320 pixels")
@@ -75,7 +67,7 @@ def probe(path: Path) -> ClipInfo:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a regular file and its first moving picture."""
     with explained(path, "read"):
         if not path.exists():
@@ -150,22 +142,27 @@ def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) 
 
 
 class Damage:
-    """Warns of a clip's damage once, and only where something can be had from the clip."""
+    """What went wrong while frames were decoded, and when; the latest, as there may be much."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Warn of nothing where no path is given."""
-        self._path = path
-        self._reason = ""
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._notes: deque[tuple[Fraction | None, str]] = deque(maxlen=1000)
 
-    def note(self, reason: str) -> None:
-        """Remember the first damage."""
-        self._reason = self._reason or reason
+    def note(self, reason: str, time: Fraction | None = None) -> None:
+        """Remember damage, and the time of the frame that it hit if known."""
+        self._notes.append((time, reason))
 
-    def tell(self) -> None:
-        """Log the damage, where there was any."""
-        if self._reason and self._path is not None:
-            logger.warning("%s is damaged: %s", shown(self._path), self._reason)
-            self._path = None
+    def between(self, begin: Fraction, end: Fraction) -> str:
+        """Say what went wrong first in a part of the clip or at an unknown time; empty if nothing.
+
+        Times are as noted, in seconds of the container.
+        """
+        hit = (what for time, what in self._notes if time is None or begin <= time <= end)
+        return next(hit, "")
+
+    def __str__(self) -> str:
+        """Say what went wrong first."""
+        return self._notes[0][1] if self._notes else ""
 
 
 def _packets(
@@ -178,26 +175,30 @@ def _packets(
         damage.note(f"it is cut short ({error.strerror})")
 
 
-def _frames(container: InputContainer, stream: av.VideoStream, damage: Damage) -> Iterator[Timed]:
-    """Yield every frame that can be decoded, with plausible, strictly increasing time stamps."""
+def _frames(
+    container: InputContainer, stream: av.VideoStream, damage: Damage, begin: Fraction = Fraction(0)
+) -> Iterator[Timed]:
+    """Yield every frame that can be decoded, with plausible, strictly increasing time stamps.
+
+    Times, those of damage too, are in seconds from `begin`.
+    """
     time = None
     for packet in _packets(container, stream, damage):
         try:
             frames = packet.decode()
         except (av.FFmpegError, ValueError) as error:  # ValueError: no decoder could be opened
-            damage.note(getattr(error, "strerror", None) or str(error))
+            when = _seconds(packet.pts, stream.time_base)
+            reason = getattr(error, "strerror", None) or str(error)
+            damage.note(reason, None if when is None else when - begin)
             continue
         for frame in frames:
-            if packet.is_corrupt or frame.is_corrupt:
-                damage.note("some of its frames are incomplete")
-            damage.tell()
             stamp = _seconds(frame.dts if frame.pts is None else frame.pts, stream.time_base)
             if time is not None and (stamp is None or not 0 < stamp - time <= _MAX_GAP):
                 stamp = time + 1 / _rate(stream)
             time = stamp or Fraction(0)
-            yield Timed(time, frame)
-    if time is not None:
-        damage.tell()
+            if packet.is_corrupt or frame.is_corrupt:
+                damage.note("some of its frames are incomplete", time - begin)
+            yield Timed(time - begin, frame)
 
 
 def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[Timed]:
@@ -205,16 +206,20 @@ def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[
 
     None begins at the start, in containers that cannot seek too.
     """
-    with _opened(info.path) as (container, stream):
-        if begin is None or _seek(container, stream, info.start + begin):
-            for time, frame in _frames(container, stream, damage):
-                yield Timed(time - info.start, frame)
+    with opened(info.path) as (container, stream):
+        if begin is not None:
+            # What a decoder must know of the whole stream may stand in the first packet alone, as
+            # the version of x264 does, without which 4:4:4 is decoded wrongly.
+            next(_frames(container, stream, Damage()), None)
+            if not _seek(container, stream, info.start + begin):
+                return
+        yield from _frames(container, stream, damage, info.start)
 
 
 def last_time_stamp(info: ClipInfo) -> Fraction:
     """Find the clip's last time stamp without decoding, in seconds from its first frame."""
     for seeking in (True, False):
-        with _opened(info.path) as (container, stream):
+        with opened(info.path) as (container, stream):
             length = Fraction(info.duration or (container.duration or 0) / av.time_base)
             if not seeking or _seek(container, stream, info.start + length):
                 packets = _packets(container, stream, Damage())
@@ -224,33 +229,3 @@ def last_time_stamp(info: ClipInfo) -> Fraction:
                 if seconds is not None:
                     return max(seconds - info.start, Fraction(0))
     return Fraction(0)
-
-
-def _is_mirrored(frame: av.VideoFrame) -> bool:
-    """Tell whether a frame is to be shown mirrored as well as turned, by its display matrix."""
-    try:
-        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
-    except KeyError:
-        return False
-    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).astype(float)
-    return bool(a * d < b * c)
-
-
-def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
-    """Turn a decoded frame into what a viewer sees, uint8 `(info.height, info.width, 3)`."""
-    # High definition without a tag is BT.709 by custom; FFmpeg takes everything for BT.601.
-    guess = frame.colorspace == _UNTAGGED and frame.height >= 720
-    space = Colorspace.ITU709 if guess else None
-    pixels: NDArray[np.uint8]
-    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
-        rgba = np.asarray(frame.to_ndarray(format="rgba", src_colorspace=space), np.uint16)
-        pixels = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
-    else:
-        pixels = np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=space), np.uint8)
-    turns = round(frame.rotation / 90)
-    if _is_mirrored(frame):
-        pixels, turns = pixels[:, ::-1], turns + 2  # the angle is that of a mirrored x axis
-    pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-    if pixels.shape[:2] == (info.height, info.width):
-        return pixels
-    return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)

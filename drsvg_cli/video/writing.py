@@ -1,53 +1,42 @@
 """Write clips with PyAV and nothing but; the same clip gives the same bytes."""
 
-import itertools
+import io
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple
 
 import av
-import av.filter
 import numpy as np
-from av.codec.context import Flags
-from av.container import OutputContainer
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
 from drsvg_cli.video.clip import Clip, Pictures, explained, shown
+from drsvg_cli.video.encoding import FORMATS, Encoder
+from drsvg_cli.video.sound import Sound
 
+REORDERED = 2
+"""Frames that x264 decodes before their turn, at most."""
 MAX_GIF_RATE = Fraction(50)  # browsers slow down anything faster
 
 
-class _Format(NamedTuple):
-    """Say how a kind of file is written."""
+class Packet(NamedTuple):
+    """A frame as it is encoded; times are in frames."""
 
-    muxer: str
-    codec: str
-    gray: str
-    colour: str
-    options: dict[str, str]
-    container_options: dict[str, str]
+    data: bytes
+    pts: int
+    is_keyframe: bool
 
 
-_FORMATS = {
-    ".mp4": _Format(
-        "mp4",
-        "libx264",
-        "yuv420p",
-        "yuv420p",
-        # With AVX-512, x264's macroblock tree reads what memory happens to hold beyond narrow rows.
-        {"crf": "18", "preset": "medium", "mbtree": "0"},
-        {"movflags": "+faststart"},
-    ),
-    ".gif": _Format("gif", "gif", "gray", "pal8", {}, {"loop": "0"}),
-    ".webp": _Format("webp", "libwebp_anim", "bgra", "bgra", {"quality": "90"}, {"loop": "0"}),
-    ".png": _Format("apng", "apng", "gray", "rgb24", {}, {"plays": "0"}),
-    ".mkv": _Format("matroska", "ffv1", "gray", "bgr0", {"level": "3"}, {}),
-}
+class Opening(NamedTuple):
+    """Frames that several clips begin with, encoded once where their format allows it."""
+
+    frames: Pictures
+    packets: Sequence[Packet] = ()
 
 
 def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
@@ -70,9 +59,25 @@ def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: boo
         VideoError: As for `write_clip`.
         ResourceError: The disk is full.
     """
-    form = _FORMATS.get(path.suffix.lower())
-    if form is None:
-        known = ", ".join(_FORMATS)
+    suffix = path.suffix.lower()
+    with (
+        written(path, overwrite=overwrite) as part,
+        ClipWriter(part, rate, suffix=suffix, gray=is_gray(frames)) as writer,
+    ):
+        for index in range(len(frames)):
+            writer.write(frames[index])
+
+
+@contextmanager
+def written(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give the name of a temporary file, which becomes `path` at the end, or is removed.
+
+    Raises:
+        VideoError: The suffix is unknown, the file exists, or the folder cannot be written to.
+        ResourceError: The disk is full.
+    """
+    if path.suffix.lower() not in FORMATS:
+        known = ", ".join(FORMATS)
         raise VideoError(f"{shown(path)}: clips are written as {known}, not {path.suffix!r}")
     if os.path.lexists(path) and not (overwrite and path.is_file()):
         reason = "exists already" if path.is_file() else "is not a regular file"
@@ -81,7 +86,7 @@ def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: boo
     with explained(path, "written"):
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         try:
-            _encode(part, frames, rate, form)
+            yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
             part.replace(path)
@@ -89,91 +94,106 @@ def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: boo
             part.unlink(missing_ok=True)
 
 
-def _encode(part: Path, frames: Pictures, rate: Fraction, form: _Format) -> None:
-    """Write every frame to the file `part`."""
-    rate = rate.limit_denominator(65535)
-    chosen = list(range(len(frames)))
-    if form.muxer == "gif" and rate > MAX_GIF_RATE:
-        moments = range(int((len(frames) - 1) * MAX_GIF_RATE / rate) + 1)
-        chosen = [round(moment * rate / MAX_GIF_RATE) for moment in moments]
-        rate = MAX_GIF_RATE
-    height, width = frames[0].shape[:2]
-    gray = all(bool((frame == frame[..., :1]).all()) for frame in map(frames.__getitem__, chosen))
-    pixels = form.gray if gray else form.colour
-    pictures: Iterable[av.VideoFrame] = (_picture(frames[index], pixels) for index in chosen)
-    if pixels == "pal8":
-        pictures = _with_palettes(pictures, width, height)
-    options = form.container_options | {"fflags": "+bitexact"}
-    with av.open(f"file:{part.resolve()}", "w", format=form.muxer, options=options) as container:
-        stream = None
-        for index, picture in enumerate(pictures):
-            if stream is None:
-                stream = _stream_for(container, picture, form, rate)
-            picture.pts, picture.time_base = index, 1 / rate
-            container.mux(stream.encode(picture))
-        if stream is not None:
-            container.mux(stream.encode())
+def is_gray(frames: Pictures) -> bool:
+    """Tell whether no frame has any colour."""
+    every = map(frames.__getitem__, range(len(frames)))
+    return all(bool((frame == frame[..., :1]).all()) for frame in every)
 
 
-def _stream_for(
-    container: OutputContainer, picture: av.VideoFrame, form: _Format, rate: Fraction
-) -> av.VideoStream:
-    """Add a stream for pictures like this one, its colours described as they are."""
-    stream = container.add_stream(form.codec, rate, options=form.options)
-    assert isinstance(stream, av.VideoStream)
-    context = stream.codec_context
-    context.width, context.height = picture.width, picture.height
-    context.pix_fmt = picture.format.name
-    context.thread_count = 4  # how many share the work changes what some encoders write
-    context.flags |= Flags.bitexact
-    if picture.format.name == "yuv420p":
-        context.colorspace = Colorspace.ITU709
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-        context.color_range = ColorRange.MPEG
-    return stream
+def encode_opening(frames: Pictures, rate: Fraction, *, suffix: str) -> Opening:
+    """Prepare frames that several clips of one format begin with."""
+    form = FORMATS[suffix]
+    if form.muxer != "mp4" or not len(frames):
+        return Opening(frames)
+    with av.open(io.BytesIO(), "w", format=form.muxer) as container:  # nothing is written to it
+        encoder = Encoder(container, frames[0], form, rate.limit_denominator(65535))
+        packets = [p for index in range(len(frames)) for p in encoder.encode(frames[index])]
+        packets += encoder.finish()
+    return Opening(frames, [Packet(bytes(p), p.pts or 0, p.is_keyframe) for p in packets])
 
 
-def _picture(frame: NDArray[np.uint8], pixels: str) -> av.VideoFrame:
-    """Turn a frame `(H, W, C)` into what an encoder takes."""
-    if pixels == "gray":
-        return av.VideoFrame.from_ndarray(frame[..., 0], format="gray")
-    colour = np.broadcast_to(frame, (*frame.shape[:2], 3))
-    if pixels == "pal8":
-        return av.VideoFrame.from_ndarray(colour, format="rgb24")
-    if pixels != "yuv420p":
-        return av.VideoFrame.from_ndarray(colour, format="rgb24").reformat(format=pixels)
-    height, width = frame.shape[:2]
-    even = np.pad(colour, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
-        format=pixels, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-    )
+class ClipWriter:
+    """Writes one file, a frame at a time; it is complete when the context ends without an error."""
 
+    def __init__(
+        self,
+        part: Path,
+        rate: Fraction,
+        *,
+        suffix: str,
+        gray: bool = False,
+        opening: Opening | None = None,
+        sound: Sound | None = None,
+    ) -> None:
+        """Begin a file.
 
-def _with_palettes(
-    pictures: Iterable[av.VideoFrame], width: int, height: int
-) -> Iterator[av.VideoFrame]:
-    """Give every picture the 256 colours that suit it best."""
-    graph = av.filter.Graph()
-    source = graph.add_buffer(
-        width=width, height=height, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 100)
-    )
-    split = graph.add("split")
-    palette = graph.add("palettegen", "stats_mode=single")
-    use = graph.add("paletteuse", "new=1:dither=none")
-    sink = graph.add("buffersink")
-    source.link_to(split)
-    split.link_to(use, 0, 0)
-    split.link_to(palette, 1, 0)
-    palette.link_to(use, 0, 1)
-    use.link_to(sink)
-    graph.configure()
-    for index, picture in enumerate(itertools.chain(pictures, [None])):
-        if picture is not None:
-            picture.pts, picture.time_base = index, Fraction(1, 100)
-        graph.vpush(picture)
-        try:
-            while True:
-                yield graph.vpull()
-        except (av.error.BlockingIOError, av.error.EOFError):
-            continue
+        Args:
+            part: the file; its name says nothing.
+            rate: frames a second.
+            suffix: the format, as `.mp4`.
+            gray: no frame has any colour.
+            opening: what it begins with, made by `encode_opening` for this suffix and rate.
+            sound: what is heard from its beginning on; in `.mp4` alone.
+        """
+        self._form, self._gray = FORMATS[suffix], gray
+        self._rate = rate.limit_denominator(65535)
+        self._thinned = max(Fraction(1), self._rate / MAX_GIF_RATE) if suffix == ".gif" else 1
+        self._sound = sound if suffix == ".mp4" else None
+        options = self._form.container_options | {"fflags": "+bitexact"}
+        self._container = av.open(
+            f"file:{part.resolve()}", "w", format=self._form.muxer, options=options
+        )
+        self._encoder: Encoder | None = None
+        self._seen = self._sent = self._muxed = 0
+        self._opening = opening or Opening(())
+        if not self._opening.packets:
+            for index in range(len(self._opening.frames)):
+                self.write(self._opening.frames[index])
+
+    def __enter__(self) -> "ClipWriter":
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write what the encoder holds, and the end of the file."""
+        with self._container:
+            if error is None and self._encoder is not None:
+                self._mux(self._encoder.finish())
+
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        """Write the next frame `(H, W, C)`, which must not change any more."""
+        index, self._seen = self._seen, self._seen + 1
+        if index != round(self._sent * self._thinned):
+            return
+        self._sent += 1
+        if self._encoder is None:
+            self._begin(frame)
+        assert self._encoder is not None
+        self._mux(self._encoder.encode(frame))
+
+    def _mux(self, packets: "Sequence[av.Packet[Any]]") -> None:
+        """Write packets of pictures, in the order in which they are decoded."""
+        for packet in packets:
+            if self._form.muxer == "mp4":  # two encoders do not agree on when decoding begins
+                packet.dts = self._muxed - REORDERED
+            self._muxed += 1
+            self._container.mux(packet)
+
+    def _begin(self, frame: NDArray[np.uint8]) -> None:
+        """Open the encoder for frames like this one, and write the opening."""
+        rate = self._rate / self._thinned
+        self._encoder = Encoder(self._container, frame, self._form, rate, gray=self._gray)
+        stream, packets = self._encoder.stream, self._opening.packets
+        sound = self._sound.add_to(self._container) if self._sound else []
+        for data, pts, is_keyframe in packets:
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = stream, 1 / rate
+            packet.pts, packet.duration, packet.is_keyframe = pts, 1, is_keyframe
+            self._mux([packet])
+        self._encoder.count = len(packets)
+        self._container.mux(sound)

@@ -1,100 +1,96 @@
-"""Futures as one HTML page that needs no other file, no server and no network.
+"""Videos that lie beside each other, as one HTML page that plays them together.
 
-`page.html` beside this module is the page; this module fills in its data. Every clip is a JPEG of
-all its frames, so all of them keep time with each other and any moment can be looked at.
+`page.html` beside this module is the page; this module fills in its data. The page needs the videos
+in its folder, and no server, no network and nothing else.
 """
 
 import base64
 import json
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 
-from drsvg_cli.visualization.layout import Film, Frames, Row
-from drsvg_cli.visualization.samples import Futures, future_rows, heat_row
+from drsvg_cli.visualization.layout import Frames
 
 MOST_TILES = 24
-"""Samples on the page; a browser need not hold a thousand."""
-_QUALITY = 90
-_LARGEST_SIDE = 384
-_LARGEST_STRIP = 2**24
-"""Pixels of all frames of a clip: of long clips they are shown smaller."""
+"""Videos on the page; a browser need not play a hundred at once."""
 _MARK = "DATA"
 
 
+class Tile(NamedTuple):
+    """A video on the page."""
+
+    label: str
+    source: str
+    """Its name in the folder of the page."""
+    kind: str
+    """`sample`, `truth` or `given`."""
+    note: str = ""
+
+
 class Listing(NamedTuple):
-    """A table below the clips: rows of cells, the first of each its name."""
+    """A table below the videos: rows of cells, the first of each its name."""
 
     title: str
     rows: Sequence[Sequence[str]]
 
 
-def page(futures: Futures, *, title: str, subtitle: str, tables: Sequence[Listing]) -> str:
-    """Return the page as HTML text.
+class Picture(NamedTuple):
+    """A small picture, and what it shows."""
 
-    Args:
-        futures: the clips to show; of many samples, the first ones.
-        title: what is shown.
-        subtitle: how it was made, in a line.
-        tables: what else is known.
-    """
-    rows = future_rows(futures)[: MOST_TILES + (futures.truth is not None)]
-    if len(futures.samples) > MOST_TILES:
-        subtitle += f" · the first {MOST_TILES} samples"
-    tiles = [_tile(row, "sample" if row.label.startswith("sample") else "truth") for row in rows]
-    if len(futures.samples) > 1:
-        heat = heat_row(futures)
-        tiles.append(_tile(heat, "heat", note=heat.legend))
-    height, width = _shrunk(rows[0].frames, 0).shape[:2]
-    data = {
-        "title": title,
-        "subtitle": subtitle,
-        "rate": float(futures.rate),
-        "observed": len(futures.context),
-        "frames": len(rows[0].frames),
-        "width": width,
-        "height": height,
-        "tiles": tiles,
-        "tables": [{"title": table.title, "rows": table.rows} for table in tables],
-    }
-    # A name of a file may hold what would end the script.
-    text = json.dumps(data).replace("<", "\\u003c")
-    before, after = (
-        files("drsvg_cli.visualization").joinpath("page.html").read_text("utf-8").split(_MARK)
-    )
-    return before + text + after
+    title: str
+    pixels: Frames
+    """uint8 RGB `(H, W, 3)`."""
+    words: str
 
 
-def _tile(row: Row, kind: str, *, note: str = "") -> dict[str, str]:
-    return {"label": row.label, "kind": kind, "note": note, "strip": _strip(row.frames)}
+@dataclass(frozen=True)
+class Page:
+    """What a page shows."""
+
+    title: str
+    subtitle: str
+    tiles: Sequence[Tile]
+    rate: float
+    """Frames a second of all videos."""
+    observed: int
+    """Frames of each that were observed; the others were predicted."""
+    frames: int
+    shape: tuple[int, int]
+    """Height and width of the videos."""
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Listing] = ()
+
+    def html(self) -> str:
+        """Return the page as HTML text."""
+        shown = self.tiles[:MOST_TILES]
+        more = len(self.tiles) - len(shown)
+        data = {
+            "title": self.title,
+            "subtitle": self.subtitle + (f" · {more} more in this folder" if more else ""),
+            "tiles": [tile._asdict() for tile in shown],
+            "rate": self.rate,
+            "observed": self.observed,
+            "frames": self.frames,
+            "height": self.shape[0],
+            "width": self.shape[1],
+            "pictures": [
+                {"title": each.title, "source": _address(each.pixels), "words": each.words}
+                for each in self.pictures
+            ],
+            "tables": [table._asdict() for table in self.tables],
+        }
+        # A name of a file may hold what would end the script.
+        text = json.dumps(data).replace("<", "\\u003c")
+        page = files("drsvg_cli.visualization").joinpath("page.html").read_text("utf-8")
+        before, after = page.split(_MARK)
+        return before + text + after
 
 
-def _shrunk(film: Film, index: int) -> Frames:
-    """Take a frame `(H, W, 3)` of a clip, shrunk if it is larger than the page shows it."""
-    frame: Frames = film[index]
-    height, width = frame.shape[:2]
-    side = min(_LARGEST_SIDE, math.isqrt(_LARGEST_STRIP // len(film)))
-    share = side / max(height, width)
-    if share >= 1:
-        return frame
-    size = (max(1, round(width * share)), max(1, round(height * share)))
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-
-
-def _strip(film: Film) -> str:
-    """Lay the frames of a clip out in a square of pictures, as the address of a JPEG."""
-    count = len(film)
-    height, width = _shrunk(film, 0).shape[:2]
-    columns = math.ceil(math.sqrt(count))
-    picture = np.zeros((math.ceil(count / columns) * height, columns * width, 3), np.uint8)
-    for index in range(count):
-        top, left = index // columns * height, index % columns * width
-        picture[top : top + height, left : left + width] = _shrunk(film, index)
-    _, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
+def _address(picture: Frames) -> str:
+    """Write a picture as an address that holds it."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

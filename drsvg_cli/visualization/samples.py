@@ -1,4 +1,4 @@
-"""Draw what a model predicts: animations, contact sheets and maps of disagreement.
+"""Draw what a model predicts: animations, contact sheets and where samples disagree.
 
 Takes and returns `uint8` RGB arrays; every picture has even sides, as video codecs want, and the
 same input always gives the same pixels. Samples are looked at a frame at a time, so they may lie
@@ -25,12 +25,12 @@ __all__ = [
     "comparison",
     "contact_sheet",
     "disagreement",
-    "disagreement_map",
     "enlarge",
     "future_rows",
     "grid",
     "heat_overlay",
     "heat_row",
+    "mean_disagreement",
     "strip",
 ]
 
@@ -195,32 +195,11 @@ def heat_overlay(frames: Frames, spread: NDArray[np.float32]) -> Frames:
     return blend
 
 
-def disagreement_map(futures: Futures, *, tile: int) -> Frames:
-    """Show where the samples disagree, averaged over time, on the last observed frame.
-
-    Args:
-        futures: the clips; a single sample agrees with itself and gives a dark map.
-        tile: longer side of the map, in pixels.
-
-    Returns:
-        `(H', W', 3)`, with a scale in 8-bit levels.
-    """
-    sizes = layout.layout(futures.context, tile)
+def mean_disagreement(futures: Futures) -> NDArray[np.float32]:
+    """Return how far the samples are apart at each pixel, averaged over time: `(H, W)`."""
     length = futures.samples.shape[1]
     total = sum(_statistics(futures.samples, time)[1] for time in range(length))
-    spread = np.asarray(total / np.float32(length), np.float32)[None]
-    title, marks = f"disagreement of {len(futures.samples)}", (f"{HEAT_SCALE:.0f} levels", "0")
-    pad, top = sizes.pad, sizes.pad + sizes.line
-    bar, reach = pad + sizes.width + pad, max(sizes.height, 2 * sizes.line)
-    beside = bar + 2 * pad + layout.text_width(marks[0], sizes)
-    width = max(beside, pad + layout.text_width(title, sizes)) + pad
-    picture = layout.canvas(top + reach + pad, width)
-    layout.write(picture, title, (pad, pad), layout.TEXT, sizes=sizes)
-    layout.paste(picture, enlarge(heat_overlay(futures.context[-1:], spread), tile)[0], (pad, top))
-    layout.paste(picture, layout.heat_colours(reach)[::-1, None].repeat(pad, 1), (bar, top))
-    for mark, y in zip(marks, (top, top + reach - sizes.text), strict=True):
-        layout.write(picture, mark, (bar + 2 * pad, y), layout.TEXT, sizes=sizes)
-    return picture
+    return np.asarray(total / np.float32(length), np.float32)
 
 
 def _require(name: str, frames: Film | Films, shape: tuple[int | None, ...]) -> None:

@@ -1,19 +1,14 @@
-"""Addresses of models on the Hugging Face Hub, read without asking it anything.
-
-What is told of a download is here as well, for those who pass it on without the Hub's library.
-"""
+"""Addresses of models on the Hugging Face Hub, read without asking it anything."""
 
 import os
 import re
-from collections.abc import Callable
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from drsvg_cli.config import REPO_PATTERN
+from drsvg_cli.errors import WeightsError
 
 DEFAULT_REVISION = "main"
-
-Tick = Callable[[str, int, int | None], object]
-"""Called with a file's name, its bytes received so far, and its size if that is known."""
 
 
 class Address(NamedTuple):
@@ -40,15 +35,15 @@ def parse_address(text: str) -> Address | None:
     return Address(match[1], match[2]) if match[2] else Address(match[1])
 
 
-UNPREPARED = OSError, ValueError, ImportError
-"""What making a client raises where the environment names wrong certificates or a wrong proxy."""
+def check_endpoint() -> None:
+    """Refuse, before the Hub's library stumbles over it when it is imported, a wrong `HF_ENDPOINT`.
 
-
-def unprepared(error: Exception) -> str:
-    """Say what kept a client from being made."""
-    reason = (isinstance(error, OSError) and error.strerror) or error
-    certificates = os.environ.get("SSL_CERT_FILE") or "not set"
-    return (
-        f"no connection can be made: {reason}; check SSL_CERT_FILE ({certificates}) and the "
-        "proxies that the environment names"
-    )
+    Raises:
+        WeightsError: it is no address.
+    """
+    try:
+        _ = urlsplit(os.environ.get("HF_ENDPOINT", "")).port
+    except ValueError:
+        raise WeightsError(
+            "HF_ENDPOINT is no address; give one such as https://huggingface.co, or leave it unset"
+        ) from None

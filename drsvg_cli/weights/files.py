@@ -7,9 +7,8 @@ the file alone is a whole model. Training state keeps every bit.
 
 import io
 import json
-import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from drsvg_cli.config import ModelConfig, Recipe, format_recipe
-from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
-from drsvg_cli.evaluation.classifier import Classifier
+from drsvg_cli.config import AnyModel, ModelConfig, Recipe, format_recipe
+from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.motion_model.network import MotionNetwork, build_network
+from drsvg_cli.storage import write_atomically
 from drsvg_cli.weights.model_folder import (
     FORMAT,
     RECIPE_FILE,
@@ -30,31 +30,10 @@ from drsvg_cli.weights.model_folder import (
     weights_path,
 )
 
-CLASSIFIER_FORMAT = "drsvg-classifier/1"
+Network = DRSVG | MotionNetwork
+
 LARGEST_MODEL = 2**28
 """Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place in one step.
-
-    Folders are made if need be.
-
-    Raises:
-        ResourceError: the disk is full, or the folder cannot be written to.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            write(part)
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def save_model(
@@ -92,7 +71,7 @@ def _stored(tensor: Tensor) -> Tensor:
     return half if bool(torch.isfinite(half).all()) else tensor
 
 
-def load_model(source: Path) -> tuple[DRSVG, Recipe]:
+def load_model(source: Path) -> tuple[Network, Recipe]:
     """Load a model folder, or a weights file with its recipe in the header, in evaluation mode.
 
     Every tensor's name and shape is compared with the recipe before anything is allocated.
@@ -118,18 +97,19 @@ def load_model(source: Path) -> tuple[DRSVG, Recipe]:
         if tensors[name].dtype != wanted.dtype:
             raise WeightsError(f"{path}: {name} is {tensors[name].dtype}, not {wanted.dtype}")
     model.load_state_dict(tensors, assign=True)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(model, DRSVG):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), recipe
 
 
-def blueprint(config: ModelConfig) -> DRSVG:
+def blueprint(config: AnyModel) -> Network:
     """Build a model without memory for its weights, to know their names and shapes.
 
     Raises:
         ConfigError: they are more than `LARGEST_MODEL`.
     """
     with torch.device("meta"):
-        model = DRSVG(config)
+        model = DRSVG(config) if isinstance(config, ModelConfig) else build_network(config)
     weights = sum(parameter.numel() for parameter in model.parameters())
     if weights > LARGEST_MODEL:
         raise ConfigError(
@@ -143,7 +123,7 @@ def _loaded(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> None:
+def _compare(shapes: dict[str, tuple[int, ...]], model: Network, path: Path) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, shape in wanted.items():
         if name not in shapes:
@@ -152,59 +132,6 @@ def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> No
             raise WeightsError(f"{path}: {name} is {shapes[name]}, its recipe asks for {shape}")
     for name in shapes.keys() - wanted.keys():
         raise WeightsError(f"{path} has a tensor {name} that its recipe does not know")
-
-
-def save_classifier(path: Path, classifier: Classifier, *, words: str) -> None:
-    """Write a classifier's weights, in half precision, with what it reads in the header.
-
-    `words` say how it was trained and how often it is right.
-    """
-    header = {
-        "format": CLASSIFIER_FORMAT,
-        "attributes": json.dumps(classifier.attributes),
-        "size": str(classifier.size),
-        "channels": str(classifier.channels),
-        "words": words,
-    }
-    tensors = {name: _stored(tensor) for name, tensor in classifier.state_dict().items()}
-    data = _ordered(safetensors.torch.save(tensors, metadata=header))
-    write_atomically(path, lambda part: part.write_bytes(data))
-
-
-def load_classifier(path: Path) -> Classifier:
-    """Load what `save_classifier` wrote, in evaluation mode.
-
-    Raises:
-        WeightsError: the file is missing, damaged or something else.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != CLASSIFIER_FORMAT:
-                raise WeightsError(f"{path} is no classifier: its header has another format")
-            with torch.device("meta"):
-                classifier = Classifier(
-                    json.loads(header["attributes"]),
-                    size=int(header["size"]),
-                    channels=int(header["channels"]),
-                )
-            tensors = {name: _loaded(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        classifier.load_state_dict(tensors, assign=True)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
-    except (
-        safetensors.SafetensorError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        OverflowError,
-    ) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{path} is damaged or is no classifier: {reason}") from None
-    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return classifier.eval()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

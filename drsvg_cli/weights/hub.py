@@ -1,53 +1,51 @@
-"""The Hugging Face Hub: models down into its cache and up from a folder, and what went wrong.
+"""The Hugging Face Hub: models down into its cache, and up from a folder.
 
-Beside `data.download` the only part that speaks to another machine. Cache, address and token are
-the ecosystem's own (`HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`).
+Cache, address and token are the ecosystem's own (`HF_HOME`, `HF_ENDPOINT`, `HF_TOKEN`,
+`HF_HUB_OFFLINE`). A Hub is not trusted: the library names files after commits and ETags, so these
+are checked in every answer before it sees them.
 """
 
 import logging
-import os
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from httpx2 import HTTPError, InvalidURL, ReadError, RemoteProtocolError
+from httpx2 import HTTPError, InvalidURL, Response
 from huggingface_hub import (
     CommitOperationAdd,
     HfApi,
     constants,
-    get_hf_file_metadata,
-    get_session,
     get_token,
     hf_hub_download,
-    hf_hub_url,
     is_offline_mode,
     scan_cache_dir,
+    set_client_factory,
     try_to_load_from_cache,
 )
 from huggingface_hub.errors import (
     CacheNotFound,
     GatedRepoError,
     HfHubHTTPError,
-    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils.tqdm import (
-    are_progress_bars_disabled,
-    disable_progress_bars,
-    enable_progress_bars,
-)
+from huggingface_hub.utils.tqdm import disable_progress_bars, tqdm
 
 from drsvg_cli import __version__
-from drsvg_cli.errors import DrsvgError, ResourceError, WeightsError
-from drsvg_cli.weights.address import UNPREPARED, Address, Tick, unprepared
-from drsvg_cli.weights.model_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, sha256
+from drsvg_cli.errors import ResourceError, WeightsError, without_credentials
+from drsvg_cli.network import Tick, connect
+from drsvg_cli.storage import sha256
+from drsvg_cli.weights.address import Address
+from drsvg_cli.weights.model_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE
 
-PATIENCE = 1.25
-"""Seconds to wait for the Hub's first answer; `HF_HUB_ETAG_TIMEOUT` replaces it."""
+CACHED_PATIENCE = 3.0
+"""Seconds to wait for the Hub's first answer where a cached copy will do."""
+PATIENCE = 60.0
+"""Seconds to wait for an answer while pushing."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
+ETAG = re.compile(r'(W/)?"?\w[\w.=+-]{0,127}"?', re.ASCII)
 
 
 class CachedModel(NamedTuple):
@@ -81,8 +79,8 @@ def fetch(
 ) -> Path:
     """Return a folder of the cache with files of one commit, downloaded where they are missing.
 
-    A pinned revision that is cached takes no request; a branch that is cached takes one, and none
-    if the Hub cannot be reached.
+    A pinned revision that is cached takes no request; a branch that is cached takes one, and is
+    used as it is if the Hub cannot be reached.
 
     Args:
         address: the repo and its revision.
@@ -94,78 +92,83 @@ def fetch(
         WeightsError: the Hub does not give the files, or a file is not what the Hub says it is.
         ResourceError: the cache cannot be written to.
     """
-    known, whole = _cached(address, names)
-    if known is None or not ((address.pinned and whole) or offline or is_offline_mode()):
-        if offline or is_offline_mode():
+    needed = [name for name in names if name != CARD_FILE]
+    paths = [try_to_load_from_cache(address.repo, n, revision=address.revision) for n in needed]
+    known = Path(str(paths[0])).parent if all(isinstance(path, str) for path in paths) else None
+    if offline or is_offline_mode():
+        if known is None:
             raise WeightsError(
                 f"{address} is not in the cache {constants.HF_HUB_CACHE}, and nothing is "
                 "downloaded offline; leave --offline and HF_HUB_OFFLINE out once"
             )
-        with _explained(address), _silent():
-            known = _download(address, names, known, tick, whole=whole)
+    elif known is None or not address.pinned:
+        with _explained(address):
+            known = _download(address, names, known, tick)
     for name in names:
         _check_blob(known / name, address)
     return known
 
 
-def _cached(address: Address, names: Sequence[str]) -> tuple[Path | None, bool]:
-    """Return the folder of what is cached, and whether a card is there too, or known to be none."""
-    paths = {
-        name: try_to_load_from_cache(address.repo, name, revision=address.revision)
-        for name in names
-    }
-    if not all(isinstance(path, str) for name, path in paths.items() if name != CARD_FILE):
-        return None, False
-    return Path(str(paths[names[0]])).parent, None not in paths.values()
-
-
 def _download(
-    address: Address, names: Sequence[str], known: Path | None, tick: Tick | None, *, whole: bool
+    address: Address, names: Sequence[str], known: Path | None, tick: Tick | None
 ) -> Path:
+    patience = CACHED_PATIENCE if known else constants.HF_HUB_ETAG_TIMEOUT
     try:
-        commit = _ask(address, names[0])
+        info = HfApi().model_info(address.repo, revision=address.revision, timeout=patience)
     except HTTPError as error:
         if known is not None and _is_passing(error):
             return known
         raise
-    if known is not None and known.name == commit and whole:
-        return known
-    bar: Any = _bar(names[0], tick)
-    first = Path(hf_hub_download(address.repo, names[0], revision=address.revision, tqdm_class=bar))
-    commit = first.parent.name  # for the other files too, though the branch may move meanwhile
-    for name in names[1:]:
-        bar = _bar(name, tick)
-        try:
-            hf_hub_download(address.repo, name, revision=commit, tqdm_class=bar)
-        except RemoteEntryNotFoundError:
-            if name != CARD_FILE:
-                raise
-    return first.parent
-
-
-def _ask(address: Address, name: str) -> str:
-    """Ask the Hub which commit a revision is, without the library's 23 seconds of retries."""
-    chosen = os.environ.get("HF_HUB_ETAG_TIMEOUT")
-    patience = float(constants.HF_HUB_ETAG_TIMEOUT) if chosen else PATIENCE
-    url = hf_hub_url(address.repo, name, revision=address.revision)
-    answers: list[str | Exception | None] = []
-
-    def ask() -> None:
-        try:
-            answers.append(get_hf_file_metadata(url, timeout=patience).commit_hash)
-        except (HTTPError, InvalidURL, OSError, ValueError) as error:
-            answers.append(error)
-
-    # A thread, because looking up the server's name knows no time limit of ours.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(patience)
-    answer = answers[0] if answers else HTTPError(f"no answer within {patience:g} s")
-    if isinstance(answer, Exception):
-        raise answer
-    if answer is None or not re.fullmatch(r"[0-9a-f]{40}", answer):
+    if info.sha is None or not COMMIT.fullmatch(info.sha):
         raise WeightsError(f"{constants.ENDPOINT} is no Hugging Face Hub; check HF_ENDPOINT")
-    return answer
+    offered = {file.rfilename for file in info.siblings or ()}
+    for name in names:
+        if name not in offered and name != CARD_FILE:
+            raise WeightsError(f"{address} is not a model of drsvg: it has no {name}")
+    wanted = [name for name in names if name in offered]
+    if known and known.name == info.sha and all((known / name).is_file() for name in wanted):
+        return known
+    revision = address.revision
+    for name in wanted:
+        bar: Any = _bar(name, tick)
+        path = Path(hf_hub_download(address.repo, name, revision=revision, tqdm_class=bar))
+        revision = path.parent.name  # for the other files too, though the branch may move meanwhile
+    return path.parent
+
+
+def _check_names(answer: Response) -> None:
+    """Refuse an answer whose commit or ETag is no name for a file: the library would use it as one.
+
+    Raises:
+        WeightsError: it could lead out of the cache.
+    """
+    for header, pattern in (("X-Repo-Commit", COMMIT), ("X-Linked-ETag", ETAG), ("ETag", ETAG)):
+        value = answer.headers.get(header)
+        if answer.request.method == "HEAD" and value and not pattern.fullmatch(value):
+            raise WeightsError(
+                f"{constants.ENDPOINT} is not to be trusted: it answers with {header} {value!r}, "
+                "which is no name for a file in the cache; nothing was written"
+            )
+
+
+set_client_factory(
+    lambda: connect(WeightsError, event_hooks={"response": [_check_names]}, timeout=PATIENCE)
+)
+disable_progress_bars()
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what matters is said in one sentence
+
+
+def _bar(name: str, tick: Tick | None) -> type[tqdm]:
+    """Make the class of the library's progress bar for one file: it draws nothing, and tells."""
+
+    class Bar(tqdm):
+        def update(self, n: float | None = 1) -> bool | None:
+            self.n += n or 0
+            if tick is not None:
+                tick(name, int(self.n), None if self.total is None else int(self.total))
+            return None
+
+    return Bar
 
 
 def _check_blob(path: Path, address: Address) -> None:
@@ -201,19 +204,18 @@ def push(files: Mapping[str, bytes], repo: str, *, message: str, private: bool) 
     Raises:
         WeightsError: the Hub does not take them.
     """
-    address = Address(repo)
     check_login()
     api = HfApi(library_name="drsvg", library_version=__version__)
-    with _explained(address, pushing=True), _silent():
+    with _explained(Address(repo), pushing=True):
         api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.model_info(repo).private:
             raise WeightsError(
-                f"{_page(address)} exists and is public, so nothing was pushed; choose another "
+                f"{_page(repo)} exists and is public, so nothing was pushed; choose another "
                 "name, make it private there, or leave --private out"
             )
         parts = [CommitOperationAdd(name, data) for name, data in files.items()]
         api.create_commit(repo, parts, commit_message=message)
-    return _page(address)
+    return _page(repo)
 
 
 def _is_passing(error: HTTPError) -> bool:
@@ -224,117 +226,52 @@ def _is_passing(error: HTTPError) -> bool:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the library's warnings and bars off stderr: what matters is said in one sentence."""
-    logger = logging.getLogger("huggingface_hub")
-    level, showed_bars = logger.level, not are_progress_bars_disabled()
-    logger.setLevel(logging.ERROR)
-    if showed_bars:
-        disable_progress_bars()
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        if showed_bars:
-            enable_progress_bars()
-
-
-@contextmanager
 def _explained(address: Address, *, pushing: bool = False) -> Iterator[None]:
     """Turn whatever the library raises into one sentence."""
-    try:
-        get_session()  # apart: an OSError below is one of the cache
-    except UNPREPARED as error:
-        raise WeightsError(unprepared(error)) from None
+    endpoint = constants.ENDPOINT
     try:
         yield
+    except HfHubHTTPError as error:
+        raise WeightsError(_refusal(error, address)) from None
     except (HTTPError, InvalidURL, OSError, ValueError, RuntimeError) as error:
-        raise _explanation(error, address, pushing=pushing) from None
-
-
-def _explanation(error: Exception, address: Address, *, pushing: bool) -> DrsvgError:
-    log_in = "set HF_TOKEN or run hf auth login"
-    known = get_token() is not None
-    match error:
-        case GatedRepoError():
-            then = "" if known else f", then {log_in}"
-            text = (
-                f"{address.repo} is gated: its authors give access on request; ask for it at "
-                f"{_page(address)}{then}"
-            )
-        case RepositoryNotFoundError() if known or error.response.status_code == 404:
-            hidden = ", or your token may not see it" if known else ""
-            text = f"there is no model {address.repo} at {constants.ENDPOINT}{hidden}"
-        case RepositoryNotFoundError():
-            text = (
-                f"{address.repo} is private, or there is no such model at {constants.ENDPOINT}; "
-                f"check the name, or {log_in}"
-            )
-        case RevisionNotFoundError():
-            text = f"{address.repo} has no branch, tag or commit {address.revision}"
-        case RemoteEntryNotFoundError():
-            name = str(error.response.request.url).rpartition("/")[2]
-            text = f"{address} is not a model of drsvg: it has no {name}"
-        case HfHubHTTPError():
-            text = _refusal(error, address)
-        case RemoteProtocolError() | ReadError():
-            text = (
-                f"the connection to {constants.ENDPOINT} broke off and could not be taken up "
-                f"again; nothing of {address} was kept, try again"
-            )
-        case HTTPError() | InvalidURL() | OSError(errno=None):
-            reason = str(error.__cause__ or error).partition("\n")[0]
-            text = f"cannot reach the Hub at {constants.ENDPOINT} ({reason})" + (
-                "; nothing was pushed: check the network"
-                if pushing
-                else f", and {address} is not in the cache; check the network, or set "
-                "HF_HUB_ETAG_TIMEOUT=10 to wait longer"
-            )
-        case OSError():
-            return ResourceError(f"cannot write to {constants.HF_HUB_CACHE}: {error.strerror}")
-        case _:
-            text = f"{address}: {str(error).strip().partition(chr(10))[0]}"
-    return WeightsError(text)
+        if isinstance(error, OSError) and error.errno is not None:
+            where = error.filename or constants.HF_HUB_CACHE
+            raise ResourceError(f"cannot write to {where}: {error.strerror}") from None
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise WeightsError(
+            f"cannot reach the Hub at {endpoint} ({reason}); nothing was pushed: check the network"
+            if pushing
+            else f"cannot reach the Hub at {endpoint} ({reason}), and {address} is not in the "
+            "cache; check HF_ENDPOINT and the network, or set HF_HUB_ETAG_TIMEOUT to more seconds"
+        ) from None
 
 
 def _refusal(error: HfHubHTTPError, address: Address) -> str:
-    code = error.response.status_code
+    """Say what the Hub's refusal means, and what to do."""
+    page, code = _page(address.repo), error.response.status_code
     said = error.server_message or error.response.reason_phrase
-    if code == 401:
-        return f"{constants.ENDPOINT} does not accept the token ({said}); set another HF_TOKEN"
-    if code == 403:
-        return f"your token gives no right to that at {_page(address)}: {said}"
-    remedy = "try again later" if code >= 500 or code == 429 else "check HF_ENDPOINT"
+    known = get_token() is not None
+    log_in = "" if known else "set HF_TOKEN or run hf auth login"
+    match error:
+        case GatedRepoError():
+            then = log_in and f", then {log_in}"
+            return (
+                f"{address.repo} is gated: its authors give access on request; ask for it at "
+                f"{page}{then}"
+            )
+        case RepositoryNotFoundError() if known:
+            return f"there is no model {page}, or your token may not see it"
+        case RepositoryNotFoundError():
+            return f"{page} is private, or there is no such model; check the name, or {log_in}"
+        case RevisionNotFoundError():
+            return f"{address.repo} has no branch, tag or commit {address.revision}"
+    remedy = {
+        401: "set another HF_TOKEN",
+        403: f"your token gives no right to that at {page}",
+    }.get(code, "try again later" if code >= 500 or code == 429 else "check HF_ENDPOINT")
     return f"{constants.ENDPOINT} answered {code} ({said}) for {address}; {remedy}"
 
 
-def _page(address: Address) -> str:
+def _page(repo: str) -> str:
     """Return where a repo can be looked at."""
-    return f"{constants.ENDPOINT}/{address.repo}"
-
-
-def _bar(name: str, tick: Tick | None) -> type:
-    """Make what the library takes for a progress bar, a class, for one file."""
-
-    class Bar:
-        def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
-            self.total, self.n = total, initial
-            self.format_dict: dict[str, object] = {}
-
-        def update(self, received: int = 1) -> None:
-            self.n += received
-            if tick is not None:
-                tick(name, self.n, self.total)
-
-        def ignore(self, *_: object, **__: object) -> None:
-            pass
-
-        update_transfer = set_postfix_str = set_transfer_postfix_str = refresh = close = ignore
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    return Bar
+    return without_credentials(f"{constants.ENDPOINT}/{repo}")

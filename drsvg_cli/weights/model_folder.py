@@ -5,7 +5,6 @@ card); a picture of predictions may lie beside them. The weights file has the re
 as well, so the file alone is a whole model, and this module calls either a model's *source*.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -118,9 +117,3 @@ def read_card(source: Path) -> str:
         return (source / CARD_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

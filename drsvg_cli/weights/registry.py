@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import WeightsError
-from drsvg_cli.weights.address import Address, Tick, parse_address
+from drsvg_cli.network import Tick
+from drsvg_cli.weights.address import Address, check_endpoint, parse_address
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICKLES,
@@ -23,9 +24,11 @@ from drsvg_cli.weights.model_folder import (
 )
 
 if TYPE_CHECKING:
-    from drsvg_cli.model.drsvg import DRSVG
+    from drsvg_cli.weights.files import Network
 
 DEFAULT_MODEL = "general"
+BASELINES = ("copy", "motion", "motion-speeds")
+"""Predictors without weights, which go by a name as presets do (`inference.baselines`)."""
 WHOLE = (RECIPE_FILE, WEIGHTS_FILE, CARD_FILE)
 """The files of a model folder."""
 DESCRIPTION = (RECIPE_FILE, CARD_FILE)
@@ -41,18 +44,12 @@ def presets() -> dict[str, Path]:
 
 def as_folder(name: str) -> str:
     """Write a folder's name so that it does not stand for the preset that is called the same."""
-    return f"./{name}" if name in presets() else name
-
-
-def classifier_path(source: str) -> Path | None:
-    """Return the classifier that the package embeds for a source of sequences, if it has one."""
-    path = Path(str(files("drsvg_cli.evaluation.classifiers"))) / f"{source}.safetensors"
-    return path if path.is_file() else None
+    return f"./{name}" if name in presets() or name in BASELINES else name
 
 
 def load_model(
     model: str = DEFAULT_MODEL, *, offline: bool = False, tick: Tick | None = None
-) -> tuple["DRSVG", Recipe]:
+) -> tuple["Network", Recipe]:
     """Find and load a model, in evaluation mode.
 
     Args:
@@ -75,14 +72,13 @@ def resolve(model: str, *, offline: bool = False, tick: Tick | None = None) -> P
     Raises:
         WeightsError: there is no such model, it has no weights, or they cannot be downloaded.
     """
-    folder = presets().get(model)
-    if folder is not None and not (folder / WEIGHTS_FILE).is_file():
-        raise WeightsError(
-            f"the preset {model!r} is a recipe without weights; train it with drsvg train {model} "
-            f"and use --model {model}-model"
-        )
     source = _locate(model, WHOLE, offline=offline, tick=tick)
     if not weights_path(source).is_file():
+        if source == presets().get(model):
+            raise WeightsError(
+                f"the preset {model!r} is a recipe without weights; train it with drsvg train "
+                f"{model} and use --model {model}-model"
+            )
         for path in sorted(source.iterdir()):
             refuse_pickle(path)
         raise WeightsError(f"the model {model!r} has no weights: {weights_path(source)} is missing")
@@ -112,15 +108,18 @@ def _locate(model: str, names: tuple[str, ...], *, offline: bool, tick: Tick | N
         return path
     if address := parse_address(model):
         return _fetch(address, names, offline=offline, tick=tick)
-    close = difflib.get_close_matches(model, known, n=1)
+    if model in BASELINES:
+        raise WeightsError(f"{model} is a baseline without weights: it predicts, and no more")
+    close = difflib.get_close_matches(model, [*known, *BASELINES], n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise WeightsError(
         f"there is no model {model!r}; give a model folder, a .safetensors file, org/name on the "
-        f"Hub or one of: {', '.join(known)}.{hint}"
+        f"Hub or one of: {', '.join([*known, *BASELINES])}.{hint}"
     )
 
 
 def _fetch(address: Address, names: tuple[str, ...], *, offline: bool, tick: Tick | None) -> Path:
+    check_endpoint()
     from drsvg_cli.weights import hub
 
     return hub.fetch(address, names, offline=offline, tick=tick)

@@ -7,26 +7,26 @@ import sys
 
 import pytest
 
-from drsvg_cli.commands.lock import claimed
+from drsvg_cli.storage import locked
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from drsvg_cli.commands.lock import claimed
-with claimed(Path(sys.argv[1])):
+from drsvg_cli.storage import locked
+with locked(Path(sys.argv[1])):
     print("claimed", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_folder_is_claimed_once(tmp_path):
-    with claimed(tmp_path):
-        with pytest.raises(BlockingIOError), claimed(tmp_path):
+    with locked(tmp_path):
+        with pytest.raises(BlockingIOError), locked(tmp_path):
             pass
         (tmp_path / "other").mkdir()
-        with claimed(tmp_path / "other"):
+        with locked(tmp_path / "other"):
             pass
-    with claimed(tmp_path), claimed(tmp_path / "other"):
+    with locked(tmp_path), locked(tmp_path / "other"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
@@ -36,15 +36,15 @@ def test_kill_9_ends_a_claim(tmp_path):
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "claimed\n"
-    with pytest.raises(BlockingIOError), claimed(tmp_path):
+    with pytest.raises(BlockingIOError), locked(tmp_path):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.communicate()
-    with claimed(tmp_path):
+    with locked(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_opened_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError), claimed(tmp_path / "none"):
+    with pytest.raises(FileNotFoundError), locked(tmp_path / "none"):
         pass
