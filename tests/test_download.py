@@ -277,9 +277,9 @@ class TestKTH:
     ):
         path = published / "boxing.zip"
         if damage == "cut":
-            data = bytearray(path.read_bytes())
-            data[data.index(b"frames of person21") + 3] ^= 1
-            path.write_bytes(data)
+            packed = bytearray(path.read_bytes())
+            packed[packed.index(b"frames of person21") + 3] ^= 1
+            path.write_bytes(packed)
         else:
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("person01_boxing_d1_uncomp.avi", "x")
