@@ -37,8 +37,8 @@ def data(html):
 def test_videos_are_linked_and_not_held():
     html = page(20).html()
     assert [tile["source"] for tile in data(html)["tiles"]][:2] == [
-        "sample_01.mp4",
-        "sample_02.mp4",
+        "sample_1.mp4",
+        "sample_2.mp4",
     ]
     assert len(html) < 50_000
 
