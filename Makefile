@@ -1,4 +1,4 @@
-# make demo predicts the future of a sample clip; make test is the one gate, here and in CI.
+# make demo goes on with a sample clip; make test is the one gate, here and in CI.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -15,15 +15,15 @@ INSTALL := $(CONSTRAINED) $(BIN)/python -m pip --disable-pip-version-check insta
 .PHONY: help demo test bench format clean
 
 help:
-	@echo 'make demo     predict the future of examples/bunny.mp4 into demo/'
+	@echo 'make demo     go on with the clip examples/bunny.mp4, into demo/'
 	@echo 'make test     check the format, the lint rules and the types, then run the tests'
 	@echo 'make bench    measure speed against the usual ways, into docs/performance.md'
 	@echo 'make format   format the code and mend what the lint rules can mend'
 	@echo 'make clean    remove the environment, the demo and every cache'
 
 demo: $(VENV)/.installed
-	@$(BIN)/drsvg predict examples/bunny.mp4 -n 10 --samples 5 -y -o demo
-	@echo 'The results lie in demo/; run it on a clip of yours: $(BIN)/drsvg predict CLIP'
+	@$(BIN)/drsvg predict examples/bunny.mp4 --at 1.5 -y -o demo
+	@echo 'Open demo/index.html; then try a clip of yours: $(BIN)/drsvg predict CLIP --open'
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from drsvg_cli.errors import ResourceError, VideoError
-from drsvg_cli.video import decoding, writing
+from drsvg_cli.video import decoding, opening, writing
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
@@ -573,7 +573,7 @@ class TestRefusals:
         self.check(Path(name), "no such file")
 
     def test_frames_too_large_to_hold(self, make_clip, monkeypatch):
-        monkeypatch.setitem(decoding._OPEN_OPTIONS, "max_pixels", "1000")
+        monkeypatch.setitem(opening._OPEN_OPTIONS, "max_pixels", "1000")
         self.check(make_clip("a.mp4", numbered(3, 64)), "decoded")
 
     def test_a_file_cut_before_its_first_frame(self, make_clip):

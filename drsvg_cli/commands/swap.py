@@ -242,6 +242,7 @@ def _write_overview(
         + [tile for tile in tiles if tile.kind == "given"],
         rate=float(rate),
         observed=1,
+        words=("given", "moved"),
         frames=len(sides["A"].frames),
         shape=sides["A"].frames.shape[1:3],
         tables=[Listing("Settings", table)],
@@ -266,7 +267,9 @@ def _told(taken: dict[str, Any]) -> str:
 
 def _gist(record: dict[str, Any]) -> str:
     settings = record["settings"]
-    return f"{settings['samples']} sample(s) · model {settings['model']} · seed {record['seed']}"
+    count = settings["samples"]
+    samples = f"{count} sample{'s' * (count > 1)}"
+    return f"{samples} · model {settings['model']} · seed {record['seed']}"
 
 
 def _lines(record: dict[str, Any], content: Path, pose: Path) -> list[Any]:

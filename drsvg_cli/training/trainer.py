@@ -79,7 +79,8 @@ def fit(
         history: the history of those weights.
         keep: which weights the folder is left with.
         patience: validations without a better score before a run ends early; 0 never ends early.
-        resume: continue from the folder's state, with the start, history, keep and patience of then.
+        resume: continue from the folder's state, with the `start`, `history`, `keep` and `patience`
+            that the run began with.
 
     Raises:
         TrainingError: what the learner reports is not finite, the state does not belong to the

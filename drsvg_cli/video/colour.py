@@ -13,6 +13,15 @@ from drsvg_cli.video.hdr import is_hdr, to_sdr
 _UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
 
 
+def _over_black(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay a picture `(H, W, 4)` over black."""
+    pixels = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, len(rgba), 128):  # at a time: twice the bytes of a large frame are many
+        part = rgba[top : top + 128].astype(np.uint16)
+        pixels[top : top + 128] = (part[..., :3] * part[..., 3:] + 127) // 255
+    return pixels
+
+
 def _is_mirrored(frame: av.VideoFrame) -> bool:
     """Tell whether a frame is to be shown mirrored as well as turned, by its display matrix."""
     try:
@@ -32,8 +41,8 @@ def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
     if is_hdr(frame):
         pixels = to_sdr(frame)
     elif frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
-        rgba = np.asarray(frame.to_ndarray(format="rgba", src_colorspace=space), np.uint16)
-        pixels = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
+        rgba = np.asarray(frame.to_ndarray(format="rgba", src_colorspace=space), np.uint8)
+        pixels = _over_black(rgba)
     else:
         pixels = np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=space), np.uint8)
     turns = round(frame.rotation / 90)

@@ -191,7 +191,7 @@ def _sample(
             # What lies before the last key frame reaches no frame that is used.
             harm = damage.between(seen.key, Fraction(10**9) if ended else seen.last)
             if begin is None or not harm:
-                return _Sample(picked, seen.last if ended else None, harm)
+                return _Sample(picked, seen.last if ended else None, harm or damage.cut)
     raise VideoError(f"{shown(info.path)}: no frame that can be decoded")
 
 

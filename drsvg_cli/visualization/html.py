@@ -61,6 +61,8 @@ class Page:
     frames: int
     shape: tuple[int, int]
     """Height and width of the videos."""
+    words: tuple[str, str] = ("observed", "predicted")
+    """What frames up to `observed`, and those after it, are called."""
     pictures: Sequence[Picture] = ()
     tables: Sequence[Listing] = ()
 
@@ -72,6 +74,7 @@ class Page:
             "title": self.title,
             "subtitle": self.subtitle + (f" · {more} more in this folder" if more else ""),
             "tiles": [tile._asdict() for tile in shown],
+            "words": self.words,
             "rate": self.rate,
             "observed": self.observed,
             "frames": self.frames,
