@@ -14,7 +14,7 @@ from drsvg_cli.visualization.html import MOST_TILES, Listing, Page, Picture, Til
 
 
 def page(samples=3, *, title="clip.mp4", suffix="mp4", tables=()):
-    names = [(f"sample {n + 1}", f"sample_{n + 1:02}.{suffix}") for n in range(samples)]
+    names = [(f"sample {n + 1}", f"sample_{n + 1}.{suffix}") for n in range(samples)]
     tiles = [Tile(label, name, "sample", "24.10 dB") for label, name in names]
     picture = Picture("Where", np.full((20, 32, 3), 90, np.uint8), "Bright places")
     return Page(

@@ -73,10 +73,8 @@ def test_the_wheel_holds_the_package_and_every_preset(distributions: Path) -> No
     assert wheel.name == f"drsvg-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
-    sources = [*(ROOT / "drsvg_cli").rglob("*.py"), ROOT / "drsvg_cli" / "py.typed"]
-    sources += (ROOT / "drsvg_cli" / "evaluation").rglob("*.safetensors")
-    sources += (ROOT / "drsvg_cli" / "evaluation").glob("*.LICENSE")
-    wanted = {path.relative_to(ROOT).as_posix() for path in sources}
+    sources = (path for path in (ROOT / "drsvg_cli").rglob("*") if path.is_file())
+    wanted = {path.relative_to(ROOT).as_posix() for path in sources if path.suffix != ".pyc"}
     for preset in PRESETS:
         files = MODEL_FOLDER if is_trained(preset) else ("preset.toml",)
         wanted |= {f"drsvg_cli/presets/{preset.name}/{name}" for name in files}
