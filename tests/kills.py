@@ -144,9 +144,7 @@ def prepare(folder):
         "tiny",
         model=ModelConfig(**TINY),
         data=DataConfig(frame_rate=10.0, context=3, horizon=4),
-        training=TrainingConfig(
-            steps=STEPS, batch=2, validate_every=2, checkpoint_every=INTERVAL
-        ),
+        training=TrainingConfig(steps=STEPS, batch=2, validate_every=2, checkpoint_every=INTERVAL),
     )
     (folder / "recipe").mkdir()
     (folder / "recipe" / "preset.toml").write_text(format_recipe(recipe), encoding="utf-8")

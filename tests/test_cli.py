@@ -234,9 +234,7 @@ class TestPredict:
         draw(clip, "-y", "--seed", "8")
         other = contents(tmp_path / "clip_drsvg")
         assert other["sample_2.mp4"] != first["sample_2.mp4"]
-        assert other["sample_1.mp4"] == first["sample_2.mp4"], (
-            "sample k depends on SEED + k alone"
-        )
+        assert other["sample_1.mp4"] == first["sample_2.mp4"], "sample k depends on SEED + k alone"
 
     def test_more_samples_keep_the_first_ones(self, draw, clip, tmp_path):
         draw(clip, "--samples", "3", "-o", "three")

@@ -54,6 +54,8 @@ TRAINING = {
     "validate_every": 6,
     "checkpoint_every": 7,
 }
+
+
 def whole():
     return Recipe(
         name="n",
