@@ -425,9 +425,8 @@ class TestTrain:
             outcome = drsvg("train", source, *common)
             assert outcome.code == 0, outcome
             recipe = load_model(tmp_path / out)[1]
-            assert (
-                (recipe.license == "mit") == (recipe.training_data == "clips of somebody") == mine
-            )
+            assert (recipe.license == "mit") == mine
+            assert (recipe.training_data == "clips of somebody") == mine
             card = (tmp_path / out / "README.md").read_text(encoding="utf-8")
             assert ("clips of somebody" in card) == mine
             name = out if mine else "./tiny"
