@@ -305,7 +305,9 @@ def _is_required(f: Any) -> bool:
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    if key == "model" and isinstance(value, dict):
+    if key == "model":
+        if not isinstance(value, dict):
+            raise ConfigError(f"model is {value!r}; it must be a table")
         kind = value.get("kind", "drsvg")
         if kind not in list(MODEL_KINDS):
             kinds = ", ".join(map(repr, MODEL_KINDS))
