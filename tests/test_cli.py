@@ -21,10 +21,12 @@ import pytest
 import torch
 
 from drsvg_cli.commands import clip_input
-from drsvg_cli.commands import predict as work
+from drsvg_cli.commands import predict as predict_command
+from drsvg_cli.commands import prediction
 from drsvg_cli.commands.console import one_line
 from drsvg_cli.config import DataConfig, Recipe
-from drsvg_cli.frames import fit_all, to_frames, to_tensor
+from drsvg_cli.frames import fit_all, resize, to_frames, to_tensor
+from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.inference.rollout import predict, swap
 from drsvg_cli.model.freezing import freeze
 from drsvg_cli.video.decoding import probe
@@ -69,6 +71,17 @@ def names(folder):
 
 def record(folder, name="prediction.json"):
     return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def at_32(clip, count, rate=None):
+    """The last frames of a clip as results show them at `--size 32`, `(T, 32, 38, 3)`."""
+    frames = read_clip(clip, count, rate=rate, exact_rate=rate is not None).frames
+    return np.stack([resize(frame, width=38, height=32) for frame in frames])
+
+
+def floats(frames):
+    """Frames `(..., H, W, 3)` as numbers `(..., 3, H, W)` in [0, 1]."""
+    return torch.from_numpy(frames).movedim(-1, -3).float() / 255
 
 
 def start(*arguments, cwd, **options):
@@ -140,13 +153,14 @@ class TestPredict:
         recipe = Recipe("warp", model=tiny_config(head="warp"), data=data)
         save_model(tmp_path / "warp", recipe, tiny_model(head="warp").state_dict())
         options = ("--model", "warp", *SMALL, "--samples", "1", *BARE)
-        assert drsvg("predict", clip, *options, "--size", "40x40").code == 0
-        seen = fit_all(read_clip(clip, 3).frames, 32, how="crop")
-        seen = to_tensor(seen, channels=3)[None]
+        assert drsvg("predict", clip, *options, "--size", "source").code == 0
+        frames = read_clip(clip, 3).frames
+        seen = to_tensor(fit_all(frames, 32, how="crop"), channels=3)[None]
+        view = to_tensor(frames[-2:, :, 4:44], channels=3)[None]
         model = freeze(load_model(tmp_path / "warp")[0])
-        views = predict(model, seen, 4, seeds=[8], view=seen[:, -2:]).views[0, 0]
-        made = np.stack(list(read_frames(tmp_path / "clip_drsvg" / "sample_1.png")))
-        assert np.abs(made.astype(int) - to_frames(views)).max() <= 1
+        views = predict(model, seen, 4, seeds=[8], view=view).views[0, 0]
+        made = np.stack(list(read_frames(tmp_path / "clip_drsvg" / "sample_01.png")))
+        assert np.abs(made[:, :, 4:44].astype(int) - to_frames(views)).max() <= 1
 
     def test_writes_the_documented_files(self, draw, clip, tmp_path):
         outcome = draw(clip)
@@ -175,7 +189,7 @@ class TestPredict:
         """What lies outside of the square that the model sees keeps the last observed frame."""
         assert draw(clip, "--size", "source", "--fit", how, *BARE).code == 0
         folder = tmp_path / "clip_drsvg"
-        frames = np.stack(list(read_frames(folder / "sample_1.png")))
+        frames = np.stack(list(read_frames(folder / "sample_01.png")))
         assert frames.shape == (4, 40, 48, 3)
         assert record(folder)["settings"]["size"] == "source"
         last = read_clip(clip, 3).frames[-1]
@@ -300,10 +314,11 @@ class TestPredict:
         outcome = draw(clip, "--compare")
         told = record(tmp_path / "clip_drsvg")
         assert told["observed_times"] == [1.3, 1.4, 1.5]
-        frames = to_tensor(fit_all(read_clip(clip, 7).frames, 32, how="crop"), channels=3)
-        observed, truth = frames[:3], frames[3:]
-        model = freeze(load_model(model_folder)[0])
-        samples = predict(model, observed[None], 4, seeds=[8, 9]).frames[0]
+        frames = at_32(clip, 7)
+        predictor = PaperPredictor(freeze(load_model(model_folder)[0]), fit="crop")
+        moments = predictor.predict(frames[:3], 4, seeds=[8, 9])
+        made = np.stack([moment.frames for moment in moments], axis=1)
+        samples, observed, truth = floats(made), floats(frames[:3]), floats(frames[3:])
         errors = ((samples - truth) ** 2).mean((2, 3, 4))
         by_hand = (10 * torch.log10(1 / errors)).mean(1)
         scores = told["scores"]
@@ -319,8 +334,8 @@ class TestPredict:
     def test_a_baseline_predicts_whole_frames(self, drsvg, clip, tmp_path):
         outcome = drsvg("predict", clip, "--model", "motion", "-n", "3", "--device", "cpu")
         assert outcome.code == 0 and "one is drawn" in outcome.err
-        assert not (tmp_path / "clip_drsvg" / "sample_2.mp4").exists()
-        assert probe(tmp_path / "clip_drsvg" / "sample_1.mp4").width == 48
+        assert not (tmp_path / "clip_drsvg" / "sample_02.mp4").exists()
+        assert probe(tmp_path / "clip_drsvg" / "sample_01.mp4").width == 48
         options = ("--model", "motion-speeds", "-n", "3", "--size", "24", "-y", "--compare")
         assert drsvg("predict", clip, *options).code == 0
         assert probe(tmp_path / "clip_drsvg" / "sample_02.mp4").height == 24
@@ -430,12 +445,10 @@ class TestPredict:
         assert outcome.code == 1
         first, second, *table, last = outcome.err.splitlines()
         assert all(line.startswith("error: ") for line in (first, second, last))
+        assert not table, "each is told once"
         assert "broken.mp4" in first and "still.mp4" in second and "2 of 4 clips" in last
-        rows = [line.split()[0] for line in table if line[:2].strip()]
-        assert rows == ["failed", "broken.mp4", "still.mp4"]
-        assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
-        assert (tmp_path / "third_drsvg" / "prediction.json").is_file()
-        assert not (tmp_path / "broken_drsvg").exists()
+        folder = tmp_path / "predictions"
+        assert names(folder) == {"clip_drsvg", "third_drsvg", "manifest.jsonl"}
 
     def test_failures_are_in_the_json(self, draw, clip, tmp_path):
         (tmp_path / "broken.mp4").write_text("not a video")
@@ -445,8 +458,8 @@ class TestPredict:
         assert [result["clip"] for result in told["results"]] == [str(clip)]
         assert list(told["failures"]) == ["broken.mp4"]
         alone = draw("broken.mp4", "--json")
-        assert (alone.code, json.loads(alone.out)["results"]) == (1, [])
-        assert list(json.loads(alone.out)["failures"]) == ["broken.mp4"]
+        told = json.loads(alone.out)
+        assert (alone.code, told["exit_code"]) == (1, 1) and "broken.mp4" in told["error"]
 
     def test_a_clip_cut_short_is_used_as_far_as_it_goes(self, draw, tmp_path, make_clip):
         whole = make_clip(tmp_path / "whole.mkv", 40).read_bytes()
@@ -481,7 +494,7 @@ class TestEarlierResults:
     def test_are_not_overwritten_unasked(self, draw, clip, tmp_path, monkeypatch):
         draw(clip)
         before = contents(tmp_path)
-        monkeypatch.setattr(work, "open_session", None)  # refused before any work
+        monkeypatch.setattr(predict_command, "open_session", None)  # refused before any work
         assert_refused(draw(clip, "--seed", "8"), 2, "clip_drsvg exists already", "-y")
         assert contents(tmp_path) == before
 
@@ -498,7 +511,7 @@ class TestEarlierResults:
             "package.json",
             "list.json",
         }
-        assert "sample_1.gif" not in contents(folder)
+        assert "sample_01.gif" not in contents(folder)
 
     def test_stay_when_the_new_ones_fail(self, draw, clip, tmp_path, monkeypatch):
         draw(clip)
@@ -507,7 +520,7 @@ class TestEarlierResults:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(work, "write_record", full)
+        monkeypatch.setattr(prediction, "write_record", full)
         assert_refused(draw(clip, "-y", "--samples", "3"), 4, "No space left")
         assert contents(tmp_path) == before
         assert not list(tmp_path.rglob(".*"))
@@ -520,7 +533,7 @@ class TestEarlierResults:
         def interrupt(*_):
             signal.raise_signal(number)
 
-        monkeypatch.setattr(work, "write_record", interrupt)
+        monkeypatch.setattr(prediction, "write_record", interrupt)
         assert draw(clip, "-y", "--samples", "3") == (130, "", "")
         assert draw(clip, "-o", "a/b/c") == (130, "", "")
         assert contents(tmp_path) == before
@@ -541,7 +554,9 @@ class TestEarlierResults:
     def test_a_file_in_the_way(self, draw, clip, tmp_path):
         (tmp_path / "clip_drsvg").write_text("mine")
         assert_refused(draw(clip, "-y"), 2, "clip_drsvg is in the way")
-        assert_refused(draw(clip, "-y", "-o", clip), 2, "clip.mp4 is in the way")
+        before = clip.read_bytes()
+        assert_refused(draw(clip, "-y", "-s", "1", "-o", clip), 2, "clip.mp4 is the clip itself")
+        assert clip.read_bytes() == before
 
 
 class TestSwap:
@@ -557,13 +572,13 @@ class TestSwap:
         assert drsvg("swap", *pair, "--both", *options, "-o", "out").code == 0
         model = freeze(load_model(model_folder)[0])
         a, b = (
-            to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
-            for clip in (read_clip(path, 5, rate=Fraction(rate), exact_rate=True) for path in pair)
+            to_tensor(at_32(path, 5, rate=Fraction(rate))[:, :, 3:35], channels=3)[None]
+            for path in pair
         )
         for way, content, pose in (("A_as_B", a, b), ("B_as_A", b, a)):
             expected = to_frames(swap(model, content, pose, seeds=[8]).frames[0, 0])
             made = list(read_frames(tmp_path / "out" / f"swap_{way}_01.png"))[1:]
-            assert np.abs(np.stack(made).astype(int) - expected).max() <= 1
+            assert np.abs(np.stack(made)[:, :, 3:35].astype(int) - expected).max() <= 1
 
     def test_one_way(self, exchange, pair, tmp_path):
         outcome = exchange(*pair, "--samples", "1")
@@ -718,7 +733,7 @@ class TestWrongUse:
         def greedy(*_, **__):
             torch.empty(2**46)
 
-        monkeypatch.setattr(work, "stream", greedy)
+        monkeypatch.setattr(PaperPredictor, "predict", greedy)
         assert_refused(draw(clip), 4, "memory", "--samples")
 
 
@@ -735,7 +750,7 @@ class TestNames:
         folder = f"{Path(name).stem}_drsvg"
         assert record(tmp_path / folder)["clip"] == name
         outcome = draw("-y", "--", name)
-        assert outcome.out.startswith(f"{folder}: 2 futures")
+        assert outcome.out.startswith(f"{folder}: 2 samples")
         assert_refused(draw("--", name), 2, folder)
         assert draw("--dry-run", "-y", "--", name).out.startswith(f"{name} → {folder}\n")
 
@@ -743,7 +758,7 @@ class TestNames:
         name = "a\nb\x1b[31m.mp4"
         clip.rename(tmp_path / name)
         outcome = draw(name)
-        assert outcome.out.startswith("a\\nb\\x1b[31m_drsvg: 2 futures")
+        assert outcome.out.startswith("a\\nb\\x1b[31m_drsvg: 2 samples")
         assert outcome.out.count("\n") == 1
         assert_refused(draw(name), 2, "a\\nb\\x1b[31m_drsvg")
         assert_refused(draw("c\nd.mp4"), 1, "c\\nd.mp4")
@@ -757,7 +772,7 @@ class TestNames:
             pytest.skip("this file system wants text")
         outcome = draw(name)
         assert outcome.code == 0, outcome
-        assert outcome.out.startswith("caf\\udce9_drsvg: 2 futures")
+        assert outcome.out.startswith("caf\\udce9_drsvg: 2 samples")
         assert json.loads(draw(name, "-y", "--json").out)["results"][0]["clip"] == name
 
 
@@ -888,7 +903,8 @@ class TestBatch:
         return lambda *arguments: drsvg(*common, *arguments)
 
     def lines(self, tmp_path):
-        return [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").open()]
+        text = (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
 
     def test_a_bad_clip_is_a_line(self, batch, tmp_path):
         outcome = batch()
