@@ -10,7 +10,7 @@ from benchmarks import rollout, training
 from benchmarks.measure import alternate, table
 from benchmarks.operations import counted, peaks, timed
 from drsvg_cli.inference.rollout import predict
-from drsvg_cli.model.freezing import freeze
+from drsvg_cli.model.folding import fold_batchnorm
 
 WIDTH = 32
 KINDS = {
@@ -41,7 +41,7 @@ def of_rollout():
     seeds = range(rollout.SAMPLES)
     with counted(model) as operations:
         predict(model, context, rollout.HORIZON, seeds=seeds)
-    freeze(model)
+    fold_batchnorm(model)
     predict(model, context, rollout.HORIZON, seeds=seeds)
     begin = time.perf_counter()
     with timed(model, parts) as seconds:

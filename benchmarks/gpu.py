@@ -10,8 +10,8 @@ from benchmarks.operations import counted, peaks
 from benchmarks.textbook import Textbook, TextbookTraining
 from drsvg_cli.inference.rollout import predict
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
-from drsvg_cli.training.step import Learner
+from drsvg_cli.model.folding import fold_batchnorm
+from drsvg_cli.training.step import DRSVGLearner
 
 TIMES = 8
 """How many times larger the products are that measure the peak: a GPU takes more to be filled."""
@@ -20,13 +20,10 @@ SHARE = 50
 
 
 def steps(width, batch):
-    """Give a row: a step replayed, computed, and the textbook's, with its share of the peak."""
+    """Give a row: a step and the textbook's, with its share of the peak."""
     recipe, device = training.recipe(width), torch.device("cuda")
     frames = training.random_frames(batch).to(device)
-    replayed, computed = (Learner(recipe, device, None) for _ in range(2))
-    computed._update = computed._updated
-    for _ in range(3):
-        replayed.learn(frames)
+    learner = DRSVGLearner(recipe, device)
     model = DRSVG(recipe.model).to(device)
     book = TextbookTraining(model, recipe.model, recipe.training)
     book.model.to(device)
@@ -34,9 +31,8 @@ def steps(width, batch):
     sizes = recipe.model.content_dim, recipe.model.pose_dim
     noise = [torch.randn(len(frames), batch, size, device=device) for size in sizes]
     (multiply, products), (convolve, most) = peaks(device, times=TIMES)
-    fast, slow, textbook, product, convolution = alternate(
-        lambda: replayed.learn(frames),
-        lambda: computed.learn(frames),
+    fast, textbook, product, convolution = alternate(
+        lambda: learner.step(frames, 0),
         lambda: book.step(real, training.CONTEXT, noise),
         multiply,
         convolve,
@@ -47,7 +43,6 @@ def steps(width, batch):
         batch,
         f"{1000 * fast:.1f} ms",
         f"{batch / fast:.0f}",
-        f"{1000 * slow:.1f} ms",
         f"{1000 * textbook:.0f} ms",
         f"**{textbook / fast:.1f} ×**",
         f"{speed / (most / convolution):.0%}",
@@ -64,7 +59,7 @@ def futures(width, samples):
         predict(model, context, rollout.HORIZON, seeds=range(samples))
     model, context = model.cuda(), context.cuda()
     book = Textbook(copy.deepcopy(model)).eval().cuda()
-    freeze(model)
+    fold_batchnorm(model)
 
     def by_the_book():
         for seed in range(max(1, samples // SHARE)):
@@ -91,7 +86,7 @@ def futures(width, samples):
 def run():
     if not torch.cuda.is_available():
         return ["There is no GPU here."]
-    head = ["width", "sequences", "replayed", "sequences a second", "launched one by one"]
+    head = ["width", "sequences", "drsvg", "sequences a second"]
     head += ["textbook", "ratio", "of peak (convolution)", "of peak (matrix)", "peak, 10¹² op/s"]
     lines = table(head, [steps(*each) for each in ((32, 16), (32, 64), (32, 256), (64, 64))])
     head = ["width", "samples", "drsvg", "textbook", "ratio", "of peak (convolution)"]

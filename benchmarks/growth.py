@@ -32,9 +32,9 @@ def one(samples, horizon, context, size, width):
     from drsvg_cli.config import ModelConfig
     from drsvg_cli.inference.rollout import stream
     from drsvg_cli.model.drsvg import DRSVG
-    from drsvg_cli.model.freezing import freeze
+    from drsvg_cli.model.folding import fold_batchnorm
 
-    model = freeze(DRSVG(ModelConfig(head="warp", size=size, width=width)).eval())
+    model = fold_batchnorm(DRSVG(ModelConfig(size=size, width=width)).eval())
     clip = torch.rand(1, context, 3, size, size)
     for _ in stream(model, clip[:, :2], 1, seeds=[0]):
         pass

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.training.step import LARGEST_GRADIENT
 
 
 class Cells(nn.Module):
@@ -145,7 +146,7 @@ class TextbookTraining:
     def __init__(self, model, config, training):
         self.model, self.training = Textbook(model).train(), training
         device = next(model.parameters()).device
-        self.opponent = PoseDiscriminator(config.pose_dim, hidden=config.discriminator_hidden)
+        self.opponent = PoseDiscriminator(config.pose_dim)
         self.opponent.to(device)
         self.adam = torch.optim.Adam(self.model.parameters(), lr=training.learning_rate)
         self.other = torch.optim.Adam(self.opponent.parameters(), lr=training.learning_rate)
@@ -161,7 +162,7 @@ class TextbookTraining:
         loss = reconstruction + training.beta * kl + training.adversarial * confusion
         self.adam.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
+        nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.adam.step()
         poses, loss = [pose.detach() for pose in poses], 0
         for pose in poses[1:]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from drsvg_cli import __version__
 from drsvg_cli.config import ModelConfig
 from drsvg_cli.data import moving_mnist, sprites
-from drsvg_cli.data.dataset import Place
+from drsvg_cli.data.dataset import DataPaths
 from drsvg_cli.evaluation.classifier import Classifier, read
 
 LEARNING_RATE = 3e-3
@@ -49,7 +49,7 @@ def characters(folder):
     layers, model = sprites.read_sheets(folder), ModelConfig(channels=3, size=sprites.SIZE)
 
     def draw(which):
-        moving = sprites.MovingSprites(layers, which, model, 1, "changing")
+        moving = sprites.MovingSprites(layers, which, model, 1)
 
         def frames(size, seed):
             shown = moving.labelled(size, seed=seed)
@@ -133,7 +133,7 @@ def main(arguments=None):
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
     name, examples = EXAMPLES[given.source]
-    folder = Place(given.data or [], Path()).folder(name, given.source)
+    folder = DataPaths(given.data or [], Path()).folder(name, given.source)
     attributes, model, learned, tested = examples(folder)
     torch.manual_seed(0)
     classifier = Classifier(attributes, size=model.size, channels=model.channels)

@@ -24,6 +24,7 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import model_loss
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.training.step import drsvg_task
 from drsvg_cli.training.trainer import fit
 
 CONTEXT, HORIZON, BATCH = 5, 10, 16
@@ -48,7 +49,7 @@ def recipe(width):
     return Recipe(
         "benchmark",
         model=ModelConfig(channels=1, width=width),
-        data=DataConfig(context=CONTEXT, shortest_context=CONTEXT, horizon=HORIZON),
+        data=DataConfig(context=CONTEXT, min_context=CONTEXT, horizon=HORIZON),
         training=TrainingConfig(batch=BATCH, validate_every=10**6, checkpoint_every=10**6),
     )
 
@@ -60,7 +61,9 @@ def ours(width):
     with tiny_as_zero(), tempfile.TemporaryDirectory() as folder:
         same = Same()
         held = same.frames.transpose(0, 1)[:1].float() / 255
-        steps = fit(recipe(width), same, held, Path(folder, "run"), device=torch.device("cpu"))
+        wanted = recipe(width)
+        task = drsvg_task(wanted, same, held, torch.device("cpu"))
+        steps = fit(wanted, task, Path(folder, "run"))
         yield lambda: next(steps)
         steps.close()
 
@@ -85,9 +88,8 @@ def multiplications(width):
             model,
             Same().frames.float() / 255,
             context=CONTEXT,
-            decoded=torch.arange(HORIZON),
             noise=BatchNoise(0),
-            discriminator=PoseDiscriminator(wanted.model.pose_dim, hidden=128),
+            discriminator=PoseDiscriminator(wanted.model.pose_dim),
         )
     return 3 * operations.total()
 

@@ -3,11 +3,8 @@
 import ctypes
 import math
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -83,34 +80,6 @@ def fast_in_half(device: torch.device) -> bool:
     known = torch.cpu.get_capabilities()
     is_amd = str(known.get("cpu_name", "")).startswith("AMD")
     return bool(known.get("amx_bf16") or (is_amd and known.get("avx512_bf16")))
-
-
-def side_by_side(programs: Iterable[Iterator[Item]], workers: int) -> Iterator[Item]:
-    """Run iterators in threads, each on cores of its own; give what they give, in turn.
-
-    PyTorch would split every operation of one after the other among all cores, and most are too
-    short for that. Each program is at most one item ahead; as one ends, the next one begins.
-    """
-    waiting, threads = iter(programs), torch.get_num_threads()
-    share = max(1, threads // workers)
-    try:
-        with ThreadPoolExecutor(
-            workers, initializer=torch.set_num_threads, initargs=(share,)
-        ) as pool:
-            running = deque(
-                (program, pool.submit(next, program, None)) for program in islice(waiting, workers)
-            )
-            while running:
-                program, coming = running.popleft()
-                item = coming.result()
-                following = program if item is not None else next(waiting, None)
-                if following is not None:
-                    running.append((following, pool.submit(next, following, None)))
-                if item is not None:
-                    yield item
-    finally:
-        # Or threads that are started later would have a share as well.
-        torch.set_num_threads(threads)
 
 
 def keep_memory() -> None:

@@ -25,6 +25,19 @@ def resize(frame: Frames, *, width: int, height: int) -> Frames:
     return resized.reshape(height, width, frame.shape[2]).astype(np.uint8, copy=False)
 
 
+def resize_whole(frame: Frames, side: int, *, multiple: int = 1) -> Frames:
+    """Bring a whole frame `(H, W, C)` to `side` pixels along its shorter side.
+
+    Args:
+        frame: any size.
+        side: pixels.
+        multiple: both sides are rounded to multiples of it.
+    """
+    scale = side / min(frame.shape[:2]) / multiple
+    height, width = (max(1, round(length * scale)) * multiple for length in frame.shape[:2])
+    return resize(frame, width=width, height=height)
+
+
 def fit(frame: Frames, size: int, *, how: Fit) -> Frames:
     """Bring one frame `(H, W, C)` to `(size, size, C)`.
 

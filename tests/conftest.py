@@ -31,9 +31,7 @@ TINY = {
     "feature_dim": 8,
     "content_dim": 5,
     "pose_dim": 3,
-    "predictor_hidden": 8,
-    "latent_hidden": 8,
-    "discriminator_hidden": 8,
+    "hidden": 8,
 }
 
 
@@ -155,8 +153,8 @@ def model_folder(tiny_model, tiny_config, tmp_path_factory):
     recipe = Recipe(
         "tiny",
         model=tiny_config(),
-        data=DataConfig(rate=10.0, context=3, horizon=4),
-        training=TrainingConfig(steps=10, batch=2, warmup=2, validate_every=5, checkpoint_every=5),
+        data=DataConfig(frame_rate=10.0, context=3, horizon=4),
+        training=TrainingConfig(steps=10, batch=2, validate_every=5, checkpoint_every=5),
     )
     save_model(folder, recipe, tiny_model().state_dict())
     return folder

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from hostile_indexes import ABSURD, bomb, edits, packed
 
 RATE = 10
 FASTSTART = {"movflags": "+faststart"}  # the index first: what is cut is pictures
@@ -317,6 +318,13 @@ HOSTILE = {
     "gray": Hostile(clip("gray.mkv", codec="ffv1", pixels="gray")),
     "gray of 16 bit": Hostile(clip("gray.mkv", codec="ffv1", pixels="gray16le")),
     "a palette": Hostile(clip("few.gif", codec="gif", pixels="rgb8")),
+    # Whose index asks for the whole machine.
+    **{
+        name: Hostile(bomb(file, change, write), 1, f"{NO_VIDEO} (its ")
+        for name, (file, change) in ABSURD.items()
+    },
+    "a few edits": Hostile(bomb("edits.mov", edits(3), write)),
+    "an index that is packed": Hostile(bomb("packed.mov", packed(1000), write)),
     # That name other files.
     "m3u8": Hostile(list_of_others("list.m3u8", M3U8), 1, NO_VIDEO),
     "m3u8 named mp4": Hostile(list_of_others("list.mp4", M3U8), 1, NO_VIDEO),

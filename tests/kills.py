@@ -143,7 +143,7 @@ def prepare(folder):
     recipe = Recipe(
         "tiny",
         model=ModelConfig(**TINY),
-        data=DataConfig(rate=10.0, context=3, horizon=4),
+        data=DataConfig(frame_rate=10.0, context=3, horizon=4),
         training=TrainingConfig(
             steps=STEPS, batch=2, warmup=2, validate_every=2, checkpoint_every=INTERVAL
         ),

@@ -29,7 +29,8 @@ LAYERS = {
     "video": "errors",
     "frames": "config errors",
     "optical_flow": "errors",
-    "config": "errors",
+    "config": "migration errors",
+    "migration": "errors",
     "device": "errors",
     "network": "errors",
     "storage": "errors",
@@ -40,7 +41,6 @@ KNOWN = {
     ("cli.train", "weights.model_folder"),
     ("cli.train", "weights.registry"),
     ("commands.clip_input", "cli.options"),
-    ("model.drsvg", "optical_flow"),
 }
 
 # Each of these libraries has one home, or two.

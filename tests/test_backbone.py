@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from drsvg_cli.model.backbone import Decoder, Encoder, level_channels
+from drsvg_cli.model.folding import fold_batchnorm
 
 BACKBONES = ("dcgan", "vgg")
 
@@ -23,20 +25,18 @@ def concatenated(decoder, backbone, outputs, skips):
             weight = torch.cat([level.above.weight, level.skip.weight], 0)
             maps = functional.conv_transpose2d(both, weight, level.above.bias, stride=2, padding=1)
         maps = level.rest(maps)
-    return maps
+    return torch.sigmoid(maps)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("normalization", ["batch", "group"])
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_prepared_skips_equal_one_convolution_over_the_concatenation(
-    tiny_model, noisy_frames, backbone, normalization
+    tiny_model, noisy_frames, backbone
 ):
-    model = tiny_model(backbone=backbone, normalization=normalization)
+    model = tiny_model(backbone=backbone)
     _, skips = model.encoder(noisy_frames(2, 3, 32, 32))
     outputs = torch.tanh(torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(1)))
-    maps = model.decoder(outputs, model.decoder.prepare(skips, None), torch.ones(3))
-    maps = maps.unflatten(0, (3, 2))
+    maps = model.decoder(outputs, model.decoder.prepare(skips))
     for k in range(3):
         expected = concatenated(model.decoder, backbone, outputs[k], skips)
         torch.testing.assert_close(maps[k], expected, atol=1e-5, rtol=1e-4)
@@ -45,10 +45,9 @@ def test_prepared_skips_equal_one_convolution_over_the_concatenation(
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("normalization", ["batch", "group"])
-def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size, normalization):
-    config = tiny_config(backbone=backbone, size=size, normalization=normalization, width=2)
-    encoder, decoder = Encoder(config, 3), Decoder(config, maps=3, moving=True)
+def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size):
+    config = tiny_config(backbone=backbone, size=size, width=2)
+    encoder, decoder = Encoder(config), Decoder(config)
     features, skips = encoder(noisy_frames(2, 3, size, size))
     assert features.shape == (2, 8)
     assert features.abs().max() <= 1
@@ -56,21 +55,11 @@ def test_shapes_and_gradients(tiny_config, noisy_frames, backbone, size, normali
     assert [skip.shape[1] for skip in skips] == level_channels(config)
     assert [skip.shape[2] for skip in skips] == [finest // 2**n for n in range(len(skips))]
     assert finest // 2 ** (len(skips) - 1) == (8 if backbone == "vgg" else 4)
-    ahead = torch.arange(3.0) + 1
-    motion = noisy_frames(2, 2, size, size)
-    maps = decoder(features.expand(3, 2, 8), decoder.prepare(skips, motion), ahead)
-    assert maps.shape == (6, 3, size, size)
+    maps = decoder(features.expand(3, 2, 8), decoder.prepare(skips))
+    assert maps.shape == (3, 2, 3, size, size)
     (maps * torch.linspace(-1, 1, maps.numel()).reshape(maps.shape)).sum().backward()
     for name, parameter in [*encoder.named_parameters(), *decoder.named_parameters()]:
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-@pytest.mark.parametrize("width", [2, 9, 12, 36])
-def test_any_width_can_be_group_normalised(tiny_config, noisy_frames, width):
-    config = tiny_config(normalization="group", width=width, feature_dim=30)
-    features, _ = Encoder(config, 3)(noisy_frames(2, 3, 32, 32))
-    assert torch.isfinite(features).all()
-    assert features.std() > 0.1  # a group of one value would be all zeros
 
 
 def test_the_channels_double_up_to_eight_widths(tiny_config):
@@ -79,26 +68,19 @@ def test_the_channels_double_up_to_eight_widths(tiny_config):
 
 
 def test_a_vgg_encoder_has_the_convolutions_of_vgg16(tiny_config):
-    encoder = Encoder(tiny_config(size=64, backbone="vgg"), 3)
+    encoder = Encoder(tiny_config(size=64, backbone="vgg"))
     assert [len(level) for level in encoder.levels] == [2, 2, 3, 3]
 
 
 @torch.no_grad()
-def test_a_predictor_s_output_can_move_a_quarter_of_the_picture(tiny_model, noisy_frames):
-    """The linear layer adds a coarse grid to every map, of this output alone."""
-    model = tiny_model(head="warp")
-    _, skips = model.encoder(noisy_frames(2, 8, 32, 32))
-    prepared = model.decoder.prepare(skips, torch.zeros(2, 2, 32, 32))
-    outputs = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(1))
-    ahead = torch.arange(3.0) + 1
-    model.decoder.sweep.weight.zero_()
-    model.decoder.sweep.bias.zero_()
-    plain = model.decoder(outputs, prepared, ahead)
-    grid = model.decoder.sweep.weight.unflatten(0, (7, 4, 4))
-    grid[4, :2, 2:] = torch.linspace(-1, 1, 9)  # map 4, at the upper right
-    added = model.decoder(outputs, prepared, ahead) - plain
-    assert added[:, [0, 1, 2, 3, 5, 6]].abs().max() < 1e-6
-    told = torch.cat([outputs, (ahead / 8).log1p()[:, None, None].expand(3, 2, 1)], -1)
-    expected = (told @ torch.linspace(-1, 1, 9)).flatten()[:, None, None]
-    torch.testing.assert_close(added[:, 4, :12, 20:], expected.expand(6, 12, 12))
-    assert added[:, 4, 20:].abs().max() < 1e-6 and added[:, 4, :, :12].abs().max() < 1e-6
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_folding_batch_normalisation_changes_no_frame(tiny_model, noisy_frames, backbone):
+    model, frames = tiny_model(backbone=backbone), noisy_frames(2, 3, 3, 32, 32)
+    encoded = model.encode(frames)
+    predicted = model.decoder(encoded.features, model.decoder.prepare(encoded.skips_at(0)))
+    assert fold_batchnorm(model) is model
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    again = model.encode(frames)
+    torch.testing.assert_close(again.features, encoded.features, atol=1e-4, rtol=1e-4)
+    found = model.decoder(again.features, model.decoder.prepare(again.skips_at(0)))
+    torch.testing.assert_close(found, predicted, atol=1e-4, rtol=1e-4)

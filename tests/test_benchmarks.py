@@ -34,14 +34,12 @@ def test_the_textbook_has_the_same_loss_and_learns(tiny_model, tiny_config, fram
     model = tiny_model()
     noise = BatchNoise(1)
     drawn = [noise(torch.empty(T, B, latent.dim)) for latent in model.latents]
-    discriminator = PoseDiscriminator(3, hidden=8)
-    decoded = torch.arange(T - CONTEXT)
+    discriminator = PoseDiscriminator(3)
     with torch.no_grad():
         terms, _ = model_loss(
             model,
             frames,
             context=CONTEXT,
-            decoded=decoded,
             noise=BatchNoise(1),
             discriminator=discriminator,
         )

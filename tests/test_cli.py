@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from drsvg_cli.model.freezing import freeze
 
 from drsvg_cli.commands import clip_input
 from drsvg_cli.commands import predict as predict_command
@@ -28,7 +29,6 @@ from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.frames import fit_all, resize, to_frames, to_tensor
 from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.inference.rollout import predict, swap
-from drsvg_cli.model.freezing import freeze
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_frames

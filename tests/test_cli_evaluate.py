@@ -1,27 +1,30 @@
 """`drsvg evaluate`: the same sequences for every model, whole, in part, and resumed."""
 
 import json
+import math
 import re
 import shutil
 import signal
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
-from drsvg_cli.commands import evaluate as evaluate_predictions
-from drsvg_cli.commands import evaluation_report
-from drsvg_cli.commands.evaluation_report import Findings, Protocol
+from drsvg_cli.commands import evaluate as work
+from drsvg_cli.commands import evaluation_report, evaluation_setup
+from drsvg_cli.commands.evaluation_report import Findings, Protocol, Row
 from drsvg_cli.commands.output_folder import kept_for_one
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.data import moving_mnist
-from drsvg_cli.data.dataset import Benchmark, Published
+from drsvg_cli.data.dataset import Benchmark, Published, as_clips
 from drsvg_cli.data.moving_mnist import MovingDigits, part
-from drsvg_cli.evaluation import prediction
 from drsvg_cli.evaluation.classifier import Classifier
-from drsvg_cli.evaluation.prediction import Curves, evaluate
-from drsvg_cli.model.freezing import freeze
-from drsvg_cli.weights.files import load_model, save_classifier, save_model, save_state
+from drsvg_cli.evaluation.lpips import LPIPS
+from drsvg_cli.evaluation.prediction import Judge, Scores, score
+from drsvg_cli.inference.baselines import Copy, Motion
+from drsvg_cli.inference.paper import PaperPredictor
+from drsvg_cli.weights.files import load_model, save_model, save_state
 
 QUICK = ("--horizon", 4, "--samples", 3, "--sequences", 5, "--device", "cpu")
 FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
@@ -30,7 +33,6 @@ FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
     monkeypatch.setattr(moving_mnist, "TEST_SEQUENCES", 6)
-    monkeypatch.setattr(evaluate_predictions, "CLIPS_AT_ONCE", 2)
 
 
 @pytest.fixture
@@ -61,8 +63,8 @@ def measure(drsvg, mnist, save):
 
 @pytest.fixture
 def interrupt(monkeypatch):
-    """Return a function: press Ctrl-C when so many pieces have been measured."""
-    real = evaluate_predictions.evaluate
+    """Return a function: press Ctrl-C when so much has been drawn, seven times a sequence."""
+    real = work.draw
 
     def after(pieces):
         left = [pieces]
@@ -73,7 +75,7 @@ def interrupt(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             return real(*arguments, **options)
 
-        monkeypatch.setattr(evaluate_predictions, "evaluate", real if pieces is None else some)
+        monkeypatch.setattr(work, "draw", real if pieces is None else some)
 
     return after
 
@@ -100,48 +102,72 @@ class TestResults:
         )
         model, recipe = load_model(tmp_path / "lp")
         digits = MovingDigits(part(mnist, "test"), recipe.model, 7, "stochastic")
-        clips = digits.batch(6, seed="test").transpose(0, 1)[:5]
-        scores = evaluate(freeze(model), clips, context=3, seeds=[1, 2, 3]).shown
-        said = told["models"]["lp"]
-        for name in ("psnr", "ssim"):
-            curves = getattr(scores, name)
-            mean, half = said[name]["horizons"]["4"]["mean"]
-            assert mean == pytest.approx(float(curves.samples.mean()), rel=1e-5)
-            each = curves.samples.mean((1, 2))
-            assert half == pytest.approx(1.96 * float(each.std()) / 5**0.5, rel=1e-4)
-            best = said[name]["horizons"]["4"]["best"][0]
-            assert best == pytest.approx(float(curves.samples.mean(2).amax(1).mean()), rel=1e-5)
-            frames = [value for value, _ in said[name]["frames"]]
-            expected = curves.samples.double().mean((0, 1)).tolist()
-            assert frames == pytest.approx(expected, rel=1e-5, abs=1e-6)
-            copied = told["copy_last"][name]["horizons"]["4"]["mean"][0]
-            assert copied == pytest.approx(float(curves.copied.mean()), rel=1e-5)
+        clips = as_clips(digits.batch(6, seed="test").transpose(0, 1)[:5])
+        judge = Judge(LPIPS(), similarity=True, channels=1, device=torch.device("cpu"))
+        for name, predictor, seeds in (
+            ("lp", PaperPredictor(model, fit="crop"), [1, 2, 3]),
+            ("copy", Copy(), [1]),
+            ("motion", Motion(), [1]),
+        ):
+            scores = score(predictor, clips, horizon=4, seeds=seeds, judge=judge)
+            said = told["scores"][name]
+            for metric in ("psnr", "ssim"):
+                values = getattr(scores, metric)
+                mean, low, high = said[metric]["horizons"]["4"]["mean"]
+                assert mean == pytest.approx(float(values.mean()), rel=1e-4)
+                assert low < mean < high
+                best = said[metric]["horizons"]["4"]["best"][0]
+                assert best == pytest.approx(float(values.mean(2).amax(1).mean()), rel=1e-4)
+                frames = [value for value, *_ in said[metric]["frames"]]
+                assert frames == pytest.approx(values.mean((0, 1)).tolist(), rel=1e-4, abs=1e-5)
+            for metric in ("lpips", "energy"):
+                expected = float(getattr(scores, metric).mean())
+                assert said[metric]["mean"][0] == pytest.approx(expected, rel=1e-3)
+        assert told["marks"] == [1, 4]
+        assert set(told["models"]["ours"]["latents"]) == {"content", "pose"}
 
     def test_table(self, measure, tmp_path):
         outcome = measure()
         assert outcome.code == 0, outcome
-        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
-        accuracy, steadiness = table.split("\n\n")
-        heads, _, *rows = (line.strip("| \n").split(" | ") for line in accuracy.splitlines())
-        assert heads[2:4] == ["PSNR (dB), mean", "best of 3"] and "SSIM (SRVP), mean" in heads
-        assert [row[:2] for row in rows] == [
-            ["4", "ours"],
-            ["4", "lp"],
-            ["4", "copy of the last frame"],
+        text = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        tables = [
+            [line.strip("| \n").split(" | ") for line in table.splitlines()]
+            for table in text.split("\n\n")
         ]
-        for row in rows:
-            assert row[0] in outcome.out and row[2] in outcome.out
-        assert "| true frames | 100 % | 100 % |" in steadiness
+        scores, by_frame, differences, papers, latents = tables
+        baselines = ["copy", "motion", "motion-speeds"]
+        rows = ["ours, temperature 0", "ours", "lp, temperature 0", "lp", *baselines]
+        assert [row[0] for row in scores[2:]] == [*rows, "true frames"]
+        assert scores[0][:5] == ["frames 1 and 4", "PSNR (dB)", "best of 3", "LPIPS", "energy"]
+        assert [row[0] for row in by_frame[2:]] == rows
+        assert [row[0] for row in differences[2:]] == [
+            "ours, temperature 0 − copy",
+            "ours, temperature 0 − motion",
+            "ours − copy",
+            "ours − motion-speeds",
+            "lp, temperature 0 − copy",
+            "lp, temperature 0 − motion",
+            "lp − copy",
+            "lp − motion-speeds",
+            "ours, temperature 0 − lp, temperature 0",
+            "ours − lp",
+        ]
+        assert all("[" in cell for cell in differences[-1][1:])
+        assert [row[:2] for row in papers[2:]] == [["4", name] for name in rows]
+        assert [row[0] for row in latents[2:]] == ["ours, content", "ours, pose", "lp, pose"]
+        for row in (*scores[2:-1], *latents[2:]):
+            assert row[0] in outcome.out and row[1] in outcome.out
 
     def test_at_another_temperature(self, measure):
-        """Without noise all samples are the same, so the best one is as good as their mean."""
+        """At zero there is one row a model; else samples differ, and the best one is better."""
         still = json.loads(measure("--json", "--temperature", "0", "-o", "still").out)
         own = json.loads(measure("--json").out)
-        for told, temperature in ((still, 0), (own, 1)):
-            model = told["models"]["lp"]
-            assert model["temperature"] == temperature
-            mean, best = (model["psnr"]["horizons"]["4"][kind][0] for kind in ("mean", "best"))
-            assert (best - mean < 1e-6) == (temperature == 0)
+        assert [still["models"]["lp"]["temperature"], own["models"]["lp"]["temperature"]] == [0, 1]
+        assert "lp" not in still["scores"]
+        zero = "lp, temperature 0"
+        assert still["scores"][zero]["psnr"] == own["scores"][zero]["psnr"]
+        mean, best = (own["scores"]["lp"]["psnr"]["horizons"]["4"][k][0] for k in ("mean", "best"))
+        assert best > mean
 
     def test_pictures(self, measure, tmp_path):
         measure()
@@ -151,24 +177,18 @@ class TestResults:
         )
         green = (curves == (100, 200, 80)).all(-1)
         assert green.any(), "training stopped after 2 of 4 frames"
-        assert len(set(green.any(0).nonzero()[0].tolist())) == 6, "a line in each of three panels"
+        assert len(set(green.any(0).nonzero()[0].tolist())) == 4, "a line in each of two panels"
         assert examples.std() > 10
-        assert examples.shape[0] > 2 * 7 * 64, "two sequences: the truth and three a model"
+        assert examples.shape[0] > 2 * 14 * 64, "two sequences: the truth, three of each row or one"
 
     def test_one_sequence_has_no_interval(self, measure, tmp_path):
         outcome = measure("--sequences", 1, "--json")
         assert outcome.code == 0, outcome
         assert "NaN" not in outcome.out
-        assert json.loads(outcome.out)["copy_last"]["psnr"]["frames"][0][1] is None
-        assert "±" not in (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
-
-    def test_the_other_definition_of_ssim(self, measure, tmp_path):
-        measure("-o", "srvp")
-        measure("-o", "svg", "--ssim", "svg")
-        one, other = record(tmp_path / "srvp"), record(tmp_path / "svg")
-        assert one["models"]["ours"]["psnr"] == other["models"]["ours"]["psnr"]
-        assert one["models"]["ours"]["ssim"] != other["models"]["ours"]["ssim"]
-        assert "SSIM (SVG)" in (tmp_path / "svg" / "table.md").read_text(encoding="utf-8")
+        told = json.loads(outcome.out)
+        assert told["scores"]["copy"]["psnr"]["frames"][0][1:] == [None, None]
+        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+        assert "±" not in table and "[" not in table
 
     def test_the_name_of_a_model_is_no_markup(self, drsvg, mnist, save, tmp_path):
         save("a[v2]|b")
@@ -177,26 +197,24 @@ class TestResults:
         table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
         assert "a[v2]\\|b" in table
 
-    def test_content(self, measure, tmp_path):
+    def test_content(self, measure, tmp_path, monkeypatch):
         """A classifier that says the same of every frame keeps all content or none."""
         classifier = Classifier({"digits": 55}, size=32, channels=1).eval()
         with torch.no_grad():
             for parameter in classifier.decide[-1].parameters():
                 parameter.zero_()
             classifier.decide[-1].bias[7] = 1
-        save_classifier(tmp_path / "c.safetensors", classifier, words="says 7")
-        outcome = measure("--classifier", "c.safetensors", "--json")
+        monkeypatch.setattr(evaluation_setup, "load_classifier", lambda _: classifier)
+        outcome = measure("--json")
         assert outcome.code == 0, outcome
         told = json.loads(outcome.out)
         table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
-        refused = measure("--classifier", "c.safetensors", "--swap")
-        assert refused.code == 2 and "leave --classifier out with --swap" in refused.err
         assert "content kept" in table and "| 4 | true frames |" in table
         ceiling = told["true_frames"]["content"]
-        shares = {value for value, _ in ceiling["frames"]}
+        shares = {value for value, *_ in ceiling["frames"]}
         assert shares == {ceiling["horizons"]["4"]["mean"][0]}
-        for model in told["models"].values():
-            assert {value for value, _ in model["content"]["frames"]} == shares
+        for scores in told["scores"].values():
+            assert {value for value, *_ in scores["content"]["frames"]} == shares
 
     def test_clips_of_any_kind(self, drsvg, model_folder, make_clip, tmp_path):
         for number in range(2):
@@ -206,9 +224,23 @@ class TestResults:
         )
         assert outcome.code == 0, outcome
         told = json.loads(outcome.out)
-        assert told["protocol"]["data"] == "4 sequences of 2 clips"
+        assert told["protocol"]["data"] == "4 windows of 2 clips"
         assert list(told["models"]) == ["tiny"]
-        assert list(told["models"]["tiny"]["psnr"]["horizons"]) == ["4"]
+        assert "ssim" not in told["scores"]["tiny"], "nobody publishes it of these"
+
+    def test_baselines_alone_on_whole_frames(self, drsvg, make_clip, tmp_path):
+        """Two clips of a square that moves on: motion is ahead of a copy in both."""
+        for number in range(2):
+            make_clip(tmp_path / "clips" / f"{number}.mp4", 30, seed=number)
+        outcome = drsvg("evaluate", "motion", "--data", "clips", "-n", 2, "--size", 64, "--json")
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)
+        assert list(told["scores"]) == ["copy", "motion", "motion-speeds"]
+        assert told["protocol"]["samples"] == 10
+        difference, other = told["differences"]
+        assert (difference["of"], difference["minus"]) == ("motion", "copy")
+        assert (other["of"], other["minus"]) == ("motion-speeds", "copy")
+        assert difference["psnr"][0] > 0 and difference["energy"][0] < 0
 
     def test_of_more_clips_than_sequences_some_are_taken_from_all_over(
         self, drsvg, model_folder, make_clip, tmp_path
@@ -222,22 +254,9 @@ class TestResults:
             outcome = drsvg("evaluate", model_folder, *options, "--json")
             assert outcome.code == 0, outcome
             protocol = json.loads(outcome.out)["protocol"]
-            assert protocol["data"] == "2 sequences of 2 clips"
+            assert protocol["data"] == "2 windows of 2 clips"
             digests.append(protocol["digest"])
         assert digests[0] == digests[1]
-
-    def test_clips_at_a_larger_size(self, drsvg, model_folder, make_clip, tmp_path):
-        make_clip(tmp_path / "clip.mp4")
-        options = ("--data", "clip.mp4", "--sequences", 2, "--size", 64, "--json")
-        outcome = drsvg("evaluate", model_folder, *options, "-s", 2)
-        assert outcome.code == 0, outcome
-        told = json.loads(outcome.out)
-        assert told["protocol"]["size"] == 64
-        ours = told["models"]["tiny"]
-        assert ours["enlarged"]["psnr"] != ours["psnr"]
-        table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
-        assert table.count("tiny, enlarged") == 2
-        assert ours["apart_moving"][0] > 0
 
     def test_each_of_two_models_of_one_name_is_in_the_results(
         self, drsvg, model_folder, make_clip, tmp_path
@@ -253,7 +272,7 @@ class TestResults:
 class TestInterruptions:
     def test_what_is_measured_is_kept_and_gone_on_with(self, measure, interrupt, tmp_path):
         whole = json.loads(measure("-o", "whole", "--json").out)
-        interrupt(5)  # two models: two pieces of two sequences are whole, and half of the third
+        interrupt(31)  # four sequences are whole, and a part of the fifth
         outcome = measure("-o", "parts")
         assert outcome.code == 130
         assert "stopped after 4 of 5 sequences" in outcome.err.splitlines()[-1]
@@ -267,18 +286,6 @@ class TestInterruptions:
         rest = record(folder)
         assert rest == whole
 
-    def test_clips_at_a_larger_size_go_on_too(
-        self, drsvg, interrupt, model_folder, make_clip, tmp_path
-    ):
-        make_clip(tmp_path / "clip.mp4")
-        options = ("--data", "clip.mp4", "--sequences", 4, "--size", 64, "-s", 2)
-        assert drsvg("evaluate", model_folder, *options, "-o", "whole").code == 0
-        interrupt(1)
-        assert drsvg("evaluate", model_folder, *options, "-o", "parts").code == 130
-        interrupt(None)
-        assert drsvg("evaluate", model_folder, *options, "-o", "parts", "--resume").code == 0
-        assert record(tmp_path / "parts") == record(tmp_path / "whole")
-
     def test_while_examples_are_drawn(self, measure, monkeypatch, tmp_path):
         """All has been measured by then, and nothing is measured again."""
         whole = json.loads(measure("-o", "whole", "--json").out)
@@ -288,7 +295,7 @@ class TestInterruptions:
             )
             assert measure("-o", "parts").code == 130
         assert names(tmp_path / "parts") == {"partial.pt"}
-        monkeypatch.setattr(evaluate_predictions, "evaluate", None)
+        monkeypatch.setattr(work, "draw", None)
         assert measure("-o", "parts", "--resume").code == 0
         assert record(tmp_path / "parts") == whole
 
@@ -307,13 +314,13 @@ class TestInterruptions:
         assert not (tmp_path / "evaluation").exists()
 
     def test_nothing_else_is_gone_on_with(self, measure, interrupt, tmp_path):
-        interrupt(2)
+        interrupt(15)
         measure()
         interrupt(None)
         before = (tmp_path / "evaluation" / "partial.pt").read_bytes()
         for options, said in (
             (("--samples", 2), "samples = 3, not 2"),
-            (("--ssim", "svg"), "ssim = srvp, not svg"),
+            (("--temperature", 0.5), "temperature = None, not 0.5"),
             (("--sequences", 4), "data = 5 sequences of Moving MNIST"),
         ):
             outcome = measure("--resume", *options)
@@ -327,14 +334,26 @@ class TestInterruptions:
         assert (tmp_path / "evaluation" / "partial.pt").read_bytes() == before
 
 
-def test_every_horizon_has_its_own_average(make_scores):
+ROWS = "ours", "copy", "motion", "motion-speeds"
+
+
+def findings(values, *, samples=3, published=(), horizons=(4, 6)):
+    """Findings of one row, all of whose metrics have the values `(N, S, T)`."""
+    clips = [np.zeros((9, 32, 32, 3), np.uint8)] * len(values)
+    task = Benchmark(clips, "ab"[: len(values)], "words", horizons, published=published)
+    protocol = Protocol("words", 3, 6, samples, seed=0, temperature=None, digest="")
+    close, steady = values[..., [0, 3, 5]], values[:, 0, [0, 3, 5]]
+    scores = Scores(values, values, values[..., :0], close, *[steady] * 4)
+    rows = [Row(name, Copy(), [1], None) for name in ROWS]
+    return Findings([], rows, task, protocol, {row.name: scores for row in rows}, scores, {})
+
+
+def test_every_horizon_has_its_own_average():
     curve = torch.tensor([10.0] * 4 + [4.0] * 2)
-    scores = make_scores(Curves(curve.expand(2, 3, 6), (curve - 1).expand(2, 6)))
-    task = Benchmark(torch.zeros(2, 9, 1, 32, 32), "words", (4, 6))
-    protocol = Protocol("words", 3, 6, 3, 0, ssim="srvp", digest="", classifier="", size=32)
-    (_, rows), _ = evaluation_report.tables(Findings([], task, protocol, {"ours": scores}, None))
-    assert [row[2][:4] for row in rows] == ["10.0", "9.00", "8.00", "7.00"]
-    summary = evaluation_report._summary(scores.psnr, (4, 6))["horizons"]
+    found = findings(curve.expand(2, 3, 6))
+    *_, (_, rows) = evaluation_report.tables(found)
+    assert [row[2][:4] for row in rows] == ["10.0"] * 4 + ["8.00"] * 4
+    summary = evaluation_report._summary(found, found.truth)["psnr"]["horizons"]
     assert [summary[str(n)][kind][0] for n in (4, 6) for kind in ("mean", "best")] == [10, 10, 8, 8]
 
 
@@ -349,11 +368,10 @@ class TestRefusals:
             (("ours", "-o", "there"), 2, "there exists already"),
             (("ours", "--resume", "-o", "there"), 2, "no evaluation that stopped"),
             (("ours", "--samples", 0), 2, "--samples is 0"),
-            (("ours", "--classifier", "none"), 3, "none"),
-            (("ours", "--classifier", "ours/model.safetensors"), 3, "no classifier"),
             (("ours", "--data", "nowhere"), 3, "nowhere: no such folder"),
-            (("ours", "--source", "clips"), 1, "no video file"),
-            (("ours", "--size", 64), 2, "moving-mnist are measured at the models' 32 pixels"),
+            (("ours", "--size", 64), 2, "ours predicts squares of 32 pixels"),
+            (("ours", "ours"), 2, "ours is named twice"),
+            (("ours", "./ours"), 2, "./ours is named twice (ours)"),
         ):
             outcome = (
                 drsvg("evaluate", *arguments[:1], "--data", mnist, *QUICK, *arguments[1:])
@@ -366,7 +384,7 @@ class TestRefusals:
             assert not (tmp_path / "evaluation").exists()
 
     def test_a_file_of_the_user_s_is_found_before_any_work(self, measure, tmp_path, monkeypatch):
-        monkeypatch.delattr(evaluate_predictions, "load")
+        monkeypatch.delattr(work, "load")
         for name in FILES:
             (tmp_path / name).mkdir()
             (tmp_path / name / name).write_text("mine")
@@ -383,43 +401,40 @@ class TestRefusals:
         assert "partial.pt is no evaluation that stopped" in outcome.err
 
 
-def test_memory_is_bounded_by_turns(tiny_model, noisy_frames, monkeypatch):
-    """However the work is cut up, the scores are the same; and no turn is larger than allowed."""
-    model, clips = tiny_model(), noisy_frames(5, 6, 3, 32, 32)
-    ticks, sizes = [], []
-    whole = evaluate(model, clips, context=2, seeds=range(7), tick=ticks.append).shown
-    assert sum(ticks) == 5 * 7
-    real = prediction.predict
-
-    def watched(*arguments, **options):
-        rollout = real(*arguments, **options)
-        sizes.append(rollout.frames.numel())
-        return rollout
-
-    monkeypatch.setattr(prediction, "predict", watched)
-    monkeypatch.setattr(prediction, "CLIPS_AT_ONCE", 2)
-    monkeypatch.setattr(prediction, "LARGEST_TURN", 60_000)
-    parts = evaluate(model, clips, context=2, seeds=range(7)).shown
-    assert max(sizes) <= 60_000 and len(sizes) > 6
-    torch.testing.assert_close(whole.apart_moving, parts.apart_moving, rtol=1e-3, atol=1e-3)
-    for one, two in zip(whole[:3], parts[:3], strict=True):
-        torch.testing.assert_close(one.samples, two.samples, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(one.copied, two.copied)
+def test_more_sequences_than_there_are(measure):
+    outcome = measure("--sequences", 9)
+    assert outcome.code == 0 and "there are 6 sequences, not 9" in outcome.err
 
 
-@pytest.mark.parametrize(("ssim", "samples"), [("srvp", 100), ("svg", 100), ("srvp", 99)])
-def test_published_rows_stand_below_where_they_compare(ssim, samples, make_scores):
-    curves = Curves(torch.rand(2, samples, 6), torch.rand(2, 6))
+@pytest.mark.parametrize("samples", [100, 99])
+def test_published_rows_stand_below_where_they_compare(samples):
     other = Published("others, published", 28.06, 0.8438)
-    task = Benchmark(torch.zeros(2, 9, 1, 32, 32), "words", (4, 6), published=(other,))
-    protocol = Protocol(
-        "words", 3, 6, samples=samples, seed=0, ssim=ssim, digest="", classifier="", size=32
-    )
-    found = Findings([], task, protocol, {"ours": make_scores(curves)}, None)
-    (heads, rows), _ = evaluation_report.tables(found)
+    found = findings(torch.rand(2, samples, 6), samples=samples, published=(other,))
+    *_, (heads, rows) = evaluation_report.tables(found)
     assert {len(row) for row in rows} == {len(heads)}
     published = [row for row in rows if row[1] == "others, published"]
-    # The best of 100, of all frames; SVG's SSIM is another measure.
-    comparable = (ssim, samples) == ("srvp", 100)
-    assert published == [["6", "others, published", "", "28.06", "", "0.8438"]] * comparable
+    # The best of 100, of all frames.
+    assert published == [["6", "others, published", "", "28.06", "", "0.8438"]] * (samples == 100)
     assert rows[-len(published) :] == published or not published
+
+
+def test_a_copy_of_a_model_is_no_better_than_it_and_a_hair_better_is_seen():
+    """Paired differences: what is the same for both models does not widen the interval."""
+    hard = torch.linspace(10, 40, 20).view(20, 1, 1).expand(20, 3, 6)
+    found = findings(hard[:2])
+    scores = {
+        name: Scores(hard + shift, hard, hard[..., :0], *[hard[..., :3]] * 1, *[hard[:, 0, :3]] * 4)
+        for name, shift in zip(ROWS, (0.2, 0.0, 0.0, 0.0), strict=True)
+    }
+    found = Findings(
+        [],
+        found.rows,
+        found.task._replace(groups=[*map(str, range(20))]),
+        found.protocol,
+        scores,
+        scores["copy"],
+        {},
+    )
+    (_, _, values), *_ = evaluation_report._compared(found)
+    assert values["psnr"] == pytest.approx((0.2, 0.2, 0.2), abs=1e-4)
+    assert values["energy"] == pytest.approx((0, 0, 0)) and not math.isnan(values["best"].value)

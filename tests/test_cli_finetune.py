@@ -329,7 +329,7 @@ class TestInterruptions:
             raise SystemExit(-9)
 
         with monkeypatch.context() as patched:
-            patched.setattr("drsvg_cli.training.trainer.validate", kill)
+            patched.setattr("drsvg_cli.training.step.validate", kill)
             tune(clips, *QUICK, "-o", "run")
         assert not (tmp_path / "run" / "model.safetensors").exists()
         assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0
@@ -430,6 +430,7 @@ class TestTrain:
         write_mnist(tmp_path / "cache" / "mnist")
         recipe = (model_folder / "preset.toml").read_text(encoding="utf-8")
         recipe = recipe.replace('"clips"', '"moving-mnist"').replace("channels = 3", "channels = 1")
+        recipe = recipe.replace('augmentation = "none"\n', "")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine" / "preset.toml").write_text(recipe, encoding="utf-8")
         outcome = drsvg("train", "mine", "--device", "cpu")

@@ -4,8 +4,6 @@ import os
 import platform
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -17,7 +15,6 @@ from drsvg_cli.device import (
     fast_in_half,
     is_used_up,
     limit_threads,
-    side_by_side,
     tiny_as_zero,
     usable_cores,
 )
@@ -146,44 +143,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     )
     assert freed > 1000  # every page of 32 MB is fetched again
     assert kept < 100
-
-
-def test_programs_side_by_side():
-    """At the same time, a core each, in a fixed order; the next one begins where one has ended."""
-    together, before = threading.Barrier(2, timeout=60), torch.get_num_threads()
-
-    def program(name, length):
-        for number in range(length):
-            if (name, number) in (("a", 1), ("b", 1)):
-                together.wait()
-            assert torch.get_num_threads() == 1
-            yield f"{name}{number}"
-
-    programs = [program("a", 2), program("b", 3), program("c", 2)]
-    given = list(side_by_side(programs, 2))
-    assert given == ["a0", "b0", "a1", "b1", "b2", "c0", "c1"]
-    assert torch.get_num_threads() == before
-    # So too in a thread that is started later.
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(torch.get_num_threads).result() == before
-
-
-def test_a_program_that_fails_ends_the_others():
-    def fine():
-        while True:
-            yield 1
-
-    def broken():
-        yield 2
-        raise ValueError("broken")
-
-    given = []
-    with pytest.raises(ValueError, match="broken"):
-        given.extend(side_by_side([fine(), broken()], 2))
-    assert given == [1, 2, 1]  # what came before it is not lost
-    endless = side_by_side([fine(), fine()], 2)
-    assert next(endless) == 1
-    endless.close()
 
 
 def test_tiny_numbers_are_zeros_meanwhile():

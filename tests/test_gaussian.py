@@ -5,7 +5,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from drsvg_cli.model.gaussian import Gaussian, join, standard
-from drsvg_cli.model.noise import BatchNoise, CorrelatedNoise, SeededNoise
+from drsvg_cli.model.noise import BatchNoise, SeededNoise
 
 
 def gaussian(*shape, seed=0):
@@ -84,23 +84,6 @@ def test_the_same_seed_gives_the_same_numbers():
     assert torch.equal(BatchNoise(5)(like), BatchNoise(5)(like))
     assert not torch.equal(BatchNoise(5)(like), BatchNoise(6)(like))
     assert torch.equal(SeededNoise([1, 2, 3])(like), SeededNoise([1, 2, 3])(like))
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.6, 1.0])
-def test_correlated_noise_resembles_what_was_drawn_a_period_before(correlation):
-    noise, like = CorrelatedNoise(BatchNoise(3), correlation, period=2), torch.empty(20_000)
-    draws = torch.stack([noise(like) for _ in range(8)])
-    torch.testing.assert_close(draws.var(1), torch.ones(8), atol=0.04, rtol=0)
-    between = torch.corrcoef(draws)
-    for distance in range(1, 6):
-        expected = correlation ** (distance // 2) if distance % 2 == 0 else 0.0
-        found = between.diagonal(distance)
-        torch.testing.assert_close(found, torch.full_like(found, expected), atol=0.03, rtol=0)
-
-
-def test_noise_that_is_not_correlated_is_left_as_it_is():
-    noise, plain = CorrelatedNoise(BatchNoise(3), 0.0, period=1), BatchNoise(3)
-    assert all(torch.equal(noise(torch.empty(5)), plain(torch.empty(5))) for _ in range(3))
 
 
 def test_the_global_generator_is_left_alone():

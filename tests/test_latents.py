@@ -11,7 +11,6 @@ FRAMES = 6
 VARIANTS = {
     "learned": {},
     "fixed": {"prior": "fixed"},
-    "hold": {"content_rollout": "hold"},
     "svg-lp": {"content_dim": 0},
     "svg-fp": {"content_dim": 0, "prior": "fixed"},
 }
@@ -38,8 +37,6 @@ def is_standard(gaussian):
 @pytest.mark.parametrize("split", range(1, FRAMES))
 def test_observed_priors_are_what_is_imagined_from_any_moment(tiny_model, features, changes, split):
     for latent in tiny_model(**changes).latents:
-        if getattr(latent, "rollout", "") == "hold":
-            continue  # holds what observing would update; tested below
         whole = latent.observe(features)
         state = latent.observe(features[:split]).state
         for time in range(split, FRAMES):
@@ -67,19 +64,6 @@ def test_the_predictor_reads_at_once_what_it_reads_step_by_step(
 
 
 @torch.no_grad()
-def test_imagining_continues_what_was_observed(tiny_model, features):
-    """`State` after T frames has consumed all but the newest: both LSTMs are in step."""
-    model = tiny_model()
-    state = model.observe(features[:3]).state
-    outputs, _ = model.imagine(features[2], state, BatchNoise(0), temperature=0.0)
-    means = [latent.observe(features[:4]).prior.mean[3] for latent in model.latents]
-    posteriors = [latent.observe(features[:3]).posterior.mean for latent in model.latents]
-    drawn = [torch.cat([p[1:], m[None]]) for p, m in zip(posteriors, means, strict=True)]
-    expected, _ = model.advance(features[:3], drawn)
-    torch.testing.assert_close(outputs, expected[-1], atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
 @variants
 def test_what_comes_later_changes_nothing_before(tiny_model, features, changes):
     model = tiny_model(**changes)
@@ -94,21 +78,10 @@ def test_what_comes_later_changes_nothing_before(tiny_model, features, changes):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("rollout", ["update", "hold"])
-def test_the_content_prior_is_the_content_posterior_a_frame_earlier(tiny_model, features, rollout):
-    observed = tiny_model(content_rollout=rollout).latents[0].observe(features)
+def test_the_content_prior_is_the_content_posterior_a_frame_earlier(tiny_model, features):
+    observed = tiny_model().latents[0].observe(features)
     assert is_standard(observed.prior.at(0))
     same(observed.prior.at(slice(1, None)), observed.posterior.at(slice(0, -1)))
-
-
-@torch.no_grad()
-def test_held_content_stays_the_last_observed_posterior(tiny_model, features):
-    latent = tiny_model(content_rollout="hold").latents[0]
-    observed = latent.observe(features[:3])
-    state = observed.state
-    for time in range(2, FRAMES):
-        prior, state = latent.imagine(features[time], state)
-        same(prior, observed.posterior.at(2))
 
 
 @torch.no_grad()
@@ -129,7 +102,7 @@ def test_the_baselines_have_one_latent_and_a_fixed_prior_is_standard(tiny_model,
     assert len(tiny_model().latents) == 2
     assert not is_standard(learned.observe(features).priors[0])
     assert is_standard(fixed.observe(features).priors[0])
-    imagined, _ = fixed.latents[0].imagine(features[-1], fixed.observe(features).state.latents[0])
+    imagined, _ = fixed.latents[0].imagine(features[-1], None)
     assert is_standard(imagined) and imagined.mean.shape == (2, 3)
 
 
@@ -145,15 +118,13 @@ def test_without_noise_a_latent_is_its_posterior_s_mean(tiny_model, features):
 
 
 @torch.no_grad()
-@variants
-def test_a_tiled_state_continues_every_copy(tiny_model, features, changes):
-    model = tiny_model(**changes)
-    state = model.observe(features).state
-    once, _ = model.imagine(features[-1], state, BatchNoise(0), temperature=0.0)
-    newest = features[-1].repeat(3, 1)
-    thrice, after = model.imagine(newest, state.tile(3), BatchNoise(0), temperature=0.0)
-    torch.testing.assert_close(thrice, once.repeat(3, 1))
-    assert after.predictor.hidden.shape[1] == 6
+def test_a_tiled_state_continues_every_copy(tiny_model, features):
+    latent = tiny_model().latents[0]
+    state = latent.observe(features).state
+    once, _ = latent.imagine(features[-1], state)
+    thrice, after = latent.imagine(features[-1].repeat(3, 1), state.tile(3))
+    same(thrice, once.tile(3))
+    assert after.hidden.shape[1] == 6
 
 
 def test_log_variances_are_bounded_and_start_small(tiny_config, tiny_model, features):

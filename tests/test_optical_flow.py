@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-
 from drsvg_cli.model.warping import warp
+
 from drsvg_cli.optical_flow import measure
 
 SIZE = 64

@@ -9,8 +9,8 @@ import torch
 
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe
 from drsvg_cli.data import sprites
-from drsvg_cli.data.dataset import Listener, Place
-from drsvg_cli.data.registry import benchmark, material
+from drsvg_cli.data.dataset import BenchmarkOptions, DataPaths, Progress
+from drsvg_cli.data.registry import benchmark, training_data
 from drsvg_cli.data.sprites import (
     ACTIONS,
     CYCLES,
@@ -23,7 +23,7 @@ from drsvg_cli.data.sprites import (
 from drsvg_cli.errors import DataError
 
 COLOUR = ModelConfig(channels=3)
-SILENT = Listener(note=lambda _: None, tick=lambda *_: None)
+SILENT = Progress(note=lambda _: None, update=lambda *_: None)
 PARTS = ("training", "validation", "test")
 
 
@@ -34,8 +34,8 @@ def layers(sheets):
 
 @pytest.fixture(scope="module")
 def draw(layers):
-    def shown(size=64, *, length=30, seed="0", gestures="changing", model=COLOUR, which="training"):
-        return MovingSprites(layers, which, model, length, gestures).labelled(size, seed=seed)
+    def shown(size=64, *, length=30, seed="0", model=COLOUR, which="training"):
+        return MovingSprites(layers, which, model, length).labelled(size, seed=seed)
 
     return shown
 
@@ -46,10 +46,9 @@ def cell_of(action, direction, phase):
     return {FIRST_CELLS[name][direction] + CYCLES[name][phase] for name in possible}
 
 
-@pytest.mark.parametrize("gestures", ["changing", "fixed"])
 class TestSequences:
-    def test_show_what_the_labels_say(self, draw, gestures):
-        shown = draw(gestures=gestures)
+    def test_show_what_the_labels_say(self, draw):
+        shown = draw()
         assert shown.frames.shape == (30, 64, 3, 64, 64) and shown.frames.dtype == torch.uint8
         cells = shown.frames[..., 0, 0, 0].flatten().tolist()
         labels = [shown.poses[name].flatten().tolist() for name in ("action", "direction", "phase")]
@@ -63,26 +62,26 @@ class TestSequences:
             assert (block[:, :, 1] == 30 * place).all()
             assert (block[:, :, 2] == blue[:, None, None]).all()
 
-    def test_are_black_where_nothing_is_drawn(self, draw, gestures):
-        assert not draw(4, gestures=gestures).frames[..., 60:, :].any()
+    def test_are_black_where_nothing_is_drawn(self, draw):
+        assert not draw(4).frames[..., 60:, :].any()
 
-    def test_are_their_seed_and_begin_alike(self, draw, gestures):
-        one, again = (draw(8, seed="7/3", gestures=gestures) for _ in range(2))
-        short = draw(8, length=11, seed="7/3", gestures=gestures)
-        other = draw(8, seed="7/4", gestures=gestures)
+    def test_are_their_seed_and_begin_alike(self, draw):
+        one, again = (draw(8, seed="7/3") for _ in range(2))
+        short = draw(8, length=11, seed="7/3")
+        other = draw(8, seed="7/4")
         assert torch.equal(one.frames, again.frames) and not torch.equal(one.frames, other.frames)
         assert torch.equal(one.frames[:11], short.frames)
         assert all(torch.equal(one.poses[name][:11], short.poses[name]) for name in one.poses)
 
 
-def cells_and_changes(draw, gestures):
-    shown = draw(150, gestures=gestures)
+def cells_and_changes(draw):
+    shown = draw(150)
     phase = shown.poses["phase"]
     return shown, phase, (phase[1:] != (phase[:-1] + 1) % 8)
 
 
 def test_gestures_change_at_random_moments(draw):
-    shown, phase, restarted = cells_and_changes(draw, "changing")
+    shown, phase, restarted = cells_and_changes(draw)
     direction = shown.poses["direction"]
     turned = direction[1:] != direction[:-1]
     # Where a gesture goes on, so does its direction; another one begins at its beginning.
@@ -97,14 +96,6 @@ def test_gestures_change_at_random_moments(draw):
     } == {(way, action) for way in range(3) for action in range(4)}
     # Pose does not tell sequences apart: its share of directions is the same in all of them.
     assert (direction == 1).float().mean() == pytest.approx(1 / 3, abs=0.05)
-
-
-def test_fixed_gestures_are_the_usual_clips(draw):
-    shown, phase, restarted = cells_and_changes(draw, "fixed")
-    assert not restarted.any() and (phase[0] == 0).all()
-    assert (shown.poses["direction"] == shown.poses["direction"][0]).all()
-    moving = shown.poses["action"][1:7]  # neither at its beginning nor at the end
-    assert (moving == moving[0]).all()
 
 
 def test_no_character_is_in_two_parts():
@@ -122,8 +113,8 @@ def test_no_character_is_in_two_parts():
 
 def test_a_benchmark_says_what_it_shows(sheets, tiny_config, tmp_path):
     recipe = Recipe("s", model=tiny_config(size=64), data=DataConfig(source="sprites"))
-    place, options = Place([sheets], tmp_path), {"context": 2, "horizon": 6, "most": 9}
-    found = benchmark("sprites", recipe, place, SILENT, **options)
+    place, options = DataPaths([sheets], tmp_path), BenchmarkOptions(2, horizon=6, count=9)
+    found = benchmark(recipe, place, SILENT, options)
     poses = [found.poses[name].flatten().tolist() for name in ("action", "direction", "phase")]
     frames = np.stack(found.clips)
     cells = frames[:, :, 0, 0, 0].flatten().tolist()
@@ -149,7 +140,7 @@ def test_what_is_put_on_later_hides_what_is_below():
     sheet[1, :, 1::2] = (255, 255, 255, 100)
     below, above = (sprites._layer(each[None]) for each in sheet)
     who = dict(zip(GARMENTS, [below, above, *[_nothing()] * 3], strict=True))
-    frames = MovingSprites(who, "training", COLOUR, 1, "fixed").labelled(1, seed="0").frames[0, 0]
+    frames = MovingSprites(who, "training", COLOUR, 1).labelled(1, seed="0").frames[0, 0]
     assert frames[:, 0, 0].tolist() == [60, 50, 40] and frames[:, 0, 1].tolist() == [30, 20, 10]
 
 
@@ -181,14 +172,14 @@ class TestSheets:
         for garment in GARMENTS:
             for number in (1, 2) if garment != "hair" else (2,):
                 (folder / garment / f"{number}.png").unlink()
-        place = Place([folder], folder)
+        place = DataPaths([folder], folder)
         recipe = Recipe("few", model=tiny_config(), data=DataConfig(source="sprites"))
         # Of two characters one is learned from, and one is for the test; nobody is to validate on.
         with pytest.raises(DataError, match=r"make 2 characters, and none .* validation part; add"):
-            material(recipe, place, SILENT)
+            training_data(recipe, place, SILENT)
         (folder / "hair" / "1.png").unlink()
         with pytest.raises(DataError, match=r"make 1 characters, and none .* test part; add"):
-            benchmark("sprites", recipe, place, SILENT, context=2, horizon=2, most=2)
+            benchmark(recipe, place, SILENT, BenchmarkOptions(2, horizon=2, count=2))
 
     def test_twenty_characters_are_enough(self):
         for count in range(20, 500):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from drsvg_cli.errors import ResourceError, VideoError
-from drsvg_cli.video import decoding, writing
+from drsvg_cli.video import decoding, opening, writing
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
@@ -46,6 +46,23 @@ def noise(count=4, height=33, width=47, channels=3):
     )
 
 
+TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+
+
+def pq(light):
+    """Encode light in cd/m² as BT.2100 says, in [0, 1]."""
+    power = (light / 10_000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+
+
+def hlg(light):
+    """Encode light in cd/m² on a screen of 1000 as BT.2100 says, in [0, 1]."""
+    luminance = np.maximum((light / 1000) @ (0.2627, 0.6780, 0.0593), 1e-9)[:, None]
+    scene = light / 1000 * luminance ** (1 / 1.2 - 1)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright).clip(0, 1)
+
+
 def psnr(a, b):
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
@@ -60,6 +77,12 @@ def silence(container, codec, seconds):
     container.mux(stream.encode())
 
 
+def tag(target, tags):
+    """Say what colours mean."""
+    for name, value in tags.items():
+        setattr(target, name, value)
+
+
 @pytest.fixture
 def make_clip(tmp_path):
     """Write a file straight with PyAV: any codec, pixel format, time stamps and stream settings."""
@@ -71,6 +94,7 @@ def make_clip(tmp_path):
             stream = container.add_stream(codec, rate, options=options | extra.get("options", {}))
             stream.height, stream.width = extra.get("size", frames.shape[1:3])
             stream.pix_fmt = pixels
+            tag(stream.codec_context, extra.get("tags", {}))
             base = Fraction(1, 1000) if stamps else Fraction(1, rate)
             stream.codec_context.time_base = base
             if "rotation" in extra:
@@ -80,12 +104,20 @@ def make_clip(tmp_path):
             if "sound" in extra:
                 silence(container, *extra["sound"])
             kind = extra.get("kind") or ("rgba" if frames.shape[3] == 4 else "rgb24")
+            packets = []
             for index, pixels_of_one in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(pixels_of_one, format=kind)
+                if "tags" in extra:
+                    space = extra["tags"]["colorspace"]
+                    frame = frame.reformat(format=pixels, dst_colorspace=space)
+                    tag(frame, extra["tags"])
                 frame.pts = stamps[index] if stamps else index
                 frame.time_base = base
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+                packets += stream.encode(frame)
+            for index, packet in enumerate([*packets, *stream.encode()]):
+                if index % extra.get("called_key", len(frames) + 1) == 0:
+                    packet.is_keyframe = True
+                container.mux(packet)
         return path
 
     return make
@@ -219,6 +251,86 @@ class TestWhichFrames:
         assert indices(read_frames(path, rate=Fraction(5))) == list(range(0, 20, 2))
 
 
+def drifting(count=60, size=32):
+    """Slopes that move and noise that does not: each frame is told from each other one."""
+    y, x = np.mgrid[:size, :size]
+    slopes = [np.stack([2 * x + 3 * t, 2 * y + t, x + y + 5 * t], -1) % 256 for t in range(count)]
+    frames = np.stack(slopes).astype(np.uint8)
+    frames[:, : size // 2] //= 2
+    frames[:, : size // 2] += noise(1, size // 2, size) // 3
+    return frames
+
+
+class TestAfterASeek:
+    """What is decoded from a key frame on is what is decoded from the start on."""
+
+    def check(self, path, *, moments=(1.5, 3.0, 5.0)):
+        whole = list(read_frames(path))
+        for at in moments:
+            last = round(at * 10)
+            assert np.array_equal(read_clip(path, 2, at=at).frames, whole[last - 1 : last + 1])
+        assert np.array_equal(read_clip(path, 2).frames, whole[-2:])
+
+    @pytest.mark.parametrize("cabac", [0, 1])
+    def test_a_decoder_knows_what_the_first_packet_says(self, make_clip, cabac):
+        """The version of x264 decides how 4:4:4 is decoded."""
+        options = {"qp": "0", "x264-params": f"cabac={cabac}"}
+        path = make_clip("a.mkv", drifting(), pixels="yuv444p", options=options)
+        content = path.read_bytes()
+        assert content.count(b"x264 - core 1") == 1
+        place = content.index(b"x264 - core 1") + 12
+        path.write_bytes(content[:place] + b"142" + content[place + 3 :])
+        self.check(path)
+
+    @pytest.mark.parametrize(
+        ("suffix", "codec"),
+        [
+            ("webm", "libvpx"),
+            ("webm", "libvpx-vp9"),
+            ("mkv", "mpeg4"),
+            ("avi", "mpeg4"),
+            ("mkv", "libx264"),
+            ("mp4", "libx264"),
+            ("mp4", "mpeg2video"),
+        ],
+    )
+    def test_what_is_called_a_key_frame_need_be_none(self, make_clip, caplog, suffix, codec):
+        options = {"b": "4M", "g": "1000", "sc_threshold": "0"}
+        path = make_clip(
+            f"a.{suffix}", drifting(), codec=codec, options=options, group=1000, called_key=12
+        )
+        self.check(path)
+        assert not caplog.messages, "it is not damaged"
+
+    def test_a_picture_that_is_renewed_bit_by_bit(self, make_clip, caplog):
+        options = {"x264-params": "intra-refresh=1"}
+        self.check(make_clip("a.mkv", drifting(), options=options))
+        assert not caplog.messages
+
+    def test_open_groups_of_pictures(self, make_clip, caplog):
+        options = {"x264-params": "open-gop=1", "bf": "3"}
+        moments = [frame / 10 for frame in range(10, 60, 3)]
+        self.check(make_clip("a.mp4", drifting(), options=options), moments=moments)
+        assert not caplog.messages
+
+    def test_damage_before_the_last_key_frame_is_none_of_what_is_used(self, make_clip, caplog):
+        path = make_clip("a.mkv", drifting(), options={"g": "20", "sc_threshold": "0", "bf": "0"})
+        with av.open(path) as container:
+            sizes = [packet.size for packet in container.demux(video=0) if packet.size]
+        content = bytearray(path.read_bytes())
+        begin = len(content) * sum(sizes[:25]) // sum(sizes)
+        content[begin : begin + 400] = bytes(400)
+        path.write_bytes(content)
+        whole = read_clip(path, 60)
+        assert "is damaged" in caplog.text
+        caplog.clear()
+        assert np.array_equal(read_clip(path, 3, at=5.0).frames, whole.frames[48:51])
+        assert np.array_equal(read_clip(path, 3, at=1.5).frames, whole.frames[13:16])
+        assert not caplog.messages
+        read_clip(path, 3, at=3.8)
+        assert "is damaged" in caplog.text, "and where it is used it is told"
+
+
 @pytest.mark.parametrize(
     ("rate", "exact", "expected"),
     [
@@ -301,6 +413,44 @@ class TestHowFramesLook:
         path = make_clip("a.mkv", planes[None], size=(720, 80), kind="yuv444p", pixels="yuv444p")
         found = read_clip(path, 1).frames[0, 32, 8::16].astype(int)
         assert np.abs(found - colours).max() <= 4  # up to 14 as BT.601
+
+    @pytest.mark.parametrize("curve", [pq, hlg])
+    @pytest.mark.parametrize(("codec", "suffix"), [("libx265", "mp4"), ("libsvtav1", "mkv")])
+    def test_high_dynamic_range_as_on_an_ordinary_screen(self, make_clip, curve, codec, suffix):
+        """Light as phones record it, of 203 candela where paper is white, in BT.2020."""
+        os.environ["SVT_LOG"] = "0"
+        light = np.array(
+            [(0.2, 0.05, 0.05), (0.05, 0.2, 0.1), (0.03, 0.05, 0.2), (0.18, 0.18, 0.18), (1, 1, 1)]
+        )
+        row = np.repeat(curve(203 * light @ TO_BT2020.T), 16, axis=0)
+        frames = np.broadcast_to((65535 * row + 0.5).astype(np.uint16), (3, 64, *row.shape))
+        path = make_clip(
+            f"a.{suffix}",
+            frames,
+            codec=codec,
+            pixels="yuv420p10le",
+            kind="rgb48le",
+            options={"crf": "4", "x265-params": "log-level=none"},
+            tags={"color_trc": 16 if curve is pq else 18, "color_primaries": 9, "colorspace": 9},
+        )
+        read = read_clip(path, 2).frames[0].astype(int)[32, 8::16]
+        wanted = 255 * light ** (1 / 2.4)  # BT.1886
+        assert np.abs(read - wanted)[:4].max() <= 5
+        assert 200 < read[4].min() <= read[4].max() < 235, "there is room for what is brighter"
+
+    @pytest.mark.parametrize("curve", [pq, hlg])
+    def test_bright_light_keeps_its_order_and_its_hue(self, make_clip, curve):
+        levels = 1000 * np.linspace(0, 1, 12)[:, None] ** 2
+        row = np.repeat(curve(levels * (1, 0.6, 0.3)), 8, axis=0)
+        frames = np.broadcast_to((65535 * row + 0.5).astype(np.uint16), (2, 16, *row.shape))
+        tags = {"color_trc": 16 if curve is pq else 18, "color_primaries": 1, "colorspace": 9}
+        path = make_clip(
+            "a.mkv", frames, codec="ffv1", pixels="yuv444p10le", kind="rgb48le", tags=tags
+        )
+        read = read_clip(path, 1).frames[0][8, 4::8].astype(float)
+        assert (np.diff(read[:, 0]) > 0).all() and read[-1, 0] >= 253
+        ratio = (read[4:-1, 1:] / read[4:-1, :1]) ** 2.4  # HLG holds no such light in one colour
+        assert np.abs(ratio - (0.6, 0.3)).max() < 0.03
 
     def test_alpha_lies_over_black(self, make_clip):
         frames = np.full((2, 16, 16, 4), (200, 100, 50, 255), np.uint8)
@@ -423,7 +573,7 @@ class TestRefusals:
         self.check(Path(name), "no such file")
 
     def test_frames_too_large_to_hold(self, make_clip, monkeypatch):
-        monkeypatch.setitem(decoding._OPEN_OPTIONS, "max_pixels", "1000")
+        monkeypatch.setitem(opening._OPEN_OPTIONS, "max_pixels", "1000")
         self.check(make_clip("a.mp4", numbered(3, 64)), "decoded")
 
     def test_a_file_cut_before_its_first_frame(self, make_clip):

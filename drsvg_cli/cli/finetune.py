@@ -56,13 +56,9 @@ def finetune(
         "steps": steps,
         "batch": batch,
         "learning_rate": learning_rate,
-        "warmup": min(50, steps // 10),
         "seed": seed,
         "validate_every": max(1, min(100, steps // 5)),
         "checkpoint_every": max(1, min(100, steps // 5)),
-        "patience": patience,
-        "keep": "best",  # clips are few enough to be learned by heart
-        "motion": 0.0,  # its latents know motion; to aim at it was measured to cost the futures
     }
     train.run(
         train.Request(
@@ -71,10 +67,12 @@ def finetune(
             out=out or Path(f"{_title(Path(clips[0]).resolve())}-model"),
             source=source,
             start=source,
-            parent=model,
+            base_model=model,
             changes=changes,
             own=True,
             share=share,
+            keep="best",  # clips are few enough to be learned by heart
+            patience=patience,
             resume=resume,
             device=device,
         ),

@@ -79,7 +79,7 @@ class Session:
     def temperature(self) -> float:
         """How far samples stray."""
         asked = self.settings.temperature
-        return self.loaded.recipe.model.temperature if asked is None else asked
+        return 1.0 if asked is None else asked
 
     @property
     def seeds(self) -> list[int]:
@@ -187,7 +187,7 @@ def read_excerpt(
     """
     settings, info = session.settings, probe(path)
     exact = rate or settings.rate
-    wanted = Fraction(exact or session.loaded.recipe.data.rate).limit_denominator(1001)
+    wanted = Fraction(exact or session.loaded.recipe.data.frame_rate).limit_denominator(1001)
     model_rate = grid_rate(info.rate, wanted, exact=exact is not None)
     steps = _steps(info.rate, model_rate) if settings.past and not count else 1
     fine = model_rate * steps
@@ -207,7 +207,8 @@ def read_excerpt(
         exact_rate=True,
         shrink=partial(resize, width=width, height=height),
     )
-    channels = session.loaded.recipe.model.channels
+    network = session.loaded.network
+    channels = 3 if network is None else network.config.channels
     frames = clip.frames if channels == 3 else to_frames(to_tensor(clip.frames, channels=1))
     excerpt = Excerpt(info, frames, fine, clip.start, steps, context, horizon, held)
     if count is None and len(excerpt.observed) < options.SHORTEST_CONTEXT:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 
 from drsvg_cli.commands.clip_input import Excerpt, Session
-from drsvg_cli.data.windows import shrink
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.metrics import best_of
 from drsvg_cli.evaluation.prediction import Judge, Scores, measure, score
-from drsvg_cli.frames import Frames
+from drsvg_cli.frames import Frames, resize_whole
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 
 SIDE = 128
@@ -28,7 +27,7 @@ class Comparison:
         side = SIDE if network is None else network.config.size
         self._side = max(SMALLEST, min(side, *truth.shape[1:3]))
         self._clip = np.stack(
-            [shrink(frame, side=self._side) for frame in (*excerpt.observed, *truth)]
+            [resize_whole(frame, self._side) for frame in (*excerpt.observed, *truth)]
         )
         self._horizon, self._seeds = len(truth), session.seeds
         self._judge = Judge(
@@ -40,7 +39,7 @@ class Comparison:
 
     def note(self, sample: int, time: int, frame: Frames) -> None:
         """Take a predicted frame `(H, W, 3)`."""
-        self._made[sample, time] = shrink(frame, side=self._side)
+        self._made[sample, time] = resize_whole(frame, self._side)
 
     def summary(self) -> dict[str, Any]:
         """Return the scores of samples as the record has them, and those of the baselines."""

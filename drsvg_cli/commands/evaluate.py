@@ -16,7 +16,6 @@ from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, 
 from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one
 from drsvg_cli.commands.tables import show
-from drsvg_cli.config import AT_PREDICTION
 from drsvg_cli.data.dataset import Benchmark
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
@@ -65,8 +64,6 @@ class Session:
         facts = vars(self.protocol).copy()
         for subject in self.subjects:
             facts[f"the model {subject.name}"] = subject.weights
-            for setting in AT_PREDICTION:
-                facts[f"the {setting} of {subject.name}"] = getattr(subject.recipe.model, setting)
         return facts
 
     def save(self, measured: Measured) -> None:

@@ -210,7 +210,7 @@ def _compared(found: Findings) -> list[tuple[str, str, dict[str, Estimate]]]:
         if other == COPY or (other == SPEEDS) == (counts[name] > 1)
     ]
     pairs += [pair for pair in combinations(models, 2) if counts[pair[0]] == counts[pair[1]]]
-    pairs += [(MOTION, COPY)] if not models else []
+    pairs += [] if models else [(MOTION, COPY), (SPEEDS, COPY)]
     compared = []
     for one, other in pairs:
         first, second = found.scores[one], found.scores[other]
@@ -261,7 +261,7 @@ def _record(found: Findings) -> dict[str, Any]:
         subject.name: {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
-            "temperature": subject.recipe.model.temperature
+            "temperature": 1.0
             if found.protocol.temperature is None
             else found.protocol.temperature,
             "latents": {k: use._asdict() for k, use in found.latents.get(subject.name, {}).items()},
@@ -361,7 +361,7 @@ def _examples(found: Findings) -> Frames:
             for label, sample in zip(chosen, drawn, strict=True):
                 title = f"{row.name}, {label}" if label else row.name
                 films.append((title, np.concatenate([observed, sample])))
-        rate = Fraction(found.subjects[0].recipe.data.rate).limit_denominator(1001)
+        rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
         tile = max(64, min(128, max(clip.shape[1:3])))
         pages.append(strip(films, tile=tile, rate=rate, columns=18, observed=len(observed)))
     width = max(page.shape[1] for page in pages)

@@ -9,8 +9,8 @@ import torch
 
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.config import Recipe
-from drsvg_cli.data.dataset import Benchmark, Listener, Place
-from drsvg_cli.data.registry import benchmark, conditions
+from drsvg_cli.data.dataset import Benchmark, BenchmarkOptions, DataPaths, Progress
+from drsvg_cli.data.registry import benchmark, comparability
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.evaluation.classifier import Classifier, load_classifier
 from drsvg_cli.inference.loading import LoadedModel, load_predictor
@@ -52,10 +52,14 @@ class Subject(LoadedModel):
         """Say what frames it sees; a baseline sees any."""
         recipe = self.recipe
         if self.network is None:
-            return [] if self.name in BASELINES else ["whole frames", f"{recipe.data.rate:g} fps"]
-        size = recipe.model.size
-        colour = "colour" if recipe.model.channels == 3 else "gray"
-        return [f"{size}×{size} pixels", colour, *conditions(recipe.data.source, recipe)]
+            return (
+                []
+                if self.name in BASELINES
+                else ["whole frames", f"{recipe.data.frame_rate:g} fps"]
+            )
+        size = recipe.drsvg.size
+        colour = "colour" if recipe.drsvg.channels == 3 else "gray"
+        return [f"{size}×{size} pixels", colour, *comparability(recipe)]
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
@@ -108,23 +112,24 @@ def gather(request: Request, recipe: Recipe, reporter: Reporter, *, whole: bool)
     """
     if request.size is not None and not whole:
         raise ConfigError(
-            f"{recipe.name} predicts squares of {recipe.model.size} pixels, and is measured on "
+            f"{recipe.name} predicts squares of {recipe.drsvg.size} pixels, and is measured on "
             "these; leave --size out"
         )
     with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
+        told = Progress(
             reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
         )
         found = benchmark(
-            recipe.data.source,
             recipe,
-            Place(request.data, Path(cache)),
-            listener,
-            context=request.context or recipe.data.context,
-            horizon=request.horizon,
-            most=request.sequences,
-            side=(request.size or SIDE) if whole else None,
+            DataPaths(request.data, Path(cache)),
+            told,
+            BenchmarkOptions(
+                request.context or recipe.data.context,
+                request.horizon,
+                request.sequences,
+                side=(request.size or SIDE) if whole else None,
+            ),
         )
     if request.sequences is not None and len(found.clips) < request.sequences:
         reporter.note(f"there are {len(found.clips)} sequences, not {request.sequences}")

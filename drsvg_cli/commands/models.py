@@ -23,9 +23,7 @@ from drsvg_cli.weights.address import check_endpoint
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICTURE_FILE,
-    read_card,
     read_recipe,
-    trained_on,
     weights_path,
 )
 from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
@@ -75,7 +73,7 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
             record["model"],
             record["where"],
             _weights(record),
-            _frames(record),
+            record["sees"],
             record["license"],
             _trained_on(record),
         )
@@ -99,9 +97,8 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
         ("", record["summary"]),
         ("where", f"{record['where']}, {record['source']}"),
         ("weights", _weights(record)),
-        ("frames", f"{_frames(record)}, about {record['rate']:g} a second"),
+        ("frames", f"{record['sees']}, about {record['rate']:g} a second"),
         ("time", f"observes {record['context']}, trained to predict {record['horizon']}"),
-        ("network", f"{record['backbone']} backbone of width {record['width']}"),
         ("trained on", _trained_on(record)),
         ("licence", record["license"]),
     ):
@@ -131,14 +128,12 @@ def _record(model: str, source: Path) -> dict[str, Any]:
         "source": str(source),
         "commit": commit,
         "bytes": weights.stat().st_size if whole else None,
-        "size": recipe.model.size,
-        "channels": recipe.model.channels,
-        "backbone": recipe.model.backbone,
-        "width": recipe.model.width,
+        "kind": recipe.model.kind,
+        "sees": recipe.model.sight,
         "context": recipe.data.context,
         "horizon": recipe.data.horizon,
-        "rate": recipe.data.rate,
-        "trained_on": recipe.trained_on or trained_on(read_card(source)),
+        "rate": recipe.data.frame_rate,
+        "trained_on": recipe.training_data,
         "license": recipe.license,
     }
 
@@ -153,10 +148,6 @@ def _trained_on(record: dict[str, Any]) -> str:
     if record["where"] == "recipe":
         return f"a recipe alone: drsvg train {record['model']}"
     return record["trained_on"] or "not said"
-
-
-def _frames(record: dict[str, Any]) -> str:
-    return f"{record['size']}×{record['size']} {'colour' if record['channels'] == 3 else 'gray'}"
 
 
 def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:

@@ -121,7 +121,6 @@ class Report:
         """Return what made the result, and the scores."""
         excerpt = self._excerpt
         record = provenance(self._session) | {
-            "noise_correlation": self._session.loaded.recipe.model.noise_correlation,
             "clip": str(self._clip),
             "folder": str(self._target),
             "rate": float(excerpt.model_rate),

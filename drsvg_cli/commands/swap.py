@@ -42,8 +42,8 @@ PAGE = "index.html"
 TILE = 160
 LOOKED_AT = 64
 """Pixels along each side, at which motion is measured."""
-STILL = 0.002
-"""Half frames by which what stands still seems to move: less than a tenth of a pixel."""
+STILL = 0.06
+"""Pixels by which what stands still seems to move."""
 WORDS = (
     (0.7, "takes most of the motion"),
     (0.4, "takes much of the motion"),

@@ -115,7 +115,7 @@ def _picture(found: SwapFindings) -> Frames:
     """Show pairs: A, B, and each model's reconstruction of A and swap (Fig. 5)."""
     frames, pages = found.frames, []
     others = partners(len(frames))
-    rate = Fraction(found.subjects[0].recipe.data.rate).limit_denominator(1001)
+    rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
     for number in _shown(frames):
         first, second = frames[number], frames[others[number]]
         rows = [("A", to_frames(first)), ("B", to_frames(second))]

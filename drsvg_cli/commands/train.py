@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from drsvg_cli.commands import training_report
@@ -16,9 +17,8 @@ from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.interruptions import collected
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
-from drsvg_cli.config import AT_PREDICTION, ModelConfig, Recipe, format_recipe
-from drsvg_cli.data.dataset import Listener, Material, Place
-from drsvg_cli.data.registry import material
+from drsvg_cli.config import AnyModel, Recipe, format_recipe
+from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.device import (
     explained_memory,
     keep_memory,
@@ -26,15 +26,23 @@ from drsvg_cli.device import (
     tiny_as_zero,
 )
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
-from drsvg_cli.frames import to_frames
-from drsvg_cli.inference.rollout import predict
-from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.storage import locked, write_atomically
+from drsvg_cli.evaluation.prediction import draw
+from drsvg_cli.frames import Frames, cut_out
+from drsvg_cli.storage import locked, sha256, write_atomically
 from drsvg_cli.training.model_card import Provenance, model_card
-from drsvg_cli.training.trainer import STATE_FILE, Step, fit, read_log
+from drsvg_cli.training.preparation import Run, prepare_run
+from drsvg_cli.training.run_folder import STATE_FILE, read_log
+from drsvg_cli.training.trainer import Keep, Step, fit
 from drsvg_cli.visualization.samples import strip
 from drsvg_cli.weights.files import blueprint, load_model
-from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, RECIPE_FILE, read_recipe
+from drsvg_cli.weights.model_folder import (
+    CARD_FILE,
+    PICTURE_FILE,
+    RECIPE_FILE,
+    read_history,
+    read_recipe,
+    weights_path,
+)
 from drsvg_cli.weights.registry import as_folder
 
 
@@ -49,13 +57,15 @@ class Request:
     """The model, or the recipe alone, that says what to train; none to resume."""
     start: Path | None
     """The model whose weights to start from; random ones if there is none."""
-    parent: str
+    base_model: str
     """What the user called the model to start from."""
     changes: Mapping[str, Any]
     """Settings of the recipe's training table to replace."""
     own: bool
     """The clips are the user's own, and not what the recipe says."""
     share: float
+    keep: Keep
+    patience: int
     resume: bool
     device: str
 
@@ -73,47 +83,51 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     _check_folder(request)
     device = prepare(request.device)
     keep_memory()
-    recipe, start = _recipe(request)
+    recipe, weights = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
-        learned = _gather(request, recipe, reporter)
-        if not request.resume:
+        prepared = _prepared(request, recipe, reporter, device, weights)
+        if request.resume:
+            start, history = "", []  # the run knows
+        else:
+            if request.own or not recipe.training_data:
+                recipe = replace(recipe, training_data=prepared.train_description)
             # A run that is killed before its first validation can be resumed as well.
             text = format_recipe(recipe)
             write_atomically(
                 request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
             )
+            start = sha256(weights_path(request.start)) if request.start else ""
+            history = read_history(request.start) if request.start else []
         steps = fit(
             recipe,
-            learned.sequences,
-            learned.held,
+            prepared.task,
             request.out,
-            device=device,
+            origin=prepared.fingerprint,
             start=start,
+            history=history,
+            keep=request.keep,
+            patience=request.patience,
             resume=request.resume,
-            origin=learned.origin,
         )
         _watch(steps, recipe, reporter)
-    model, _ = load_model(request.out)
-    scores = training_report.measure_held(model.to(device), recipe, learned.held)
-    history = read_log(request.out)
-    origin = Provenance(
-        data=learned.learned_words,
-        held=learned.held_words,
-        steps=history[-1]["step"],
-        hours=history[-1]["seconds"] / 3600,
-        samples=training_report.SAMPLES,
+    picture = _picture(prepared, recipe)
+    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
+    log = read_log(request.out)
+    provenance = Provenance(
+        history=read_history(request.out),
+        validation_data=prepared.validation_description,
+        log=log,
+        keep=request.keep,
         picture=PICTURE_FILE,
     )
-    card = model_card(recipe, scores, origin)
+    card = model_card(recipe, provenance)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    picture = _picture(model, learned.held, recipe)
-    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
-    found = training_report.Closing(recipe, history, scores, learned.held)
-    for table in found.tables(model):
+    closing = training_report.Closing(recipe, provenance, prepared)
+    for table in closing.tables():
         show(table, reporter)
     command = f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}"
-    reporter.result({"folder": str(request.out)} | found.record(), one_line(command))
+    reporter.result({"folder": str(request.out)} | closing.record(), one_line(command))
 
 
 def _public_name(model: str) -> str:
@@ -198,14 +212,14 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     recipe, start = read_recipe(request.source), None
     if request.start is not None:
         model, its = load_model(request.start)
-        parent, start = _public_name(request.parent), model.state_dict()
-        _check_same_network(recipe.model, its.model, parent)
-        # What is learned first, from random weights, has been learned.
-        training = replace(recipe.training, kl_warmup=0, autoencoded_steps=0)
-        recipe = replace(recipe, parent=parent, training=training)
+        name, start = _public_name(request.base_model), model.state_dict()
+        _check_same_network(recipe.model, its.model, name)
+        # Latents that are of use already need not be free of cost at first.
+        training = replace(recipe.training, kl_anneal_steps=0)
+        recipe = replace(recipe, base_model=name, training=training)
     if request.own:
         data = replace(recipe.data, source="clips")
-        recipe = replace(recipe, summary="", license="other", trained_on="", data=data)
+        recipe = replace(recipe, summary="", license="other", training_data="", data=data)
     recipe = replace(
         recipe,
         name=request.out.resolve().name,
@@ -214,24 +228,30 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     return recipe, start
 
 
-def _check_same_network(wanted: ModelConfig, given: ModelConfig, name: str) -> None:
+def _check_same_network(wanted: AnyModel, given: AnyModel, name: str) -> None:
     for key, value in asdict(wanted).items():
-        if key not in AT_PREDICTION and (other := getattr(given, key)) != value:
+        if (other := getattr(given, key, None)) != value:
             raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 
-def _gather(request: Request, recipe: Recipe, reporter: Reporter) -> Material:
+def _prepared(
+    request: Request,
+    recipe: Recipe,
+    reporter: Reporter,
+    device: torch.device,
+    weights: dict[str, torch.Tensor] | None,
+) -> Run:
     """Find or draw what the run learns from; clips are decoded once, with a progress bar."""
-    place = Place(
+    paths = DataPaths(
         request.clips, request.out / STATE_FILE.parent / "clips", request.held or (), request.share
     )
     with reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
-        listener = Listener(
+        told = Progress(
             reporter.note,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-        return material(recipe, place, listener)
+        return prepare_run(recipe, paths, told, device, weights)
 
 
 def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
@@ -241,14 +261,12 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
         note = ""
         for step in steps:
             if step.validation is not None:
-                found = step.validation
-                note = (
-                    f"{found.predicted:.2f} dB (copy {found.copied:.2f}), energy {found.energy:.4f}"
-                )
+                note = _measured(step.validation.measured)
                 mark = " · kept" if step.kept else ""
                 reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
-            loss = step.terms.get("loss")
-            shown = "" if loss is None else f"loss {loss:.5f} · {step.rate:.0f} frames/s · {note}"
+            shown = ""
+            if step.terms:
+                shown = f"loss {step.terms['loss']:.5f} · {step.rate:.0f} sequences/s · {note}"
             progress.update(task, completed=step.number, note=shown)
             if interrupted:
                 steps.close()
@@ -259,24 +277,29 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
 def _terms(step: Step) -> str:
     if not step.terms:
         return ""
-    terms = step.terms
-    return (
-        f"loss {terms['loss']:.5f} (reconstruction {terms['reconstruction']:.5f}), KL "
-        f"{terms['content_kl']:.2f} content and {terms['pose_kl']:.2f} pose nats, "
-        f"{step.rate:.0f} frames/s, "
-    )
+    terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in step.terms.items())
+    return f"{terms}, {step.rate:.0f} sequences/s, "
 
 
-def _picture(model: DRSVG, held: torch.Tensor, recipe: Recipe) -> Any:
+def _measured(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+
+
+def _picture(prepared: Run, recipe: Recipe) -> Any:
     """Show a few held-back sequences and a sample of each below it."""
-    context, count = recipe.data.context, min(4, len(held))
-    chosen = held[torch.linspace(0, len(held) - 1, count).long()]
-    device = next(model.parameters()).device
-    samples = predict(model, chosen[:, :context].to(device), recipe.data.horizon, seeds=[1]).frames
+    count = min(4, len(prepared.validation))
     rows = []
-    for number, (truth, sample) in enumerate(
-        zip(chosen, samples[:, 0].cpu(), strict=True), start=1
-    ):
-        rows.append((f"clip {number}", to_frames(truth)))
-        rows.append(("predicted", to_frames(torch.cat([truth[:context], sample]))))
-    return strip(rows, tile=96, rate=Fraction(recipe.data.rate).limit_denominator(1001))
+    for number in range(count):
+        clip = prepared.validation[number * len(prepared.validation) // count]
+        observed = clip[: -recipe.data.horizon]
+        sample = draw(prepared.predictor, observed, recipe.data.horizon, seeds=[1])[0]
+        for label, frames in (
+            (f"clip {number + 1}", clip),
+            ("predicted", np.concatenate([observed, sample])),
+        ):
+            rows.append((label, np.stack([_square(frame) for frame in frames])))
+    return strip(rows, tile=96, rate=Fraction(recipe.data.frame_rate).limit_denominator(1001))
+
+
+def _square(frame: Frames) -> Frames:
+    return cut_out(frame, how="crop")

@@ -1,82 +1,103 @@
-"""Clips decoded once into raw files, from which training cuts its sequences.
+"""Clips decoded once into raw files, which training maps into memory.
 
-`scan` decodes, and says which clips cannot be used.
+A file holds uint8 RGB frames one after the other; its name tells their number and size.
 """
 
 import errno
 import hashlib
-import itertools
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from drsvg_cli.config import DataConfig, Fit, ModelConfig
+from drsvg_cli.config import Fit
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
-from drsvg_cli.frames import Frames, fit, resize
-from drsvg_cli.storage import sha256
+from drsvg_cli.frames import Frames, fit, resize_whole
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import grid_rate, read_frames
 
-SPARE = 2.0
-"""The cache is this much larger than the model's frames, which leaves room for moving crops. Where
-clips are padded or stretched there are none."""
-RATES = 2, 3, 5, 7, 1
-"""The cache keeps about so many times the model's rate, for slower and faster sequences: the first
-of these that keeps every frame which a prediction would take."""
+CACHE_LIMIT = 2**34
+"""Bytes of all decoded clips together; every clip may take an equal share."""
 LONGEST_SIDE = 4
-"""Times the shorter side; the middle is cached of frames that are longer."""
-LONGEST = 3000
-"""Frames cached of one clip, from its beginning."""
+"""Times the shorter side; of longer frames the middle is kept."""
+
+
+@dataclass(frozen=True)
+class CacheFormat:
+    """How clips are decoded."""
+
+    rate: float
+    """Frames a second, about: a clip's own rate divided by a whole number."""
+    side: int
+    """Pixels along the shorter side of a frame."""
+    fit: Fit
+    """`crop` keeps whole frames, from which squares are cropped later; the others make squares."""
+    length: int
+    """Frames of a sequence; a shorter clip is rejected."""
+
+    def apply(self, frame: Frames) -> Frames:
+        """Resize one frame `(H, W, 3)`; whole frames get sides that are multiples of 8."""
+        if self.fit == "crop":
+            height, width = frame.shape[:2]
+            most = LONGEST_SIDE * min(height, width)
+            top, left = max(0, height - most) // 2, max(0, width - most) // 2
+            frame = frame[top : height - top, left : width - left]
+            return resize_whole(frame, self.side, multiple=8)
+        return fit(frame, self.side, how=self.fit)
 
 
 @dataclass(frozen=True)
 class CachedClip:
-    """A clip decoded into one raw file of uint8 frames `(T, H, W, 3)`."""
+    """A decoded clip, or a part of one."""
 
     path: Path
     """Where the clip itself is."""
-    cache: Path
+    source: str
+    """Where it comes from; clips of one source look alike."""
+    file: Path
+    """Holds the frames."""
     shape: tuple[int, int, int, int]
+    """Of the frames in the file, `(T, H, W, 3)`."""
     rate: Fraction
     begin: int = 0
-    """First frame that may be used."""
+    """First frame of the part."""
     end: int = 0
-    """Frame after the last one that may be used."""
+    """Frame after its last one."""
 
     def frames(self) -> Frames:
-        """Map the frames that may be used, without reading them yet.
+        """Map the frames of the part, without reading them yet.
 
         Raises:
             TrainingError: the file is gone or damaged.
         """
         try:
-            frames = np.memmap(self.cache, np.uint8, "r", shape=self.shape)
+            frames = np.memmap(self.file, np.uint8, "r", shape=self.shape)
         except (OSError, ValueError) as error:  # ValueError: the file is too short
             if isinstance(error, OSError) and error.errno == errno.ENOMEM:
                 raise MemoryError from None
             raise TrainingError(
-                f"the decoded frames of {self.path} are gone or damaged ({self.cache}: {error}); "
+                f"the decoded frames of {self.path} are gone or damaged ({self.file}: {error}); "
                 "go on with --resume, which decodes them anew"
             ) from None
         return frames[self.begin : self.end]
 
     def __len__(self) -> int:
-        """Count the frames that may be used."""
+        """Count the frames of the part."""
         return self.end - self.begin
 
-    def stride(self, data: DataConfig, speed: float = 1.0) -> int:
-        """Return how many cached frames one frame of a sequence is apart from the next."""
-        return max(1, round(float(self.rate) / data.rate * speed))
+    def windows(self, length: int) -> int:
+        """Count the sequences of `length` frames."""
+        return max(0, len(self) - length + 1)
 
-    def windows(self, data: DataConfig) -> int:
-        """Count the sequences that fit at the model's own rate."""
-        return max(0, len(self) - (data.context + data.horizon - 1) * self.stride(data))
+    @property
+    def seconds(self) -> float:
+        """Return how long the part lasts."""
+        return len(self) / float(self.rate)
 
 
 @dataclass(frozen=True)
@@ -87,63 +108,60 @@ class Rejected:
     reason: str
 
 
-def scan(
-    paths: Sequence[Path], cache: Path, *, model: ModelConfig, data: DataConfig
+def decode_clips(
+    sources: Mapping[Path, str], folder: Path, *, cached: CacheFormat
 ) -> Iterator[CachedClip | Rejected]:
-    """Decode clips into the folder `cache`, one result a path; a clip already there is kept."""
-    for path in paths:
+    """Decode clips into a folder, one result a path; a clip that is there already is kept.
+
+    Args:
+        sources: every clip's path, and its source.
+        folder: made if need be.
+        cached: what the frames become.
+    """
+    limit = CACHE_LIMIT // max(1, len(sources))
+    for path, source in sources.items():
         try:
-            clip = _cached(path, cache, model, data)
+            clip = _find_or_decode(path, source, folder, cached=cached, limit=limit)
         except VideoError as error:
             yield Rejected(path, str(error))
             continue
-        if clip.windows(data):
+        if clip.windows(cached.length):
             yield clip
         else:
-            frames = (data.context + data.horizon - 1) * clip.stride(data) + 1
-            have, needed = (count / float(clip.rate) for count in (len(clip), frames))
-            yield Rejected(path, f"{path}: {have:.2f} s is too short; {needed:.2f} s are needed")
+            needed = cached.length / float(clip.rate)
+            reason = f"{clip.seconds:.2f} s is too short; {needed:.2f} s are needed"
+            yield Rejected(path, f"{path}: {reason}")
 
 
-def _cached(path: Path, cache: Path, model: ModelConfig, data: DataConfig) -> CachedClip:
-    """Find a clip in the cache, by what it is made from, or decode it.
-
-    A clip is what its bytes are, not when or where they were copied to.
-    """
-    source = probe(path).rate
-    wanted = _wanted(source, data)
+def _find_or_decode(
+    path: Path, source: str, folder: Path, *, cached: CacheFormat, limit: int
+) -> CachedClip:
+    """Find a clip in the cache by its content, wherever it lies, or decode it."""
+    rate = grid_rate(probe(path).rate, Fraction(cached.rate).limit_denominator(1001))
     try:
-        stamp, digest = _stamp(path), sha256(path)
+        before = _stamp(path)
+        with path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror or error}") from None
-    origin = (digest, wanted, model.size, data.fit)
-    name = hashlib.sha256(repr(origin).encode()).hexdigest()[:16]
+    key = (digest, rate, cached.side, cached.fit, limit)
+    stem = folder / hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     try:
-        file = next(filter(_is_whole, cache.glob(f"{name}-*.frames")), None) or _decode(
-            path, cache / name, wanted, size=model.size, how=data.fit
-        )
+        kept = filter(_is_whole, folder.glob(f"{stem.name}-*.frames"))
+        file = next(kept, None) or _decode(path, stem, rate, cached=cached, limit=limit)
     except OSError as error:
-        raise ResourceError(f"cannot write to {cache}: {error.strerror or error}") from None
-    now = _stamp(path)
-    if now != stamp:
+        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+    after = _stamp(path)
+    if after != before:
         file.unlink(missing_ok=True)
-        what = "changed" if now else "vanished"
+        what = "changed" if after else "vanished"
         raise VideoError(f"{path} {what} while it was read; try again when it is complete")
     length, height, width = _shape(file)
-    shape = length, height, width, 3
-    return CachedClip(path, file, shape, grid_rate(source, wanted), 0, length)
-
-
-def _wanted(source: Fraction, data: DataConfig) -> Fraction:
-    """Choose about which rate a clip is cached at: a prediction's frames are among those cached."""
-    asked = Fraction(data.rate).limit_denominator(1001)
-    predicted = grid_rate(source, asked)
-    rates = (asked * times for times in RATES)
-    return next(rate for rate in rates if (grid_rate(source, rate) / predicted).denominator == 1)
+    return CachedClip(path, source, file, (length, height, width, 3), rate, 0, length)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """Tell a file from what it was a moment ago; empty where it is gone."""
+    """Return what changes when a file is written to; nothing where it is gone."""
     try:
         now = path.stat()
     except OSError:
@@ -158,39 +176,24 @@ def _shape(file: Path) -> tuple[int, ...]:
 
 
 def _is_whole(file: Path) -> bool:
-    """Tell a file of the cache from what a crash of the machine may leave of one."""
+    """Tell a complete file from one that a crash of the machine cut short."""
     shape = _shape(file)
     return bool(shape) and file.stat().st_size == math.prod(shape) * 3
 
 
-def _decode(path: Path, stem: Path, wanted: Fraction, *, size: int, how: Fit) -> Path:
-    """Write a clip's frames to a file whose name, beginning with `stem`, tells their shape."""
+def _decode(path: Path, stem: Path, rate: Fraction, *, cached: CacheFormat, limit: int) -> Path:
+    """Write a clip's frames, `limit` bytes at most and at least one sequence."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     part = stem.with_name(f"{stem.name}.{os.getpid()}.part")
     length, shape = 0, ""
     try:
         with part.open("wb") as file:
-            frames = read_frames(path, rate=wanted)
-            for frame in itertools.islice(frames, LONGEST):
-                small = _shrink(frame, size, how)
+            for frame in read_frames(path, rate=rate):
+                small = cached.apply(frame)
                 file.write(small.tobytes())
                 length, shape = length + 1, f"{small.shape[0]}x{small.shape[1]}"
+                if length >= max(cached.length, limit // small.nbytes):
+                    break
         return part.replace(stem.with_name(f"{stem.name}-{length}x{shape}.frames"))
     finally:
         part.unlink(missing_ok=True)
-
-
-def _shrink(frame: Frames, size: int, how: Fit) -> Frames:
-    """Bring a frame to its size in the cache: whole, with room to spare, where it is cropped."""
-    if how != "crop":
-        return fit(frame, size, how=how)
-    spare = round(size * SPARE)
-    height, width = frame.shape[:2]
-    most = LONGEST_SIDE * min(height, width)
-    top, left = max(0, height - most) // 2, max(0, width - most) // 2
-    frame = frame[top : height - top, left : width - left]
-    height, width = frame.shape[:2]
-    scale = spare / min(height, width)
-    return resize(
-        frame, width=max(spare, round(width * scale)), height=max(spare, round(height * scale))
-    )

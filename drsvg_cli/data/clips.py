@@ -1,175 +1,256 @@
-"""Any folder of clips as a source: which clips are usable, and which are kept apart."""
+"""Any clips as a data set: which files are named, which are usable, which are kept apart."""
 
 import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import NamedTuple
 
 from drsvg_cli.config import Recipe
-from drsvg_cli.data.clip_cache import CachedClip, Rejected, scan
-from drsvg_cli.data.clip_sequences import ClipSequences, split, spread
-from drsvg_cli.data.clip_sequences import windows as cut_windows
-from drsvg_cli.data.dataset import HELD_SEQUENCES, Benchmark, Listener, Material, Place
-from drsvg_cli.data.windows import WindowCutter, shrink
+from drsvg_cli.data.clip_cache import CachedClip, CacheFormat, Rejected, decode_clips
+from drsvg_cli.data.clip_sequences import ClipSequences, fixed_windows, spread, square_format
+from drsvg_cli.data.dataset import (
+    VALIDATION_SEQUENCES,
+    Benchmark,
+    BenchmarkOptions,
+    DataPaths,
+    Progress,
+    TrainingData,
+)
+from drsvg_cli.data.windows import read_windows
 from drsvg_cli.errors import ConfigError, TrainingError, VideoError
-from drsvg_cli.frames import Frames, fit, to_frames, to_tensor
+from drsvg_cli.frames import Frames, fit, resize_whole, to_frames, to_tensor
 from drsvg_cli.video.finding import find_clips
 
-
-def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
-    """Decode all clips once, say what is usable, and keep some apart."""
-    kept = find_clips(place.held)
-    apart = {path.resolve() for path in kept}
-    paths = [path for path in find_clips(place.paths) if path.resolve() not in apart]
-    if not paths:
-        if not place.paths:
-            raise ConfigError("there are no clips to learn from; name them with --data")
-        raise TrainingError("all of the clips are kept for validation: none is left to learn from")
-    # Batches are drawn by position: in whichever order clips are named, a run is the same.
-    learned = sorted(usable(paths, place.cache / "learned", recipe, listener), key=_identity)
-    if kept:
-        held = sorted(usable(kept, place.cache / "held", recipe, listener), key=_identity)
-    else:
-        learned, held = split(learned, recipe.data, share=place.share, seed=recipe.training.seed)
-    shared = bool(set(learned) & set(held))
-    if shared:
-        listener.note("one short clip is all there is: it serves to learn from and to validate on")
-    for name, clips in (("to learn from", learned), ("to validate on", held)):
-        count = sum(clip.windows(recipe.data) for clip in clips)
-        listener.note(f"{name}: {len(clips)} clips, {seconds(clips):.0f} s, {count} sequences")
-    check_batch(learned, recipe)
-    fixed = cut_windows(held, model=recipe.model, data=recipe.data, most=HELD_SEQUENCES)
-    return Material(
-        ClipSequences(learned, recipe.model, recipe.data),
-        fixed,
-        origin=origin(learned, held),
-        learned_words=f"{len(learned)} clips ({seconds(learned) / 60:.1f} minutes)",
-        held_words=f"{len(fixed)} sequences from {len(held)} clips that "
-        + ("were learned from as well" if shared else "were kept apart"),
-    )
+LIST_SUFFIX = ".txt"
 
 
-def check_batch(clips: Sequence[CachedClip], recipe: Recipe) -> None:
-    """Make sure that clips fill a batch.
+class ClipSplit(NamedTuple):
+    """Clips to train on and clips to validate on."""
+
+    train: list[CachedClip]
+    validation: list[CachedClip]
+
+    @property
+    def shared(self) -> bool:
+        """Tell whether one short clip serves for both."""
+        return bool(set(self.train) & set(self.validation))
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """Name what a run is trained and validated on, by the name of each clip.
+
+        A cached file's name depends on the clip's content alone: a resumed run may find the same
+        clips in another folder.
+        """
+        uses: dict[str, str] = {}
+        for role, clips in self._asdict().items():
+            for clip in clips:
+                name, use = clip.path.name, f"{role} {clip.file.name} {clip.begin} {clip.end}"
+                uses[name] = f"{uses[name]}, {use}" if name in uses else use
+        return uses
+
+    @property
+    def train_description(self) -> str:
+        """Describe the clips to train on, for a model card."""
+        return f"{len(self.train)} clips ({seconds(self.train) / 60:.1f} minutes)"
+
+    def validation_description(self, sequences: int) -> str:
+        """Describe the sequences to validate on, for a model card."""
+        apart = "were trained on as well" if self.shared else "were kept apart"
+        return f"{sequences} sequences from {len(self.validation)} clips that {apart}"
+
+
+def find_sources(inputs: Sequence[Path | str]) -> dict[Path, str]:
+    """Find the clips that inputs name, and the source that each belongs to.
+
+    An input is a clip, a folder, a pattern, or a text file that lists any of these, one a line.
+    Each folder directly inside of a named folder is a source; other clips belong to the folder
+    they lie in.
 
     Raises:
-        TrainingError: they do not.
+        VideoError: an input does not exist, or holds no video file.
     """
-    count, batch = sum(clip.windows(recipe.data) for clip in clips), recipe.training.batch
-    if count < batch:
-        raise TrainingError(
-            f"the clips hold {count} sequences, fewer than a batch of {batch}; give more or longer "
-            "clips, or a smaller batch: --batch of drsvg finetune, training.batch of a recipe"
-        )
+    found: dict[Path, tuple[Path, str]] = {}
+    for given in _listed(inputs):
+        folder = Path(given)
+        for path in find_clips([given]):
+            inner = path.relative_to(folder).parts[:-1] if folder.is_dir() else ()
+            source = folder / inner[0] if inner else path.parent
+            found.setdefault(path.resolve(), (path, str(source)))
+    return dict(found.values())
 
 
-def _identity(clip: CachedClip) -> tuple[str, str]:
-    """Say which clip one is, wherever it lies: its name, and what it holds."""
-    return clip.path.name, clip.cache.name
+def _listed(inputs: Sequence[Path | str]) -> Iterator[Path | str]:
+    """Replace every list by its lines; relative ones count from the list's folder."""
+    for given in inputs:
+        path = Path(given)
+        if path.suffix.lower() != LIST_SUFFIX or not path.is_file():
+            yield given
+            continue
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read as a list of clips: {error}") from None
+        yield from (path.parent / line.strip() for line in lines if line.strip())
 
 
-def origin(learned: Sequence[CachedClip], held: Sequence[CachedClip]) -> dict[str, str]:
-    """Say what a run learns from: the name of a file in the cache tells what a clip holds.
+def gather(
+    paths: DataPaths, progress: Progress, *, cached: CacheFormat, seed: int = 0
+) -> ClipSplit:
+    """Decode all clips once, report which are usable, and keep some apart for validation.
 
-    The folders do not count: clips may be elsewhere when the run is resumed.
+    Raises:
+        DrsvgError: there are no clips, or none is left to train on.
     """
-    made: dict[str, str] = {}
-    for role, clips in (("learned", learned), ("held", held)):
-        for clip in clips:
-            name = clip.path.name
-            use = f"{role} {clip.cache.name} {clip.begin} {clip.end}"
-            made[name] = f"{made[name]}, {use}" if name in made else use
-    return made
+    kept = find_sources(paths.validation)
+    apart = {path.resolve() for path in kept}
+    named = find_sources(paths.paths)
+    sources = {path: source for path, source in named.items() if path.resolve() not in apart}
+    if not named:
+        raise ConfigError("there are no clips to train on; name them with --data")
+    if not sources:
+        raise TrainingError("all of the clips are kept for validation: none is left to train on")
+    # Batches are drawn by position: in whichever order clips are named, a run is the same.
+    train = sorted(usable(sources, paths.cache / "train", progress, cached=cached), key=_identity)
+    if kept:
+        validation = usable(kept, paths.cache / "validation", progress, cached=cached)
+        found = ClipSplit(train, sorted(validation, key=_identity))
+    else:
+        found = split(train, length=cached.length, share=paths.validation_share, seed=seed)
+    if found.shared:
+        progress.note("one short clip is all there is: it serves for training and for validation")
+    for role, clips in found._asdict().items():
+        count = sum(clip.windows(cached.length) for clip in clips)
+        progress.note(f"{role}: {len(clips)} clips, {seconds(clips):.0f} s, {count} sequences")
+    files = {clip.file for clips in found for clip in clips}
+    size = sum(file.stat().st_size for file in files) / 1e6
+    progress.note(f"decoded frames take {size:,.0f} MB in {paths.cache}")
+    return found
+
+
+def split(clips: Sequence[CachedClip], *, length: int, share: float, seed: int) -> ClipSplit:
+    """Keep a share of the clips, at least one, apart for validation.
+
+    A single clip is cut in two where that leaves sequences of `length` frames on both sides; else
+    it serves as both.
+    """
+    if len(clips) > 1:
+        order = list(clips)
+        random.Random(seed).shuffle(order)
+        count = min(max(1, round(share * len(order))), len(order) - 1)
+        return ClipSplit(order[count:], order[:count])
+    (clip,) = clips
+    cut = clip.begin + round(len(clip) * (1 - share))
+    parts = replace(clip, end=cut), replace(clip, begin=cut)
+    if not all(part.windows(length) for part in parts):
+        parts = clip, clip
+    return ClipSplit([parts[0]], [parts[1]])
 
 
 def usable(
-    paths: Sequence[Path], cache: Path, recipe: Recipe, listener: Listener
+    sources: Mapping[Path, str], folder: Path, progress: Progress, *, cached: CacheFormat
 ) -> Iterator[CachedClip]:
-    """Decode clips, one after the other as they are asked for; note those that are left out."""
+    """Decode clips one after the other, as they are asked for; report those that are left out.
+
+    Raises:
+        TrainingError: none can be used.
+    """
     first, found = "", False
-    results = scan(paths, cache, model=recipe.model, data=recipe.data)
-    for number, result in enumerate(results, start=1):
-        listener.tick(number, len(paths))
+    for number, result in enumerate(decode_clips(sources, folder, cached=cached), start=1):
+        progress.update(number, len(sources))
         if isinstance(result, Rejected):
             first = first or result.reason
-            listener.note(f"left out: {result.reason}")
+            progress.note(f"left out: {result.reason}")
         else:
             found = True
             yield result
     if not found:
         raise TrainingError(
-            f"none of the {len(paths)} clips can be used ({first}); "
-            f"sequences have {recipe.data.context + recipe.data.horizon} frames"
+            f"none of the {len(sources)} clips can be used ({first}); "
+            f"sequences have {cached.length} frames"
         )
+
+
+def _identity(clip: CachedClip) -> tuple[str, str]:
+    """Return what a clip is sorted by: its name and its content, wherever it lies."""
+    return clip.path.name, clip.file.name
 
 
 def seconds(clips: Sequence[CachedClip]) -> float:
     """Return how long clips are together."""
-    return sum(len(clip) / float(clip.rate) for clip in clips)
+    return sum(clip.seconds for clip in clips)
+
+
+def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> TrainingData:
+    """Gather square sequences of clips."""
+    cached = square_format(recipe.drsvg, recipe.data)
+    return square_data(recipe, gather(paths, progress, cached=cached, seed=recipe.training.seed))
+
+
+def square_data(recipe: Recipe, found: ClipSplit) -> TrainingData:
+    """Draw square sequences from clips.
+
+    Raises:
+        TrainingError: they do not fill a batch.
+    """
+    model, data, batch = recipe.drsvg, recipe.data, recipe.training.batch
+    count = sum(clip.windows(data.context + data.horizon) for clip in found.train)
+    if count < batch:
+        raise TrainingError(
+            f"the clips hold {count} sequences, fewer than a batch of {batch}; give more or longer "
+            "clips, or a smaller batch: --batch of drsvg finetune, training.batch of a recipe"
+        )
+    fixed = fixed_windows(found.validation, model=model, data=data, most=VALIDATION_SEQUENCES)
+    return TrainingData(
+        ClipSequences(found.train, model, data),
+        fixed,
+        found.fingerprint,
+        found.train_description,
+        found.validation_description(len(fixed)),
+    )
 
 
 def benchmark(
-    recipe: Recipe,
-    place: Place,
-    listener: Listener,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Cut windows from clips, one of each where there are clips enough, spread over all."""
-    paths = find_clips(place.paths)
-    if not paths:
+    named = [*find_sources(paths.paths)]
+    if not named:
         raise ConfigError("there are no clips to predict; name them with --data")
-    each = 1 if most is None else math.ceil(most / len(paths))
-    most, model, data = most or HELD_SEQUENCES, recipe.model, recipe.data
-    cutter = WindowCutter(
-        context=context,
-        horizon=horizon or data.horizon,
-        rate=Fraction(data.rate).limit_denominator(1001),
-        shape=partial(_squared, recipe) if side is None else partial(shrink, side=side),
+    each = 1 if options.count is None else math.ceil(options.count / len(named))
+    most, horizon = options.count or VALIDATION_SEQUENCES, options.horizon or recipe.data.horizon
+    cut = partial(
+        read_windows,
+        context=options.context,
+        horizon=horizon,
+        rate=Fraction(recipe.data.frame_rate).limit_denominator(1001),
+        resized=partial(_squared, recipe)
+        if options.side is None
+        else partial(resize_whole, side=options.side),
         each=each,
     )
-    first, found = spread(paths, most), list[tuple[str, Frames]]()
-    others = [path for path in paths if path not in set(first)]
+    first, found = spread(named, most), list[tuple[str, Frames]]()
+    others = [path for path in named if path not in set(first)]
     for number, path in enumerate([*first, *others], start=1):
         if number > len(first) and len(found) >= most:  # others stand in for those left out
             break
-        listener.tick(number, len(first))
+        progress.update(number, len(first))
         try:
-            found += [(str(path), window) for window in cutter.cut(path)]
+            found += [(str(path), window) for window in cut(path)]
         except VideoError as error:
-            listener.note(f"left out: {error}")
+            progress.note(f"left out: {error}")
     if not found:
-        raise ConfigError(f"none of the {len(paths)} clips can be used")
+        raise ConfigError(f"none of the {len(named)} clips can be used")
     groups, windows = zip(*spread(found, most), strict=True)
     words = f"{len(windows)} windows of {len(set(groups))} clips"
-    return Benchmark(windows, groups, words, (cutter.horizon,), model.channels)
+    return Benchmark(windows, groups, words, (horizon,), recipe.drsvg.channels)
 
 
 def _squared(recipe: Recipe, frame: Frames) -> Frames:
     """Bring a frame to what a model sees: its size, and its colours."""
-    fitted = fit(frame, recipe.model.size, how=recipe.data.fit)
-    return to_frames(to_tensor(fitted[None], channels=recipe.model.channels))[0]
-
-
-def conditions(recipe: Recipe) -> list[str]:
-    """Say what the frames depend on beside their size and colour."""
-    return [f"{recipe.data.rate:g} frames a second", f"fit {recipe.data.fit}"]
-
-
-def lengthened(recipe: Recipe, *, context: int, horizon: int) -> Recipe:
-    """Return a recipe that wants sequences of another length."""
-    data = replace(recipe.data, context=context, horizon=horizon, shortest_context=1)
-    return replace(recipe, data=data)
-
-
-def quantised(frames: Tensor) -> Tensor:
-    """Turn floats in [0, 1] into uint8."""
-    return (frames * 255).round().to(torch.uint8)
+    fitted = fit(frame, recipe.drsvg.size, how=recipe.data.fit)
+    return to_frames(to_tensor(fitted[None], channels=recipe.drsvg.channels))[0]

@@ -1,4 +1,4 @@
-"""What is asked of a source of sequences, and what it answers; the words that all of them share."""
+"""What every data set is asked for, and what it gives."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,28 +14,28 @@ from drsvg_cli.data.download import cache_folder
 from drsvg_cli.errors import ConfigError, DataError
 from drsvg_cli.frames import Frames
 
-HELD_SEQUENCES = 64
+VALIDATION_SEQUENCES = 64
 """Sequences that a run is validated on."""
 
 
 class Sequences(Protocol):
-    """What a run learns from."""
+    """Batches of square sequences to train on."""
 
     def batch(self, size: int, *, seed: str) -> Tensor:
         """Draw uint8 or float `(T, B, C, S, S)`; the same for the same seed."""
 
 
 @dataclass(frozen=True)
-class Place:
+class DataPaths:
     """Where the files are, as the command line names them."""
 
     paths: Sequence[Path | str]
     """Clips and folders of clips, or the one folder of a data set; its cache if there is none."""
     cache: Path
     """A folder for decoded clips."""
-    held: Sequence[Path | str] = ()
+    validation: Sequence[Path | str] = ()
     """Clips to validate on."""
-    share: float = 0.15
+    validation_share: float = 0.15
     """Share of the clips to validate on where none are named."""
 
     def folder(self, name: str, title: str) -> Path:
@@ -45,7 +45,7 @@ class Place:
             ConfigError: more is named than a folder.
             DataError: it is not there.
         """
-        if self.held:
+        if self.validation:
             raise ConfigError(f"{title} has a part of its own to validate on; omit --validation")
         if len(self.paths) > 1:
             raise ConfigError(f"{title} is read from one folder; give --data once")
@@ -59,26 +59,26 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Listener:
+class Progress:
     """Who is told while files are read."""
 
     note: Callable[[str], object]
-    """Takes a remark in passing."""
-    tick: Callable[[int, int], object]
-    """Takes how many files are read, and of how many."""
+    """Takes a message."""
+    update: Callable[[int, int], object]
+    """Takes the number of files read so far, and of all."""
 
 
-class Material(NamedTuple):
-    """What a run learns from and what it is validated on."""
+class TrainingData(NamedTuple):
+    """What a run is trained and validated on."""
 
     sequences: Sequences
-    held: Tensor
+    validation: Tensor
     """Fixed sequences, float `(N, T, C, S, S)` in [0, 1]."""
-    origin: Mapping[str, str]
-    """What they are made from, and in which state, by the name of each file or data set."""
-    learned_words: str
-    """What is learned from, as a model card says it."""
-    held_words: str
+    fingerprint: Mapping[str, str]
+    """What the sequences are made from, by the name of each file or data set."""
+    train_description: str
+    """For a model card."""
+    validation_description: str
 
 
 PUBLISHED_SAMPLES = 100
@@ -94,6 +94,21 @@ class Published(NamedTuple):
     """As SRVP defines it."""
 
 
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """Which sequences models are compared on."""
+
+    context: int
+    """Observed frames."""
+    horizon: int | None = None
+    """Predicted frames; those of the data set's own protocol by default."""
+    count: int | None = None
+    """Sequences at most; those of the data set's own protocol by default."""
+    side: int | None = None
+    """Pixels along the shorter side of whole frames of clips; without it clips are brought to the
+    squares of the recipe's model. A data set has frames of its own."""
+
+
 class Benchmark(NamedTuple):
     """Fixed sequences that models are compared on."""
 
@@ -107,7 +122,7 @@ class Benchmark(NamedTuple):
     channels: int = 3
     """1 where the frames are gray: three equal channels."""
     labels: Mapping[str, Tensor] = MappingProxyType({})
-    """What every sequence shows, `(N,)` class indices an attribute; empty where nobody knows."""
+    """What every sequence shows, `(N,)` class indices an attribute; empty where it is unknown."""
     poses: Mapping[str, Tensor] = MappingProxyType({})
     """What it does in every frame, `(N, T)` class indices an attribute; empty likewise."""
     published: tuple[Published, ...] = ()
@@ -116,37 +131,27 @@ class Benchmark(NamedTuple):
     @property
     def digest(self) -> str:
         """Sum up the sequences: equal digests mean equal frames."""
-        summed = hashlib.sha256()
+        digest = hashlib.sha256()
         for clip in self.clips:
-            summed.update(str(clip.shape).encode())
-            summed.update(clip[..., : self.channels].tobytes())
-        return summed.hexdigest()
+            digest.update(str(clip.shape).encode())
+            digest.update(clip[..., : self.channels].tobytes())
+        return digest.hexdigest()
 
 
 def as_clips(frames: Tensor) -> list[Frames]:
-    """Show uint8 frames `(N, T, C, S, S)` as RGB clips `(T, S, S, 3)`, without a copy."""
+    """Turn uint8 frames `(N, T, C, S, S)` into RGB clips `(T, S, S, 3)`, without a copy."""
     return list(frames.movedim(2, -1).expand(*[-1] * 4, 3).numpy())
 
 
-class Offers(Protocol):
-    """What the module of a source has; `registry` says what each is for."""
+class Dataset(Protocol):
+    """What the module of a data set has; `registry` says what each is for."""
 
-    def material(self, recipe: Recipe, place: Place, listener: Listener, /) -> Material:
-        """Gather what a recipe learns from."""
+    def training_data(
+        self, recipe: Recipe, paths: DataPaths, progress: Progress, /
+    ) -> TrainingData:
+        """Gather what a model is trained on."""
 
     def benchmark(
-        self,
-        recipe: Recipe,
-        place: Place,
-        listener: Listener,
-        /,
-        *,
-        context: int,
-        horizon: int | None,
-        most: int | None,
-        side: int | None,
+        self, recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions, /
     ) -> Benchmark:
         """Gather the sequences that models are compared on."""
-
-    def conditions(self, recipe: Recipe, /) -> list[str]:
-        """Say what the frames depend on beside their size and colour."""

@@ -20,21 +20,18 @@ import torch
 from drsvg_cli.config import Recipe
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data.clip_cache import CachedClip
-from drsvg_cli.data.clip_sequences import ClipSequences, spread, windows
-from drsvg_cli.data.clips import conditions
+from drsvg_cli.data.clip_sequences import fixed_windows, spread, square_format
 from drsvg_cli.data.dataset import (
-    HELD_SEQUENCES,
     Benchmark,
-    Listener,
-    Material,
-    Place,
+    BenchmarkOptions,
+    DataPaths,
+    Progress,
     Published,
+    TrainingData,
     as_clips,
 )
 from drsvg_cli.errors import DataError, TrainingError
 from drsvg_cli.video.decoding import probe
-
-__all__ = ["benchmark", "conditions", "material"]
 
 ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 TRAINING = range(1, 21)
@@ -42,16 +39,6 @@ TEST = range(21, 26)
 TOTAL = 599
 """Clips of the whole set: 25 persons, six actions and four scenarios, and one that is missing."""
 RANGES_FILE = "00sequences.txt"
-MIRRORS = ("https://www.csc.kth.se/cvap/actions", "http://www.nada.kth.se/cvap/actions")
-ARCHIVES = {
-    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
-    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
-    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
-    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
-    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
-    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
-}
-"""The SHA-1 of each official archive, as the library vipy records it; KTH itself publishes none."""
 MISSING = "person13_handclapping_d3"
 """The only clip of which there is none."""
 RATE = 25
@@ -148,11 +135,11 @@ def _listed(clips: Sequence[Clip]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def held_back(clips: Sequence[Clip], share: float) -> set[int]:
+def validation_persons(clips: Sequence[Clip], share: float) -> set[int]:
     """Choose the training persons that a run is validated on: the last ones, at least one.
 
     Raises:
-        TrainingError: there is nobody else to learn from.
+        TrainingError: there is nobody else to train on.
     """
     persons = sorted({clip.person for clip in clips})
     if len(persons) < 2:
@@ -163,78 +150,70 @@ def held_back(clips: Sequence[Clip], share: float) -> set[int]:
     return set(persons[-min(max(1, round(share * len(persons))), len(persons) - 1) :])
 
 
-def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
+def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> TrainingData:
     """Decode the clips of persons 1 to 20, and validate on the last of these persons."""
-    clips, ranges = _open(place, TRAINING, listener)
-    apart = held_back(clips, place.share)
-    parts: dict[bool, list[CachedClip]] = {False: [], True: []}
-    named = {clip.path: clip for clip in clips}
-    for cached in _cut(clips, ranges, recipe, place, listener):
-        parts[named[cached.path].person in apart].append(cached)
-    learned, held = parts[False], parts[True]
-    if not held:
+    clips, ranges = _open(paths, TRAINING, progress)
+    apart = validation_persons(clips, paths.validation_share)
+    named = {clip.path for clip in clips if clip.person in apart}
+    found = clip_files.ClipSplit([], [])
+    for part in _cut(clips, ranges, recipe, paths, progress):
+        (found.validation if part.path in named else found.train).append(part)
+    if not found.validation:
         raise TrainingError(
             f"the clips of person(s) {', '.join(map(str, sorted(apart)))}, to validate on, are too "
             "short; choose a larger --share"
         )
-    clip_files.check_batch(learned, recipe)
-    fixed = windows(held, model=recipe.model, data=recipe.data, most=HELD_SEQUENCES)
-    said = {who: [clip for clip in clips if (clip.person in apart) == who] for who in (False, True)}
-    return Material(
-        ClipSequences(learned, recipe.model, recipe.data),
-        fixed,
-        origin=clip_files.origin(learned, held),
-        learned_words=f"KTH ({summary(said[False])})",
-        held_words=f"{len(fixed)} sequences of KTH's person(s) {_listed(said[True])}, who were "
-        "kept apart",
+    kept = [clip for clip in clips if clip.path in named]
+    trained = [clip for clip in clips if clip.path not in named]
+    squares = clip_files.square_data(recipe, found)
+    return squares._replace(
+        train_description=f"KTH ({summary(trained)})",
+        validation_description=f"{len(squares.validation)} sequences of KTH's person(s) "
+        f"{_listed(kept)}, who were kept apart",
     )
 
 
 def benchmark(
-    recipe: Recipe,
-    place: Place,
-    listener: Listener,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Cut the clips of persons 21 to 25, the same number of sequences from each range of frames."""
-    longest, most = horizon or HORIZON, most or TEST_SEQUENCES
-    clips, ranges = _open(place, TEST, listener)
-    wanted = clip_files.lengthened(recipe, context=context, horizon=longest)
-    cut = list(_cut(clips, ranges, wanted, place, listener))
+    longest, most = options.horizon or HORIZON, options.count or TEST_SEQUENCES
+    clips, ranges = _open(paths, TEST, progress)
+    wanted = replace(
+        recipe,
+        data=replace(recipe.data, context=options.context, horizon=longest, min_context=1),
+    )
+    cut = list(_cut(clips, ranges, wanted, paths, progress))
     chosen = spread(cut, most)
     fixed = [
-        windows([part], model=recipe.model, data=wanted.data, most=most // len(chosen))
+        fixed_windows([part], model=recipe.drsvg, data=wanted.data, most=most // len(chosen))
         for part in chosen
     ]
     for part in cut:
         with suppress(OSError):  # the raw frames of many clips fill a disk
-            part.cache.unlink()
-    frames = clip_files.quantised(torch.cat(fixed))
-    groups = [str(part.path) for part, cut in zip(chosen, fixed, strict=True) for _ in cut]
+            part.file.unlink()
+    frames = (torch.cat(fixed) * 255).round().to(torch.uint8)
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
-    seen = recipe.model.size, recipe.model.channels, recipe.data.fit, recipe.data.rate
-    comparable = (context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
+    seen = recipe.drsvg.size, recipe.drsvg.channels, recipe.data.fit, recipe.data.frame_rate
+    comparable = (options.context, longest, *seen) == (10, HORIZON, 64, 1, "stretch", RATE)
+    groups = [str(part.path) for part, cut in zip(chosen, fixed, strict=True) for _ in cut]
     return Benchmark(
         as_clips(frames),
         groups,
         f"{len(frames)} sequences of KTH's persons 21 to 25 ({summary(clips)})",
         tuple(horizons),
-        recipe.model.channels,
+        recipe.drsvg.channels,
         published=PUBLISHED if comparable else (),
     )
 
 
 def _open(
-    place: Place, persons: range, listener: Listener
+    paths: DataPaths, persons: range, progress: Progress
 ) -> tuple[list[Clip], Mapping[str, list[tuple[int, int]]]]:
     """Find the clips of some persons, say what is there, and read the ranges of frames."""
-    folder = place.folder("kth", "KTH")
+    folder = paths.folder("kth", "KTH")
     found = find(folder)
-    listener.note(f"KTH: {summary(found)}")
+    progress.note(f"KTH: {summary(found)}")
     clips = [clip for clip in found if clip.person in persons]
     if not clips:
         raise DataError(
@@ -243,7 +222,7 @@ def _open(
         )
     lists = sorted(folder.rglob(RANGES_FILE))
     if not lists:
-        listener.note(f"there is no {RANGES_FILE}: whole clips are used, empty scenes included")
+        progress.note(f"there is no {RANGES_FILE}: whole clips are used, empty scenes included")
     return clips, read_ranges(lists[0]) if lists else {}
 
 
@@ -251,8 +230,8 @@ def _cut(
     clips: Sequence[Clip],
     ranges: Mapping[str, list[tuple[int, int]]],
     recipe: Recipe,
-    place: Place,
-    listener: Listener,
+    paths: DataPaths,
+    progress: Progress,
 ) -> Iterator[CachedClip]:
     """Decode clips and give their ranges of frames, those that are long enough.
 
@@ -260,18 +239,20 @@ def _cut(
     last frame. A clip that is not listed is one range.
     """
     keys = {clip.path: clip.key for clip in clips}
+    length = recipe.data.context + recipe.data.horizon
+    actions = {clip.path: clip.action for clip in clips}
+    cached_as = square_format(recipe.drsvg, recipe.data)
     found = False
-    for cached in clip_files.usable([*keys], place.cache, recipe, listener):
+    for cached in clip_files.usable(actions, paths.cache, progress, cached=cached_as):
         thinned = cached.rate / probe(cached.path).rate
         whole = 1, math.ceil(len(cached) / thinned)
         for first, last in ranges.get(keys[cached.path], [whole]):
             begin, end = math.ceil((first - 1) * thinned), math.ceil(last * thinned)
             part = replace(cached, begin=begin, end=min(end, len(cached)))
-            if part.windows(recipe.data):
+            if part.windows(length):
                 found = True
                 yield part
     if not found:
-        length = recipe.data.context + recipe.data.horizon
         raise TrainingError(
             f"none of the {len(clips)} clips shows somebody for {length} frames on end; choose a "
             "smaller horizon: --horizon of drsvg evaluate, data.horizon of a recipe"

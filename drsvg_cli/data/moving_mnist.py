@@ -1,12 +1,12 @@
 """Moving MNIST: two handwritten digits that bounce inside a square, drawn on the fly.
 
 `read_digits` reads the idx files of MNIST, `part` keeps the digits of training, validation and
-test apart, `MovingDigits` draws. There are two rules of motion, each as its authors' code has it:
+test apart, `MovingDigits` draws. There are two data sets, each as its authors' code has it:
 
-- `stochastic`: SM-MNIST of SVG's code. Digits of 32 pixels at whole-number speeds; at a wall both
-  axes get a fresh random speed; where digits overlap they are added.
-- `deterministic`: Srivastava et al. Digits of 28 pixels at one speed; a wall reflects; where digits
-  overlap the brighter pixel shows.
+- `moving-mnist`, stochastic walls: SM-MNIST of SVG's code. Digits of 32 pixels at whole-number
+  speeds; at a wall both axes get a fresh random speed; where digits overlap they are added.
+- `moving-mnist-deterministic`, deterministic walls: Srivastava et al. Digits of 28 pixels at one
+  speed; a wall reflects; where digits overlap the brighter pixel shows.
 """
 
 import gzip
@@ -24,20 +24,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drsvg_cli.config import ModelConfig, Recipe, Walls
+from drsvg_cli.config import ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
-    HELD_SEQUENCES,
+    VALIDATION_SEQUENCES,
     Benchmark,
-    Listener,
-    Material,
-    Place,
+    BenchmarkOptions,
+    DataPaths,
+    Progress,
+    TrainingData,
     as_clips,
 )
-from drsvg_cli.data.rng import Chance
+from drsvg_cli.data.rng import ArrayRandom
 from drsvg_cli.errors import DataError
 from drsvg_cli.frames import fit_batch
 
 Part = Literal["training", "validation", "test"]
+Walls = Literal["stochastic", "deterministic"]
 Bytes = NDArray[np.uint8]
 
 SIZE = 64
@@ -52,17 +54,6 @@ STEP = 3.6
 """Pixels a frame, in any direction (deterministic walls): a tenth of the way that is free."""
 PAIRS = tuple(combinations_with_replacement(range(10), 2))
 """What a frame may show: two digits, the smaller one first."""
-CONTENTS = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-"""The files of MNIST and the SHA-256 of what they hold, unpacked."""
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist",
-    "https://storage.googleapis.com/cvdf-datasets/mnist",
-)
 _LARGEST_FILE = 2**26
 
 
@@ -155,13 +146,13 @@ class MovingDigits:
 
     def labelled(self, size: int, *, seed: str) -> tuple[Tensor, Tensor]:
         """Draw sequences as `batch` does; return what they show too, indices `(B,)` of PAIRS."""
-        chance = Chance(seed)
-        chosen = chance.integers(0, len(self.digits.labels) - 1, size, 2)
+        rng = ArrayRandom(seed)
+        chosen = rng.integers(0, len(self.digits.labels) - 1, size, 2)
         images, labels = self.digits.images[chosen], np.sort(self.digits.labels[chosen])
         if self.walls == "stochastic":
-            corners, side = _wander(size, self.length, chance), 32
+            corners, side = _wander(size, self.length, rng), 32
         else:
-            corners, side = _reflect(size, self.length, chance), 28
+            corners, side = _reflect(size, self.length, rng), 28
         first, second = np.moveaxis(_placed(_enlarged(images, side), corners), 2, 0)
         if self.walls == "stochastic":
             frames = first + np.minimum(second, 255 - first)
@@ -173,17 +164,17 @@ class MovingDigits:
         return drawn, torch.tensor(pairs)
 
 
-def _wander(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
+def _wander(size: int, length: int, rng: ArrayRandom) -> NDArray[np.int64]:
     """Return top left corners `(T, B, 2 digits, 2 axes)` with stochastic walls."""
     far = SIZE - 32 - 1
-    corner = chance.integers(0, far, size, 2, 2)
-    speed = chance.integers(-FASTEST, FASTEST, size, 2, 2)
+    corner = rng.integers(0, far, size, 2, 2)
+    speed = rng.integers(-FASTEST, FASTEST, size, 2, 2)
     corners = np.empty((length, *corner.shape), np.int64)
     for time in range(length):
         for axis in (0, 1):
             low, high = corner[..., axis] < 0, corner[..., axis] > far
-            away = chance.integers(1, FASTEST, size, 2)
-            along = chance.integers(-FASTEST, FASTEST, size, 2)
+            away = rng.integers(1, FASTEST, size, 2)
+            along = rng.integers(-FASTEST, FASTEST, size, 2)
             ahead, across = speed[..., axis], speed[..., 1 - axis]
             speed[..., axis] = np.where(low, away, np.where(high, -away, ahead))
             speed[..., 1 - axis] = np.where(low | high, along, across)
@@ -192,11 +183,11 @@ def _wander(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
     return corners
 
 
-def _reflect(size: int, length: int, chance: Chance) -> NDArray[np.int64]:
+def _reflect(size: int, length: int, rng: ArrayRandom) -> NDArray[np.int64]:
     """Return top left corners `(T, B, 2 digits, 2 axes)` with deterministic walls."""
     far = SIZE - 28
-    corner = chance.uniform(size, 2, 2) * far
-    angle = chance.uniform(size, 2) * 2 * np.pi
+    corner = rng.uniform(size, 2, 2) * far
+    angle = rng.uniform(size, 2) * 2 * np.pi
     speed = STEP * np.stack([np.sin(angle), np.cos(angle)], axis=-1)
     corners = np.empty((length, *corner.shape), np.int64)
     for time in range(length):
@@ -230,60 +221,52 @@ def _placed(images: Bytes, corners: NDArray[np.int64]) -> Bytes:
     return windows[sequence, digit, top, left]
 
 
-def conditions(recipe: Recipe) -> list[str]:
-    """Say what the frames depend on beside their size and colour."""
-    return [f"{recipe.data.walls} walls"]
-
-
-def material(recipe: Recipe, place: Place, _: Listener) -> Material:
+def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData:
     """Draw from the training digits; validate on fixed sequences of those that are held back."""
-    folder, data = _folder(place), recipe.data
-    learned, kept = (
-        MovingDigits(part(folder, which), recipe.model, data.context + data.horizon, data.walls)
+    folder, data = _folder(paths), recipe.data
+    train, validation = (
+        MovingDigits(part(folder, which), recipe.drsvg, data.context + data.horizon, _walls(recipe))
         for which in ("training", "validation")
     )
-    held = kept.batch(HELD_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
-    images = learned.digits.images
-    return Material(
-        learned,
-        held,
-        origin={"Moving MNIST": hashlib.sha256(images.tobytes()).hexdigest()},
-        learned_words=f"Moving MNIST ({data.walls} walls, {len(images):,} digits)",
-        held_words=f"{len(held)} sequences of {len(kept.digits.images):,} digits that were kept "
-        "apart",
+    fixed = validation.batch(VALIDATION_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    images = train.digits.images
+    return TrainingData(
+        train,
+        fixed,
+        fingerprint={"Moving MNIST": hashlib.sha256(images.tobytes()).hexdigest()},
+        train_description=f"Moving MNIST ({_walls(recipe)} walls, {len(images):,} digits)",
+        validation_description=f"{len(fixed)} sequences of {len(validation.digits.images):,} "
+        "digits that were kept apart",
     )
 
 
 def benchmark(
-    recipe: Recipe,
-    place: Place,
-    _: Listener,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, _: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
 
     The paper shows 25 predicted frames (Fig. 3), SVG's and SRVP's tables average over 20.
     """
-    digits = part(_folder(place), "test")
-    longest = horizon or 25
-    moving = MovingDigits(digits, recipe.model, context + longest, recipe.data.walls)
+    digits = part(_folder(paths), "test")
+    longest = options.horizon or 25
+    moving = MovingDigits(digits, recipe.drsvg, options.context + longest, _walls(recipe))
     frames, pairs = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
-    frames, pairs = frames.transpose(0, 1)[:most], pairs[:most]
+    frames, pairs = frames.transpose(0, 1)[: options.count], pairs[: options.count]
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
-    words = f"{len(frames)} sequences of Moving MNIST's test digits, {recipe.data.walls} walls"
+    words = f"{len(frames)} sequences of Moving MNIST's test digits, {_walls(recipe)} walls"
     return Benchmark(
         as_clips(frames),
         [*map(str, range(len(frames)))],
         words,
         tuple(horizons),
-        recipe.model.channels,
+        recipe.drsvg.channels,
         {"digits": pairs},
     )
 
 
-def _folder(place: Place) -> Path:
-    return place.folder("mnist", "Moving MNIST")
+def _walls(recipe: Recipe) -> Walls:
+    return "deterministic" if recipe.data.source.endswith("deterministic") else "stochastic"
+
+
+def _folder(paths: DataPaths) -> Path:
+    return paths.folder("mnist", "Moving MNIST")

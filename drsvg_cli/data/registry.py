@@ -1,62 +1,48 @@
-"""Every source of sequences under the name that a recipe gives it.
-
-The one place that knows them all: training asks for `material`, an evaluation for a `benchmark`.
-Each question goes to the source's own module.
-"""
+"""Every data set under the name that a recipe gives it."""
 
 from drsvg_cli.config import Recipe, Source
 from drsvg_cli.data import clips, kth, moving_mnist, sprites
-from drsvg_cli.data.dataset import Benchmark, Listener, Material, Offers, Place
+from drsvg_cli.data.dataset import (
+    Benchmark,
+    BenchmarkOptions,
+    DataPaths,
+    Dataset,
+    Progress,
+    TrainingData,
+)
 
-_SOURCES: dict[Source, Offers] = {
+_DATASETS: dict[Source, Dataset] = {
     "clips": clips,
     "moving-mnist": moving_mnist,
+    "moving-mnist-deterministic": moving_mnist,
     "kth": kth,
     "sprites": sprites,
 }
 
 
-def material(recipe: Recipe, place: Place, listener: Listener) -> Material:
-    """Gather what a recipe learns from.
+def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> TrainingData:
+    """Gather what a model is trained on.
 
     Raises:
         DrsvgError: it is not there, is damaged, or is not enough.
     """
-    return _SOURCES[recipe.data.source].material(recipe, place, listener)
+    return _DATASETS[recipe.data.source].training_data(recipe, paths, progress)
 
 
 def benchmark(
-    source: Source,
-    recipe: Recipe,
-    place: Place,
-    listener: Listener,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, progress: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Gather the sequences that models like the one of `recipe` are compared on.
-
-    Args:
-        source: where they come from.
-        recipe: says the size and channels of frames, and how clips are fitted.
-        place: where the files are; all of its clips are taken.
-        listener: is told of the progress.
-        context: observed frames.
-        horizon: predicted frames; those of the source's own protocol by default.
-        most: sequences at most; those of the source's own protocol by default.
-        side: pixels along the shorter side of whole frames; without it clips are brought to the
-            squares of the recipe's model. A data set has frames of its own.
 
     Raises:
         DrsvgError: they are not there, are damaged, or none is long enough.
     """
-    return _SOURCES[source].benchmark(
-        recipe, place, listener, context=context, horizon=horizon, most=most, side=side
-    )
+    return _DATASETS[recipe.data.source].benchmark(recipe, paths, progress, options)
 
 
-def conditions(source: Source, recipe: Recipe) -> list[str]:
-    """Say what the frames of a benchmark depend on beside their size and colour."""
-    return _SOURCES[source].conditions(recipe)
+def comparability(recipe: Recipe) -> list[str]:
+    """List what a benchmark's frames depend on beside their size and colour."""
+    data = recipe.data
+    if data.source in ("clips", "kth"):
+        return [f"{data.frame_rate:g} frames a second", f"fit {data.fit}"]
+    return [data.source]

@@ -1,4 +1,4 @@
-"""Random numbers for drawn sequences: the same for the same seed, with every version of NumPy."""
+"""Arrays of random numbers: the same for the same seed, with every version of NumPy."""
 
 import math
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Chance:
-    """Random numbers of a stream that NumPy promises to keep: that of its bit generators alone."""
+class ArrayRandom:
+    """Random numbers made from raw bits, the one stream that NumPy promises to keep."""
 
     def __init__(self, seed: str) -> None:
         self._bits = np.random.PCG64(list(seed.encode()))

@@ -2,8 +2,8 @@
 
 Content is who: a body with bottomwear, topwear, hair and shoes, one sheet each. Pose is what and
 whereto: an action, a direction and how far it has got. Gestures are the eight frames of Li & Mandt
-2018. There, a sequence is a single gesture. Here, by default, it passes to another one at random
-moments: pose must not tell sequences apart (Section 3.2), or the adversary would drive it out.
+2018. There, a sequence is a single gesture. Here it passes to another one at random moments: pose
+must not tell sequences apart (Section 3.2), or the adversary would drive it out.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drsvg_cli.config import Gestures, ModelConfig, Recipe
+from drsvg_cli.config import ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
-    HELD_SEQUENCES,
+    VALIDATION_SEQUENCES,
     Benchmark,
-    Listener,
-    Material,
-    Place,
+    BenchmarkOptions,
+    DataPaths,
+    Progress,
+    TrainingData,
     as_clips,
 )
-from drsvg_cli.data.rng import Chance
-from drsvg_cli.data.sprite_sheets import LEFT_OUT
+from drsvg_cli.data.rng import ArrayRandom
 from drsvg_cli.errors import DataError
 from drsvg_cli.frames import fit_batch
 
@@ -55,9 +55,11 @@ CYCLES = {
 """The cells of a gesture, from its first one on, in the order of Li & Mandt's data."""
 PHASES = 8
 CHANGE = 1 / 6
-"""Chance of another gesture in every frame."""
+"""ArrayRandom of another gesture in every frame."""
 SHARES = {"training": 0.75, "validation": 0.05, "test": 0.2}
 """Of the characters. Every garment is in all parts; no combination is in two."""
+LEFT_OUT = "topwear/6.png"
+"""A tunic down to the feet: often no more than two pixels tell which bottomwear is below it."""
 TEST_SEQUENCES = 500
 TEST_SEED = "test"
 
@@ -101,7 +103,7 @@ def read_sheets(folder: Path) -> dict[str, Layer]:
             (
                 path
                 for path in (folder / garment).glob("*.png")
-                if f"{garment}/{path.name}" not in LEFT_OUT
+                if f"{garment}/{path.name}" != LEFT_OUT
             ),
             key=lambda path: (len(path.stem), path),
         )
@@ -139,7 +141,7 @@ def _layer(sheets: NDArray[np.uint8]) -> Layer:
 
 def characters(counts: tuple[int, ...], which: Part) -> Indices:
     """Return the characters of one part of the work: `(N, garments)`, a sheet of each garment."""
-    order = np.argsort(Chance("characters").uniform(math.prod(counts)), kind="stable")
+    order = np.argsort(ArrayRandom("characters").uniform(math.prod(counts)), kind="stable")
     begin = 0.0
     for name, share in SHARES.items():
         if name == which:
@@ -172,7 +174,6 @@ class MovingSprites:
     model: ModelConfig
     length: int
     """Frames of a sequence."""
-    gestures: Gestures
 
     def __post_init__(self) -> None:
         """Make sure that somebody may appear.
@@ -203,9 +204,9 @@ class MovingSprites:
 
     def labelled(self, size: int, *, seed: str) -> Shown:
         """Draw sequences as `batch` does, with what they show."""
-        chance = Chance(seed)
-        who = self.characters[chance.integers(0, len(self.characters) - 1, size)]
-        gesture, phase = _perform(size, self.length, chance, self.gestures)
+        rng = ArrayRandom(seed)
+        who = self.characters[rng.integers(0, len(self.characters) - 1, size)]
+        gesture, phase = _perform(size, self.length, rng)
         cells = torch.from_numpy(SHOWN[gesture, phase])
         drawn = torch.zeros(self.length, size, 3, SIZE, SIZE, dtype=torch.uint8)
         for layer, sheet in zip(self.layers.values(), torch.from_numpy(who).T, strict=True):
@@ -220,78 +221,64 @@ class MovingSprites:
         )
 
 
-def _perform(size: int, length: int, chance: Chance, gestures: Gestures) -> tuple[Indices, Indices]:
+def _perform(size: int, length: int, rng: ArrayRandom) -> tuple[Indices, Indices]:
     """Choose a gesture and a phase of it for every frame, `(T, B)` each."""
-    gesture = chance.integers(0, GESTURES - 1, size)
-    phase = chance.integers(0, PHASES - 1, size) * (gestures == "changing")
+    gesture = rng.integers(0, GESTURES - 1, size)
+    phase = rng.integers(0, PHASES - 1, size)
     performed = []
     for _ in range(length):
         performed.append((gesture, phase))
         phase = (phase + 1) % PHASES
-        if gestures == "changing":
-            changes = chance.uniform(size) < CHANGE
-            other = (gesture + chance.integers(1, GESTURES - 1, size)) % GESTURES
-            gesture, phase = np.where(changes, other, gesture), np.where(changes, 0, phase)
+        changes = rng.uniform(size) < CHANGE
+        other = (gesture + rng.integers(1, GESTURES - 1, size)) % GESTURES
+        gesture, phase = np.where(changes, other, gesture), np.where(changes, 0, phase)
     chosen, phases = zip(*performed, strict=True)
     return np.stack(chosen), np.stack(phases)
 
 
-def conditions(recipe: Recipe) -> list[str]:
-    """Say what the frames depend on beside their size and colour."""
-    return [f"{recipe.data.gestures} gestures"]
-
-
-def material(recipe: Recipe, place: Place, _: Listener) -> Material:
+def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData:
     """Draw from the training characters; validate on fixed sequences of others."""
-    layers, data = read_sheets(_folder(place)), recipe.data
+    layers, data = read_sheets(_folder(paths)), recipe.data
     length = data.context + data.horizon
-    learned, kept = (
-        MovingSprites(layers, which, recipe.model, length, data.gestures)
-        for which in ("training", "validation")
+    train, validation = (
+        MovingSprites(layers, which, recipe.drsvg, length) for which in ("training", "validation")
     )
-    held = kept.batch(HELD_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    fixed = validation.batch(VALIDATION_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
     summed = hashlib.sha256()
     for layer in layers.values():
         summed.update(layer.colours.numpy().tobytes() + layer.clear.numpy().tobytes())
-    return Material(
-        learned,
-        held,
-        origin={"Sprites": summed.hexdigest()},
-        learned_words=f"Sprites ({data.gestures} gestures, {len(learned.characters):,} characters)",
-        held_words=f"{len(held)} sequences of {len(kept.characters):,} characters that were kept "
-        "apart",
+    return TrainingData(
+        train,
+        fixed,
+        fingerprint={"Sprites": summed.hexdigest()},
+        train_description=f"Sprites ({len(train.characters):,} characters)",
+        validation_description=f"{len(fixed)} sequences of {len(validation.characters):,} "
+        "characters that were kept apart",
     )
 
 
 def benchmark(
-    recipe: Recipe,
-    place: Place,
-    _: Listener,
-    *,
-    context: int,
-    horizon: int | None,
-    most: int | None,
-    side: int | None = None,
+    recipe: Recipe, paths: DataPaths, _: Progress, options: BenchmarkOptions
 ) -> Benchmark:
     """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
 
     Its characters are in no training sequence; each of their garments is in many.
     """
-    longest, data = horizon or recipe.data.horizon, recipe.data
-    layers = read_sheets(_folder(place))
-    moving = MovingSprites(layers, "test", recipe.model, context + longest, data.gestures)
+    longest = options.horizon or recipe.data.horizon
+    layers = read_sheets(_folder(paths))
+    moving = MovingSprites(layers, "test", recipe.drsvg, options.context + longest)
     shown = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
-    frames = shown.frames.transpose(0, 1)[:most]
+    frames = shown.frames.transpose(0, 1)[: options.count]
     return Benchmark(
         as_clips(frames),
         [*map(str, range(len(frames)))],
-        f"{len(frames)} sequences of Sprites' test characters, {data.gestures} gestures",
+        f"{len(frames)} sequences of Sprites' test characters",
         (longest,),
-        recipe.model.channels,
-        {name: each[:most] for name, each in shown.content.items()},
-        {name: each.T[:most] for name, each in shown.poses.items()},
+        recipe.drsvg.channels,
+        {name: each[: options.count] for name, each in shown.content.items()},
+        {name: each.T[: options.count] for name, each in shown.poses.items()},
     )
 
 
-def _folder(place: Place) -> Path:
-    return place.folder("sprites", "Sprites")
+def _folder(paths: DataPaths) -> Path:
+    return paths.folder("sprites", "Sprites")

@@ -1,72 +1,109 @@
-"""Windows of clips to measure predictors on: observed frames, and those that really followed."""
+"""Fixed windows of clips, to validate and to evaluate on: observed frames and what followed."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from drsvg_cli.data.clip_cache import CachedClip
 from drsvg_cli.errors import VideoError
-from drsvg_cli.frames import Frames, resize
+from drsvg_cli.frames import Frames, resize_whole
 from drsvg_cli.video.reading import read_frames
 
 LONGEST = 40
-"""Seconds read of a clip, from its beginning."""
+"""Seconds read of a clip, from its beginning, for an evaluation."""
 SHORTEST_CONTEXT = 5
 """Observed frames that every window has, if so many are asked for."""
 CUT = 45.0
-"""Mean difference of neighbouring frames, in levels, that is taken for a cut."""
+"""Mean absolute difference of neighbouring frames, in levels, that is taken for a camera cut."""
 
 
-@dataclass(frozen=True)
-class WindowCutter:
-    """Cuts windows from clips: up to `context` frames, and the `horizon` that follow them."""
+class Windows(NamedTuple):
+    """Sequences of whole frames."""
 
-    context: int
-    horizon: int
-    rate: Fraction
-    """Frames a second, about: a clip is thinned to its own rate divided by a whole number."""
-    shape: Callable[[Frames], Frames]
-    """Brings a frame `(H, W, 3)` to the size that is measured."""
-    each: int = 1
-    """Windows of a clip: a single one is of its middle."""
-
-    def cut(self, path: Path) -> list[Frames]:
-        """Read a clip and cut its windows, uint8 `(T, H, W, 3)`; those with a cut are left out.
-
-        Raises:
-            VideoError: it cannot be read, is too short, or there is a cut in all of its windows.
-        """
-        most = round(LONGEST * self.rate)
-        frames = [self.shape(frame) for frame in islice(read_frames(path, rate=self.rate), most)]
-        least, last = min(self.context, SHORTEST_CONTEXT), len(frames) - self.horizon
-        if last < least:
-            raise VideoError(
-                f"{path} has {len(frames)} frames at about {float(self.rate):g} a second; "
-                f"{least + self.horizon} are needed"
-            )
-        begins = {min(last, max(least, len(frames) // 2))}
-        if self.each > 1:
-            first = min(self.context, last)
-            begins = set(np.linspace(first, last, self.each).round().astype(int).tolist())
-        windows = [
-            np.stack(frames[max(0, begin - self.context) : begin + self.horizon])
-            for begin in sorted(begins)
-            if not self._has_cut(frames[max(0, begin - least) : begin + self.horizon])
-        ]
-        if not windows:
-            raise VideoError(f"{path}: there is a cut where it would be predicted")
-        return windows
-
-    def _has_cut(self, frames: list[Frames]) -> bool:
-        changes = np.abs(np.diff(np.stack(frames).astype(np.int16), axis=0)).mean((1, 2, 3))
-        return bool(changes.max(initial=0) > CUT)
+    frames: list[Frames]
+    """uint8 `(T, H, W, 3)` each, of its own size."""
+    groups: list[str]
+    """The clip that each is cut from."""
 
 
-def shrink(frame: Frames, *, side: int) -> Frames:
-    """Bring the whole of a frame to `side` pixels along its shorter side."""
-    height, width = frame.shape[:2]
-    scale = side / min(height, width)
-    return resize(frame, width=round(width * scale), height=round(height * scale))
+def windows(clips: Sequence[CachedClip], *, context: int, horizon: int, short_side: int) -> Windows:
+    """Cut one window from the middle of every clip in which there is no camera cut.
+
+    Args:
+        clips: cached as whole frames, each long enough.
+        context: observed frames.
+        horizon: frames that follow them.
+        short_side: of a window's frames, in pixels; both sides are multiples of 8.
+    """
+    found = Windows([], [])
+    for clip in clips:
+        for window in cut_windows(clip.frames(), context=context, horizon=horizon):
+            small = [resize_whole(frame, short_side, multiple=8) for frame in window]
+            found.frames.append(np.stack(small))
+            found.groups.append(str(clip.path))
+    return found
+
+
+def read_windows(
+    path: Path,
+    *,
+    context: int,
+    horizon: int,
+    rate: Fraction,
+    resized: Callable[[Frames], Frames],
+    each: int,
+) -> list[Frames]:
+    """Read a clip and cut windows from it, uint8 `(T, H, W, 3)`.
+
+    Args:
+        path: the clip; it is read at its own rate divided by a whole number.
+        context: observed frames.
+        horizon: frames that follow them.
+        rate: frames a second, about.
+        resized: brings a frame `(H, W, 3)` to the size of the windows.
+        each: how many to cut.
+
+    Raises:
+        VideoError: it cannot be read, is too short, or there is a cut in every window.
+    """
+    read = islice(read_frames(path, rate=rate), round(LONGEST * rate))
+    frames = np.stack([resized(frame) for frame in read])
+    needed = min(context, SHORTEST_CONTEXT) + horizon
+    if len(frames) < needed:
+        raise VideoError(
+            f"{path} has {len(frames)} frames at about {float(rate):g} a second; "
+            f"{needed} are needed"
+        )
+    found = cut_windows(frames, context=context, horizon=horizon, each=each)
+    if not found:
+        raise VideoError(f"{path}: there is a camera cut where it would be predicted")
+    return found
+
+
+def cut_windows(frames: Frames, *, context: int, horizon: int, each: int = 1) -> list[Frames]:
+    """Cut windows from frames: up to `context` of them, and the `horizon` that follow.
+
+    A single one is cut from the middle, more at even distances. Windows with a camera cut in them
+    are left out.
+    """
+    least, last = min(context, SHORTEST_CONTEXT), len(frames) - horizon
+    if last < least:
+        return []
+    starts = [min(last, max(least, len(frames) // 2))]  # of the frames that follow
+    if each > 1:
+        starts = np.unique(np.linspace(min(context, last), last, each).round().astype(int)).tolist()
+    return [
+        frames[max(0, start - context) : start + horizon]
+        for start in starts
+        if not has_cut(frames[max(0, start - least) : start + horizon])
+    ]
+
+
+def has_cut(frames: Frames) -> bool:
+    """Tell whether there is a camera cut in frames `(T, H, W, 3)`."""
+    changes = np.abs(np.diff(frames.astype(np.int16), axis=0)).mean((1, 2, 3))
+    return bool(changes.max(initial=0) > CUT)

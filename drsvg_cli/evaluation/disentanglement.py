@@ -8,15 +8,17 @@ moves can be measured without anybody who knows what it shows.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from drsvg_cli.evaluation.classifier import Classifier, read
 from drsvg_cli.evaluation.metrics import LEAST_SHARPNESS, sharpness
+from drsvg_cli.frames import to_frames
 from drsvg_cli.inference.rollout import swap
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.optical_flow import measure
+from drsvg_cli.optical_flow import measure_flow
 
 PAIRS_AT_ONCE = 8
 GRID = 4
@@ -103,7 +105,9 @@ def movement(frames: Tensor) -> Tensor:
         `(N, T - 1, M)`: the motion between neighbouring frames, averaged over a grid of
         `GRID` x `GRID` places, along each axis.
     """
-    found = measure(frames[:, 1:].flatten(0, 1), frames[:, :-1].flatten(0, 1))
+    pairs = torch.stack([frames[:, :-1], frames[:, 1:]], 2).flatten(0, 1)
+    flows = np.stack([measure_flow(to_frames(pair)) for pair in pairs])
+    found = torch.from_numpy(flows).movedim(-1, 1)
     coarse = functional.adaptive_avg_pool2d(found, GRID).flatten(1)
     return coarse.unflatten(0, (len(frames), -1)).cpu()
 

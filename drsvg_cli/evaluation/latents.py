@@ -68,9 +68,6 @@ def _predicted(network: DRSVG, frames: Tensor, drawn: Sequence[Tensor], *, conte
     """Predict what follows the first `context` of frames `(T, B, ...)` with given latents."""
     encoded = network.encode(frames)
     outputs, _ = network.advance(encoded.features[:-1], [z[1:] for z in drawn])
-    scene = network.settle(encoded, context - 1, frames[context - 1])
-    outputs = outputs[context - 1 :]
-    ahead = torch.arange(len(outputs), device=frames.device) + 1.0
-    maps = network.decoder(outputs, scene.prepared, ahead)
-    travel = network.head.travel(maps, scene.reference, ahead)
-    return network.head.compose(maps, scene.reference, ahead, travel)
+    prepared = network.decoder.prepare(encoded.skips_at(context - 1))
+    decoded: Tensor = network.decoder(outputs[context - 1 :], prepared)
+    return decoded

@@ -1,1 +1,1 @@
-"""Rollouts: futures and swaps."""
+"""Rollouts: predictions and swaps, a frame at a time."""

@@ -7,10 +7,12 @@ import torch
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.inference.baselines import BASELINES
+from drsvg_cli.inference.motion import MotionPredictor
 from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.inference.predictor import Predictor
 from drsvg_cli.model.drsvg import DRSVG
-from drsvg_cli.model.freezing import freeze
+from drsvg_cli.model.folding import fold_batchnorm
+from drsvg_cli.motion_model.network import MotionNetwork
 from drsvg_cli.storage import sha256
 from drsvg_cli.weights.files import load_model
 from drsvg_cli.weights.model_folder import weights_path
@@ -47,6 +49,8 @@ def load_predictor(
     if source is None:
         return LoadedModel(BASELINES[name](), Recipe(name))
     network, recipe = load_model(source)
-    network = freeze(network.to(device), half=False if exact else None)
     digest = sha256(weights_path(source))
+    if isinstance(network, MotionNetwork):
+        return LoadedModel(MotionPredictor(network), recipe, digest)
+    network = fold_batchnorm(network.to(device))
     return LoadedModel(PaperPredictor(network, fit=recipe.data.fit), recipe, digest, network)

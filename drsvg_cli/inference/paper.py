@@ -8,7 +8,7 @@ from torch import Tensor
 
 from drsvg_cli.config import Fit
 from drsvg_cli.errors import WeightsError
-from drsvg_cli.frames import Frames, cut_out, fit_all, put_back, to_frames, to_tensor
+from drsvg_cli.frames import Frames, cut_out, fit_all, put_back, resize, to_frames, to_tensor
 from drsvg_cli.inference.batching import Moment as Generated
 from drsvg_cli.inference.predictor import Moment
 from drsvg_cli.inference.rollout import stream, stream_swap
@@ -37,14 +37,12 @@ class PaperPredictor:
         Raises:
             WeightsError: what is predicted are no numbers.
         """
-        seen = np.stack([cut_out(frame, how=self.fit) for frame in observed[-2:]])
         moments = stream(
             self.network,
             self._small(observed),
             horizon,
             seeds=seeds,
-            temperature=temperature,
-            view=self._view(seen),
+            temperature=1.0 if temperature is None else temperature,
         )
         last = self._coloured(observed[-1:])[0]
         before: dict[int, Frames] = {}
@@ -72,14 +70,12 @@ class PaperPredictor:
         Raises:
             WeightsError: what is predicted are no numbers.
         """
-        own = self.network.config.temperature
         moments = stream_swap(
             self.network,
             self._small(content),
             self._small(pose),
             seeds=seeds,
-            temperature=own if temperature is None else temperature,
-            view=self._view(cut_out(content[0], how=self.fit)[None]),
+            temperature=1.0 if temperature is None else temperature,
         )
         yield from self._whole(moments, self._coloured(content[:1])[0])
 
@@ -88,13 +84,6 @@ class PaperPredictor:
         config = self.network.config
         small = fit_all(frames, config.size, how=self.fit)
         return to_tensor(small, channels=config.channels)[None].to(self._device)
-
-    def _view(self, frames: Frames) -> Tensor | None:
-        """Bring frames to what results are rendered from, if they are not of the network's size."""
-        config = self.network.config
-        if frames.shape[1:3] == (config.size, config.size):
-            return None
-        return to_tensor(frames, channels=config.channels)[None].to(self._device)
 
     def _coloured(self, frames: Frames) -> Frames:
         """Show frames in the colours that the network sees."""
@@ -106,10 +95,12 @@ class PaperPredictor:
 
     def _whole(self, moments: Iterator[Generated], around: Frames) -> Iterator[Moment]:
         """Put what was generated back into a whole frame `(H, W, 3)`."""
-        for samples, time, frames, views in moments:
+        height, width = cut_out(around, how=self.fit).shape[:2]
+        for samples, time, frames in moments:
             if not bool(torch.isfinite(frames).all()):
                 raise WeightsError("the model predicts no numbers; its weights are broken")
-            pictures = to_frames((frames if views is None else views)[0])
+            pictures = to_frames(frames[0])
             if pictures.shape[1:] != around.shape:
-                pictures = np.stack([put_back(each, around, how=self.fit) for each in pictures])
+                shown = (resize(each, width=width, height=height) for each in pictures)
+                pictures = np.stack([put_back(each, around, how=self.fit) for each in shown])
             yield Moment(samples, time, pictures)

@@ -1,7 +1,7 @@
-"""Rollouts: futures drawn from the priors, reconstructions and swaps from the posteriors.
+"""Rollouts: samples with latents from the priors, reconstructions and swaps from the posteriors.
 
-Both are generated a frame at a time, each from the one before it (`batching`); here is where
-their latents come from.
+Each frame is predicted from the one before it. Where its latents come from is all that tells a
+prediction from a swap.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +10,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from drsvg_cli.inference.batching import Advance, Moment, generate, read
-from drsvg_cli.model.drsvg import DRSVG, State
-from drsvg_cli.model.gaussian import Gaussian
+from drsvg_cli.inference.batching import Moment, in_batches
+from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.lstm import LSTMState
-from drsvg_cli.model.noise import CorrelatedNoise, Noise
+from drsvg_cli.model.noise import SeededNoise
+
+READ_AT_ONCE = 32
+"""Given frames encoded in one call."""
+
+LatentSource = Callable[[int, Tensor], list[Tensor]]
+"""Takes the number of a frame, from 0 for the first one that is generated, and the features
+`(B, F)` of the frame before it; returns the frame's latents, each `(B, Z)`."""
 
 
 class Rollout(NamedTuple):
     """Generated frames: clips, samples, time."""
 
     frames: Tensor
-    """`(N, S, T, C, size, size)` in [0, 1], at the model's own size."""
-    views: Tensor | None
-    """uint8 `(N, S, T, C, H, W)`: the same frames rendered at the size that was asked for."""
+    """`(N, S, T, C, size, size)` in [0, 1]."""
 
 
 def predict(
@@ -32,28 +36,22 @@ def predict(
     horizon: int,
     *,
     seeds: Sequence[int],
-    temperature: float | None = None,
-    view: Tensor | None = None,
-    tick: Callable[[int], object] | None = None,
+    temperature: float = 1.0,
 ) -> Rollout:
-    """Draw futures of N clips, one a seed for each clip (Eq. 9).
+    """Draw samples of the future of N clips, one a seed for each clip (Eq. 9).
 
-    The context is encoded once a clip and read with the posteriors' means; a sample depends on
-    its clip and its seed alone, and a longer horizon continues a shorter one.
+    The context is encoded once a clip and read with the posteriors' means. A sample depends on
+    its clip and its seed alone, up to rounding, and a longer horizon continues a shorter one.
 
     Args:
         model: in evaluation mode.
         context: observed frames `(N, T, C, S, S)` in [0, 1].
         horizon: frames to predict.
         seeds: one a sample.
-        temperature: scales the deviation of the priors; 0 predicts with their means. The model's
-            own if left out.
-        view: the last observed frame of every clip, or the last two, `(N, K, C, H, W)` in [0, 1],
-            at any size; the futures are rendered from them at that size as well.
-        tick: called with the number of frames of each clip that have been predicted since.
+        temperature: scales the deviation of the priors; 0 predicts with their means.
     """
-    moments = stream(model, context, horizon, seeds=seeds, temperature=temperature, view=view)
-    return _collected(moments, context, view, samples=len(seeds), length=horizon, tick=tick)
+    moments = stream(model, context, horizon, seeds=seeds, temperature=temperature)
+    return _collected(moments, context, samples=len(seeds), length=horizon)
 
 
 @torch.inference_mode()
@@ -63,51 +61,34 @@ def stream(
     horizon: int,
     *,
     seeds: Sequence[int],
-    temperature: float | None = None,
-    view: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Iterator[Moment]:
-    """Draw the futures of `predict`, and give each frame away as soon as it is there.
+    """Draw the samples of `predict`, and give each frame away as soon as it is there.
 
     Memory depends neither on the horizon nor on the number of samples. Where it is used up, a batch
-    of samples is begun anew; its frames come again (`batching.generate`).
-
-    Args:
-        model: in evaluation mode.
-        context: as for `predict`, like all others.
-        horizon: frames to predict.
-        seeds: one a sample.
-        temperature: scales the deviation of the priors; the model's own if left out.
-        view: the last observed frames of every clip, at any size.
+    of samples is begun anew; its frames come again.
     """
     _check_mode(model)
-    config = model.config
-    temperature = config.temperature if temperature is None else temperature
-    features, begin = read(model, context, context.shape[1] - 1, view)
-    state = model.observe(features).state
+    clips = len(context)
+    features = _read(model, context)
+    observed = model.observe(features)
+    prepared = _prepared(model, context[:, -1])
 
-    def futures(noise: Noise, samples: int) -> Advance:
-        correlated = CorrelatedNoise(
-            noise,
-            config.noise_correlation,
-            period=len(model.latents),  # a draw of each in every frame
-        )
-        return _Futures(model, state.tile(samples), correlated, temperature)
+    def generate(samples: range) -> Iterator[Moment]:
+        noise = SeededNoise([seeds[sample] for sample in samples], copies=clips)
+        states = [_tiled(state, len(samples)) for state in observed.latent_states]
 
-    yield from generate(model, begin, futures, horizon, seeds=seeds)
+        def latents(_time: int, newest: Tensor) -> list[Tensor]:
+            drawn = []
+            for number, latent in enumerate(model.latents):
+                prior, states[number] = latent.imagine(newest, states[number])
+                drawn.append(prior.sample(noise, temperature=temperature))
+            return drawn
 
+        state = _tiled(observed.predictor_state, len(samples))
+        return _generated(model, features[-1], prepared, latents, horizon, samples, state)
 
-class _Futures:
-    """What is predicted with latents from the priors (Eq. 9)."""
-
-    def __init__(self, model: DRSVG, state: State, noise: Noise, temperature: float) -> None:
-        self._model, self._noise, self._temperature = model, noise, temperature
-        self._state = state
-
-    def __call__(self, newest: Tensor) -> Tensor:
-        outputs, self._state = self._model.imagine(
-            newest, self._state, self._noise, temperature=self._temperature
-        )
-        return outputs
+    yield from in_batches(generate, range(len(seeds)), clips=clips)
 
 
 def swap(
@@ -117,7 +98,6 @@ def swap(
     *,
     seeds: Sequence[int],
     temperature: float = 1.0,
-    view: Tensor | None = None,
     content_latents: Tensor | None = None,
 ) -> Rollout:
     """Show what is in one clip moving as another one does (Section 4.3).
@@ -132,8 +112,6 @@ def swap(
         pose: of the same shape.
         seeds: one a sample.
         temperature: scales the deviation of the posteriors; 0 takes their means.
-        view: the first frame of `content`, `(N, 1, C, H, W)` in [0, 1], at any size; the result
-            is rendered from it at that size as well.
         content_latents: a clip of the same shape whose posterior gives the content latents, for a
             test of what they do; `content` if left out.
 
@@ -146,11 +124,9 @@ def swap(
         pose,
         seeds=seeds,
         temperature=temperature,
-        view=view,
         content_latents=content_latents,
     )
-    length = content.shape[1] - 1
-    return _collected(moments, content, view, samples=len(seeds), length=length)
+    return _collected(moments, content, samples=len(seeds), length=content.shape[1] - 1)
 
 
 @torch.inference_mode()
@@ -161,63 +137,79 @@ def stream_swap(
     *,
     seeds: Sequence[int],
     temperature: float = 1.0,
-    view: Tensor | None = None,
     content_latents: Tensor | None = None,
 ) -> Iterator[Moment]:
-    """Make the swaps of `swap`, and give each frame away as soon as it is there, as `stream` does.
-
-    Args:
-        model: in evaluation mode.
-        content: as for `swap`, like all others.
-        pose: of the same shape.
-        seeds: one a sample.
-        temperature: scales the deviation of the posteriors.
-        view: the first frame of `content`, at any size.
-        content_latents: a clip that gives the content latents; `content` if left out.
-    """
+    """Make the swaps of `swap`, and give each frame away as soon as it is there, as `stream`."""
     _check_mode(model)
     if content.shape != pose.shape:
         raise ValueError(f"content {tuple(content.shape)} and pose {tuple(pose.shape)} differ")
-    if content.shape[1] < 2:
+    clips, length = content.shape[0], content.shape[1] - 1
+    if length < 1:
         raise ValueError("a swap needs two frames: it begins after the first one")
-    features, begin = read(model, content, 0, view)
-    others = features if content_latents is None else read(model, content_latents, 0)[0]
-    givers = [others] * (len(model.latents) - 1)
-    givers.append(features if pose is content else read(model, pose, 0)[0])
+    others = _read(model, content if content_latents is None else content_latents)
+    givers = [others] * (len(model.latents) - 1) + [_read(model, pose)]
     posteriors = [
         latent.observe(giver).posterior for latent, giver in zip(model.latents, givers, strict=True)
     ]
+    first, prepared = _read(model, content[:, :1])[0], _prepared(model, content[:, 0])
 
-    def swaps(noise: Noise, samples: int) -> Advance:
-        tiled = [posterior.tile(samples) for posterior in posteriors]
-        return _Swaps(model, tiled, noise, temperature)
+    def generate(samples: range) -> Iterator[Moment]:
+        noise = SeededNoise([seeds[sample] for sample in samples], copies=clips)
 
-    yield from generate(model, begin, swaps, len(features) - 1, seeds=seeds)
+        def latents(time: int, _newest: Tensor) -> list[Tensor]:
+            return [
+                posterior.at(time + 1).tile(len(samples)).sample(noise, temperature=temperature)
+                for posterior in posteriors
+            ]
+
+        return _generated(model, first, prepared, latents, length, samples, None)
+
+    yield from in_batches(generate, range(len(seeds)), clips=clips)
 
 
-class _Swaps:
-    """What follows with latents from posteriors `(T, B, Z)`, those of the second frame first."""
+@torch.inference_mode()
+def _generated(
+    model: DRSVG,
+    first: Tensor,
+    prepared: tuple[Tensor, ...],
+    latents: LatentSource,
+    length: int,
+    samples: range,
+    state: LSTMState | None,
+) -> Iterator[Moment]:
+    """Generate frames one from the other, for a batch: entry `k N + n` is sample `k` of clip `n`.
 
-    def __init__(
-        self, model: DRSVG, posteriors: Sequence[Gaussian], noise: Noise, temperature: float
-    ) -> None:
-        self._model, self._time = model, 0
-        self._state: LSTMState | None = None
-        self._drawn = [
-            torch.stack(
-                [
-                    posterior.at(time).sample(noise, temperature=temperature)
-                    for time in range(len(posterior.mean))
-                ]
-            )
-            for posterior in posteriors
-        ]
+    Args:
+        model: in evaluation mode.
+        first: features of the frame that all samples go on from, `(N, F)`.
+        prepared: what the decoder makes of the skip maps of that frame.
+        latents: gives those of each frame.
+        length: frames to generate.
+        samples: which samples the batch is of.
+        state: of the predictor, for the whole batch.
+    """
+    newest = first.repeat(len(samples), 1)
+    for time in range(length):
+        drawn = [z[None] for z in latents(time, newest)]
+        outputs, state = model.advance(newest[None], drawn, state)
+        frames = model.decoder(outputs[0].unflatten(0, (len(samples), -1)), prepared)
+        yield Moment(samples, time, frames.transpose(0, 1))
+        newest = model.encode(frames).features.flatten(0, 1)
 
-    def __call__(self, newest: Tensor) -> Tensor:
-        self._time += 1
-        drawn = [z[self._time : self._time + 1] for z in self._drawn]
-        outputs, self._state = self._model.advance(newest[None], drawn, self._state)
-        return outputs[0]
+
+def _read(model: DRSVG, clips: Tensor) -> Tensor:
+    """Encode clips `(N, T, C, S, S)`; return their features `(T, N, F)`."""
+    parts = clips.transpose(0, 1).split(READ_AT_ONCE)
+    return torch.cat([model.encode(part).features for part in parts])
+
+
+def _prepared(model: DRSVG, frame: Tensor) -> tuple[Tensor, ...]:
+    """Compute what the decoder makes of the skip maps of a frame a clip, `(N, C, S, S)`."""
+    return model.decoder.prepare(model.encode(frame[None]).skips_at(0))
+
+
+def _tiled(state: LSTMState | None, times: int) -> LSTMState | None:
+    return None if state is None else state.tile(times)
 
 
 def _check_mode(model: DRSVG) -> None:
@@ -225,24 +217,9 @@ def _check_mode(model: DRSVG) -> None:
         raise ValueError("a rollout needs model.eval(): a clip must not depend on its companions")
 
 
-def _collected(
-    moments: Iterator[Moment],
-    like: Tensor,
-    view: Tensor | None,
-    *,
-    samples: int,
-    length: int,
-    tick: Callable[[int], object] | None = None,
-) -> Rollout:
-    """Put moments where they belong; clips and sizes are those of `like` and of `view`."""
-    shape = len(like), samples, length
-    frames = like.new_empty(*shape, *like.shape[2:])
-    views = None if view is None else view.new_empty(*shape, *view.shape[2:], dtype=torch.uint8)
+def _collected(moments: Iterator[Moment], like: Tensor, *, samples: int, length: int) -> Rollout:
+    """Put moments where they belong; clips and sizes are those of `like`."""
+    frames = like.new_empty(len(like), samples, length, *like.shape[2:])
     for moment in moments:
-        chosen = slice(moment.samples.start, moment.samples.stop)
-        frames[:, chosen, moment.time] = moment.frames
-        if views is not None and moment.views is not None:
-            views[:, chosen, moment.time] = moment.views
-        if tick is not None:
-            tick(len(moment.samples))
-    return Rollout(frames, views)
+        frames[:, moment.samples.start : moment.samples.stop, moment.time] = moment.frames
+    return Rollout(frames)

@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from drsvg_cli.config import ModelConfig
 
@@ -25,24 +24,14 @@ def level_channels(config: ModelConfig) -> list[int]:
     return [config.width * min(2**level, 8) for level in range(count)]
 
 
-def _normalization(kind: str, channels: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(_groups(channels), channels)
+def _normalized(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.LeakyReLU(0.2, inplace=True)]
 
 
-def _groups(channels: int) -> int:
-    """Return up to eight equal groups of at least four channels."""
-    most = max(1, min(8, channels // 4))
-    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
-
-
-def _convolution(inputs: int, outputs: int, config: ModelConfig) -> nn.Sequential:
+def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     """Return a 3 x 3 convolution, normalised and activated (VGG)."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        _normalization(config.normalization, outputs),
-        nn.LeakyReLU(0.2, inplace=True),
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), *_normalized(outputs)
     )
 
 
@@ -52,39 +41,37 @@ def _vgg_depth(level: int) -> int:
 
 
 class Encoder(nn.Module):
-    """Frames `(B, M, S, S)` to features and skip maps."""
+    """Frames `(B, C, S, S)` to features and skip maps."""
 
-    def __init__(self, config: ModelConfig, maps: int) -> None:
-        """Build one module a level and the code layer for frames of `maps` channels."""
+    def __init__(self, config: ModelConfig) -> None:
+        """Build one module a level and the code layer."""
         super().__init__()
         channels = level_channels(config)
-        inputs = [maps, *channels[:-1]]
+        inputs = [config.channels, *channels[:-1]]
         build = self._vgg_level if config.backbone == "vgg" else self._dcgan_level
         self.levels = nn.ModuleList(
-            build(level, inputs[level], channels[level], config) for level in range(len(channels))
+            build(level, inputs[level], channels[level]) for level in range(len(channels))
         )
         self.pool: nn.Module = nn.MaxPool2d(2) if config.backbone == "vgg" else nn.Identity()
         self.code = nn.Sequential(
             nn.Conv2d(channels[-1], config.feature_dim, CODE_SIZE, bias=False),
-            _normalization(config.normalization, config.feature_dim),
+            nn.BatchNorm2d(config.feature_dim),
             nn.Tanh(),
         )
 
     @staticmethod
-    def _dcgan_level(level: int, inputs: int, outputs: int, config: ModelConfig) -> nn.Module:
+    def _dcgan_level(_level: int, inputs: int, outputs: int) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
-            _normalization(config.normalization, outputs),
-            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), *_normalized(outputs)
         )
 
     @staticmethod
-    def _vgg_level(level: int, inputs: int, outputs: int, config: ModelConfig) -> nn.Module:
+    def _vgg_level(level: int, inputs: int, outputs: int) -> nn.Module:
         sizes = [inputs] + [outputs] * _vgg_depth(level)
-        return nn.Sequential(*(_convolution(a, b, config) for a, b in pairwise(sizes)))
+        return nn.Sequential(*(_convolution(a, b) for a, b in pairwise(sizes)))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Encode `(B, M, S, S)`: features `(B, D)`, skip maps from the finest level on."""
+        """Encode `(B, C, S, S)`: features `(B, D)`, skip maps from the finest level on."""
         maps, skips = frames, []
         for level in self.levels:
             maps = level(maps)
@@ -97,12 +84,12 @@ class DecoderLevel(nn.Module):
     """Maps twice as large, from the level above and from the skip map of the same size."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, convolutions: int, last: bool, config: ModelConfig
+        self, inputs: int, outputs: int, *, backbone: str, convolutions: int, last: bool
     ) -> None:
         """Build the two halves of the first convolution and what follows it."""
         super().__init__()
-        vgg = config.backbone == "vgg"
-        middle = outputs if not vgg else inputs
+        vgg = backbone == "vgg"
+        middle = inputs if vgg else outputs
         self.upsample: nn.Module = nn.Upsample(scale_factor=2) if vgg else nn.Identity()
         # Only a last DCGAN level has no normalisation behind it to take the bias's place.
         bias = last and not vgg
@@ -111,15 +98,11 @@ class DecoderLevel(nn.Module):
         stride = 1 if vgg else 2
         self.above = convolution(inputs, middle, stride=stride, bias=bias, **kernel)
         self.skip = convolution(inputs, middle, stride=stride, bias=False, **kernel)
-        rest: list[nn.Module] = []
-        if vgg or not last:
-            rest += [_normalization(config.normalization, middle), nn.LeakyReLU(0.2, inplace=True)]
+        rest: list[nn.Module] = [] if last and not vgg else _normalized(middle)
         if vgg:
-            rest += [_convolution(middle, middle, config) for _ in range(convolutions - 2)]
+            rest += [_convolution(middle, middle) for _ in range(convolutions - 2)]
             rest.append(
-                nn.Conv2d(middle, outputs, 3, padding=1)
-                if last
-                else _convolution(middle, outputs, config)
+                nn.Conv2d(middle, outputs, 3, padding=1) if last else _convolution(middle, outputs)
             )
         self.rest = nn.Sequential(*rest)
 
@@ -132,72 +115,38 @@ class DecoderLevel(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Predictor outputs and the skip maps of one frame a clip to maps at the frame's size."""
+    """Predictor outputs and the skip maps of one frame a clip to frames."""
 
-    def __init__(self, config: ModelConfig, maps: int, *, moving: bool = False) -> None:
-        """Build one module a level, coarsest first; the last one gives `maps` channels.
-
-        A decoder for a `moving` reference is told how the reference moves and how far ahead of
-        it a frame lies.
-        """
+    def __init__(self, config: ModelConfig) -> None:
+        """Build one module a level, coarsest first."""
         super().__init__()
         channels = level_channels(config)[::-1]
-        outputs = [*channels[1:], maps]
+        outputs = [*channels[1:], config.channels]
         deepest = len(channels) - 1
-        # Motion joins the skip half of the last level but one, at half the size of a frame.
-        joined = channels[-2] if config.backbone == "vgg" else outputs[-2]
-        self.motion = nn.Conv2d(2, joined, 4, stride=2, padding=1, bias=False) if moving else None
         self.start = nn.Sequential(
-            nn.ConvTranspose2d(config.feature_dim + moving, channels[0], CODE_SIZE, bias=False),
-            _normalization(config.normalization, channels[0]),
-            nn.LeakyReLU(0.2, inplace=True),
+            nn.ConvTranspose2d(config.feature_dim, channels[0], CODE_SIZE, bias=False),
+            *_normalized(channels[0]),
         )
         self.levels = nn.ModuleList(
             DecoderLevel(
                 channels[level],
                 outputs[level],
+                backbone=config.backbone,
                 convolutions=_vgg_depth(deepest - level),
                 last=level == deepest,
-                config=config,
             )
             for level in range(len(channels))
         )
-        self.sweep = nn.Linear(config.feature_dim + 1, maps * CODE_SIZE**2) if moving else None
 
-    def silence(self) -> None:
-        """Set the layers that give the maps to zero; training starts from maps of zero."""
-        last = self.levels[-1]
-        assert isinstance(last, DecoderLevel)
-        layers = [last.rest[-1]] if len(last.rest) else [last.above, last.skip]
-        for layer in layers if self.sweep is None else [*layers, self.sweep]:
-            for weights in layer.parameters():
-                nn.init.zeros_(weights)
-
-    def prepare(self, skips: tuple[Tensor, ...], motion: Tensor | None) -> tuple[Tensor, ...]:
-        """Compute the skip half of every level once, for the skip maps of one frame a clip.
-
-        `motion` `(B, 2, S, S)` says how that frame moves, to a decoder that asks for it.
-        """
+    def prepare(self, skips: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Compute the skip half of every level once, for the skip maps of one frame a clip."""
         pairs = zip(self.levels, reversed(skips), strict=True)
-        prepared = [level.get_submodule("skip")(skip) for level, skip in pairs]
-        if self.motion is not None:
-            prepared[-2] = prepared[-2] + self.motion(motion)
-        return tuple(prepared)
+        return tuple(level.get_submodule("skip")(skip) for level, skip in pairs)
 
-    def forward(self, outputs: Tensor, prepared: tuple[Tensor, ...], ahead: Tensor) -> Tensor:
-        """Decode predictor outputs `(K, B, D)` to maps `(K B, M, S, S)`.
-
-        `ahead` `(K,)` counts the frames from the one that gave the skip maps: 1 is the next one.
-        """
-        if self.motion is not None:
-            clock = (ahead / 8).log1p().to(outputs)[:, None, None]
-            outputs = torch.cat([outputs, clock.expand(*outputs.shape[:2], 1)], dim=-1)
-        flat = outputs.flatten(0, 1)
-        maps = self.start(flat[:, :, None, None])
+    def forward(self, outputs: Tensor, prepared: tuple[Tensor, ...]) -> Tensor:
+        """Decode predictor outputs `(K, B, D)` to frames `(K, B, C, S, S)` in [0, 1]."""
+        maps = self.start(outputs.flatten(0, 1)[:, :, None, None])
         maps = maps.contiguous(memory_format=torch.channels_last)
         for level, skip in zip(self.levels, prepared, strict=True):
             maps = level(maps, skip)
-        if self.sweep is None:
-            return maps
-        coarse = self.sweep(flat).unflatten(1, (-1, CODE_SIZE, CODE_SIZE))
-        return maps + functional.interpolate(coarse, maps.shape[-2:], mode="bilinear")
+        return torch.sigmoid(maps.float()).unflatten(0, outputs.shape[:2])

@@ -1,7 +1,5 @@
 """Where randomness comes from: a callable that gives standard normals shaped like its argument."""
 
-import math
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,29 +27,6 @@ class SeededNoise:
         draws = draws.repeat_interleave(self._copies, dim=0)
         # A GPU that computes need not be waited for.
         return draws.to(like.device, like.dtype, non_blocking=like.is_cuda)
-
-
-class CorrelatedNoise:
-    """Standard normals of which each resembles the one that was drawn `period` calls before.
-
-    An autoregressive process of order one: what a sample does otherwise than expected it goes on
-    doing, where independent noise takes it back in the next frame.
-    """
-
-    def __init__(self, noise: Noise, correlation: float, *, period: int) -> None:
-        """Take what is new from `noise`; `correlation` is from 0 to 1, and with 0 that is all."""
-        self._noise = noise
-        self._kept, self._new = correlation, math.sqrt(1 - correlation**2)
-        self._before: deque[Tensor] = deque(maxlen=period)
-        self._period = period
-
-    def __call__(self, like: Tensor) -> Tensor:
-        """Return normals in the shape of `like`."""
-        draws = self._noise(like)
-        if len(self._before) == self._period:
-            draws = self._kept * self._before[0] + self._new * draws
-        self._before.append(draws)
-        return draws
 
 
 class BatchNoise:

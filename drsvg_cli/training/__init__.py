@@ -1,1 +1,1 @@
-"""Training: steps, runs and model cards."""
+"""Training: what is trained, the loop that trains it, and model cards."""

@@ -5,97 +5,151 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from drsvg_cli import __version__
-from drsvg_cli.config import Recipe
-from drsvg_cli.evaluation.metrics import CEILING
-from drsvg_cli.evaluation.prediction import Scores
+from drsvg_cli.config import MotionConfig, Recipe
+from drsvg_cli.training.trainer import Keep
 from drsvg_cli.weights.address import parse_address
 from drsvg_cli.weights.registry import as_folder
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where weights come from."""
+    """Where weights come from, as their header and the log of the run have it."""
 
-    data: str
-    """What they were trained on, in words."""
-    held: str
+    history: Sequence[Mapping[str, Any]]
+    """As `trainer.fit` writes it: a run after the other."""
+    validation_data: str
     """What they were measured on, in words."""
-    steps: int
-    """Steps of training done."""
-    hours: float
-    """Time they computed, without validations and saves."""
-    samples: int
-    """Samples a clip in the measurement."""
-    datasets: Sequence[str] = ()
-    """Names on the Hub of the data sets trained on."""
+    log: Sequence[Mapping[str, Any]]
+    """The validations of the last run, from the one before its first step on."""
+    keep: Keep
     picture: str | None = None
     """A picture of predictions, beside the card."""
 
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """The validation of the weights that were kept."""
+        return (
+            max(self.log, key=lambda line: line["score"]) if self.keep == "best" else self.log[-1]
+        )
+
+    @property
+    def measured(self) -> list[str]:
+        """The names of what a validation measures."""
+        names = list(self.kept)
+        return names[names.index("score") + 1 :]
+
 
 _KEPT = {
-    "best": "those with the lowest energy score on these same sequences during training",
+    "best": "those with the best score on these same sequences during training",
     "last": "the last ones: no score chose them",
 }
 
 
-def model_card(recipe: Recipe, scores: Mapping[str, Scores], origin: Provenance) -> str:
-    """Write the card: what the model is, what it was trained on, what was measured, its limits."""
-    model, data, training = recipe.model, recipe.data, recipe.training
-    family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
-    began = f"the weights of `{recipe.parent}`" if recipe.parent else "random weights"
-    data_sets = f"\n\n{recipe.trained_on}" if recipe.trained_on else ""
-    sequences = origin.steps * training.batch
-    picture = f"\n![Held-back clips and a sample of each]({origin.picture})\n"
-    return f"""{_front_matter(recipe, origin)}
+def model_card(recipe: Recipe, provenance: Provenance) -> str:
+    """Write the card: what the model is, how it was trained, what was measured, its limits."""
+    data = recipe.data
+    picture = f"\n![Held-back clips and a sample of each]({provenance.picture})\n"
+    return f"""{_front_matter(recipe)}
 # {recipe.name}
 
 {recipe.summary or "A model of short clips"}.
 
-{family}, {model.backbone} backbone of width {model.width}, {model.size}×{model.size} pixels,
-{"colour" if model.channels == 3 else "gray"}, {data.context} observed frames, trained to predict
-{data.horizon} at about {data.rate:g} a second.
+{_network(recipe)}, {data.context} observed frames, trained to predict {data.horizon} at about
+{data.frame_rate:g} a second.
 
     drsvg predict clip.mp4 --model {shlex.quote(as_folder(recipe.name))}
-{picture if origin.picture else ""}
+{picture if provenance.picture else ""}
 ## Training
 
-Trained from {began} on {origin.data}: {origin.steps:,} steps of {training.batch} sequences
-({sequences:,} sequences of {data.context + data.horizon} frames), {_hours(origin.hours)} of
-computing, drsvg {__version__}. `preset.toml` beside this file is the whole recipe.{data_sets}
+Trained on {recipe.training_data or "clips that nobody described"}.
+
+{_runs(recipe, provenance)}
+
+`preset.toml` beside this file is the whole recipe of the last run.
 
 ## Measured
 
-On {origin.held};
-{origin.samples} samples a sequence; means over sequences. "Best" is the best sample of a sequence
-by its average over time. `copy` repeats the last observed frame, `motion` goes on as measured,
-`motion-speeds` at a random speed a sample. PSNR (cut at {CEILING:.0f} dB a frame) and SSIM (as SRVP
-defines it) are of all frames, LPIPS (AlexNet) and the energy score of the samples with the distance
-√LPIPS, lower is better, of a few of them.
-The weights kept are {_KEPT[training.keep]}.
+On {provenance.validation_data}. The weights kept are {_KEPT[provenance.keep]}.
 
-{score_table(scores)}
+{_table(provenance)}
 
 ## Limits
 
-The model sees {model.size}×{model.size} pixels and invents nothing that the observed frames do not
-suggest. It is good at static cameras, repeated motion and a few moving things; cuts, fast
-cameras and crowded scenes end in blur. Copying the last frame and measured motion that goes on are
-strong baselines: compare with them (`--compare`) before trusting a prediction.
+{_limits(recipe)} Copying the last frame is a strong baseline: compare with it (`--compare`)
+before trusting a prediction.
 """
 
 
-def _front_matter(recipe: Recipe, origin: Provenance) -> str:
+def _network(recipe: Recipe) -> str:
+    """Say what the network is."""
+    model = recipe.model
+    if isinstance(model, MotionConfig):
+        return f"DR-SVG's latents as maps over measured motion, width {model.width}, whole frames"
+    family = "DR-SVG" if model.content_dim else f"SVG-{'LP' if model.prior == 'learned' else 'FP'}"
+    colour = "colour" if model.channels == 3 else "gray"
+    return (
+        f"{family}, {model.backbone} backbone of width {model.width}, {model.size}×{model.size} "
+        f"pixels, {colour}"
+    )
+
+
+def _limits(recipe: Recipe) -> str:
+    """Say what the model cannot do."""
+    if isinstance(recipe.model, MotionConfig):
+        return (
+            "The model moves the pixels of the last observed frame and draws none: what comes into "
+            "view is stretched from what is beside it, and nothing appears that was not seen."
+        )
+    size = recipe.model.size
+    return (
+        f"The model sees {size}×{size} pixels and invents nothing that the observed frames do not "
+        "suggest; cuts, fast cameras and crowded scenes end in blur."
+    )
+
+
+def _runs(recipe: Recipe, provenance: Provenance) -> str:
+    """List the runs, oldest first; what is known of one that was not recorded is its start."""
+    lines = []
+    for number, run in enumerate(provenance.history):
+        last = number == len(provenance.history) - 1
+        start = f"weights {run['start'][:12]}" if run["start"] else "random weights"
+        if last and run["start"] and recipe.base_model:
+            start = f"the weights of `{recipe.base_model}` ({run['start'][:12]})"
+        lines.append(
+            f"- {run['steps']:,} steps from {start}, recipe {run['recipe'][:12]}, "
+            f"drsvg {run['drsvg']}"
+        )
+    log, batch = provenance.log[-1], recipe.training.batch
+    took = f"The last run took {log['step']:,} steps of {batch} sequences and {_hours(log)}."
+    return "\n".join([*lines, "", took])
+
+
+def _hours(line: Mapping[str, Any]) -> str:
+    hours = line["seconds"] / 3600
+    return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
+
+
+def _table(provenance: Provenance) -> str:
+    """Lay out as Markdown what the validation measured, before the run and after it."""
+    before, after = provenance.log[0], provenance.kept
+    rows = [
+        f"| {name.replace('_', ' ')} | {before[name]:.4g} | {after[name]:.4g} |"
+        for name in provenance.measured
+    ]
+    return "\n".join(["| | before | after |", "|---|---|---|", *rows])
+
+
+def _front_matter(recipe: Recipe) -> str:
     """Write what the Hub reads of a card, as YAML."""
     table: dict[str, str | Sequence[str]] = {
         "library_name": "drsvg",
         "license": recipe.license,
         "pipeline_tag": "video-to-video",
         "tags": ("video-prediction", "stochastic-video-generation", "dr-svg"),
-        "datasets": origin.datasets,
     }
-    if recipe.parent and (address := parse_address(recipe.parent)):
+    if recipe.base_model and (address := parse_address(recipe.base_model)):
         table["base_model"] = address.repo
     # A JSON text is a YAML one, whatever is in it.
     lines = [
@@ -107,23 +161,3 @@ def _front_matter(recipe: Recipe, origin: Provenance) -> str:
 
 def _plain(text: str) -> str:
     return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) else json.dumps(text)
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
-
-
-def score_table(scores: Mapping[str, Scores]) -> str:
-    """Lay scores out as a Markdown table, a row a predictor."""
-    lines = ["| | PSNR | PSNR best | SSIM | LPIPS | energy |", "|---|---|---|---|---|---|"]
-    for name, each in scores.items():
-        several = each.psnr.shape[1] > 1
-        cells = [
-            f"{each.psnr.mean():.2f}",
-            f"{each.best('psnr').mean():.2f}" if several else "",
-            f"{each.ssim.mean():.4f}",
-            f"{each.lpips.mean():.4f}",
-            f"{each.energy.mean():.4f}",
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -1,40 +1,24 @@
 """The frames of a video file with their times, decoded with PyAV and nothing but.
 
-Promises: no file but the one named is opened, and the numbers in its header are hints.
+Promises: the numbers in a file's header are hints, and frames that do not come are not waited for.
 """
 
-import logging
+from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import av
-import cv2
-import numpy as np
-from av.container import InputContainer
-from av.sidedata.sidedata import Type
-from av.stream import Disposition
-from av.video.reformatter import Colorspace
-from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
-from drsvg_cli.video.clip import ClipInfo, explained, shown
+from drsvg_cli.video.clip import ClipInfo, shown
+from drsvg_cli.video.opening import MAX_PIXELS, Opened, opened
 
-logger = logging.getLogger(__name__)
-
-# Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
-_MAX_PIXELS = 8192 * 4320
-_OPEN_OPTIONS = {
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp_anim,webp_pipe,"
-    "mpegts,mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe",
-    "max_pixels": str(_MAX_PIXELS),
-}
-_LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
 _WITHOUT_STAMPS = {"mpeg", "mpegvideo"}  # most frames lack one: after seeking they are off by some
-_UNTAGGED = 2  # AVCOL_SPC_UNSPECIFIED
+_MOST_PACKETS = 10_000  # without a frame
+_MOST_LOOKED_AT = 2**18  # packets, of which the last one's time stamp is wanted
 _MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
 
 
@@ -51,10 +35,12 @@ def probe(path: Path) -> ClipInfo:
     Raises:
         VideoError: The file is missing, not a video, or none of its frames can be decoded.
     """
-    with opened(path) as (container, stream):
-        first = next(_frames(container, stream, Damage()), None)
+    with opened(path) as clip:
+        container, stream, _ = clip
+        first = next(_frames(clip, Damage()), None)
         if first is None:
-            raise VideoError(f"{shown(path)}: no frame that can be decoded, up to 8192×4320 pixels")
+            reason = clip.source.reason or "up to 8192×4320 pixels"
+            raise VideoError(f"{shown(path)}: no frame that can be decoded, {reason}")
         width, height = _displayed_size(stream, first.frame)
         seconds = _seconds(stream.duration, stream.time_base)
         if not seconds and container.duration and len(container.streams) == 1:
@@ -72,32 +58,6 @@ def probe(path: Path) -> ClipInfo:
             frames=stream.frames or None,
             start=first.time,
         )
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """Open a regular file and its first moving picture."""
-    with explained(path, "read"):
-        if not path.exists():
-            raise VideoError(f"{shown(path)}: no such file")
-        if not path.is_file():
-            raise VideoError(f"{shown(path)} is not a regular file")
-        # The prefix keeps a name such as "concat:a|b.mp4" from being taken for a protocol.
-        with av.open(f"file:{path.resolve()}", options=_OPEN_OPTIONS) as container:
-            videos = container.streams.video
-            moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
-            if not moving:
-                raise VideoError(f"{shown(path)} has no video stream")
-            if not moving[0].codec_context:
-                raise VideoError(f"{shown(path)} is not a video that can be decoded (no decoder)")
-            context = moving[0].codec_context
-            # Not frames at once: what a damaged clip gives would depend on which thread is faster.
-            moving[0].thread_type = "SLICE"
-            if context.width * context.height > _LARGE:
-                context.thread_count = 2
-            # Opening keeps its options to itself; the decoder has its own.
-            context.options = {"max_pixels": _OPEN_OPTIONS["max_pixels"]}
-            yield container, moving[0]
 
 
 def _exact(ratio: Fraction | None) -> Fraction:
@@ -130,15 +90,16 @@ def _displayed_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, 
     width, height = frame.width, frame.height
     aspect = _exact(stream.sample_aspect_ratio)
     if Fraction(1, 4) <= aspect <= 4:
-        if (aspect > 1) == (width * height * max(aspect, 1 / aspect) <= _MAX_PIXELS):
+        if (aspect > 1) == (width * height * max(aspect, 1 / aspect) <= MAX_PIXELS):
             width = max(1, round(width * aspect))
         else:
             height = max(1, round(height / aspect))
     return (height, width) if round(frame.rotation / 90) % 2 else (width, height)
 
 
-def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) -> bool:
+def _seek(clip: Opened, seconds: Fraction) -> bool:
     """Go to the key frame before a time stamp; False where the file does not allow it."""
+    container, stream, _ = clip
     if container.format.name in _WITHOUT_STAMPS:
         return False
     stamp = min(int(seconds / (_exact(stream.time_base) or 1)), 2**62)
@@ -150,54 +111,73 @@ def _seek(container: InputContainer, stream: av.VideoStream, seconds: Fraction) 
 
 
 class Damage:
-    """Warns of a clip's damage once, and only where something can be had from the clip."""
+    """What went wrong while frames were decoded, and when; the latest, as there may be much.
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Warn of nothing where no path is given."""
-        self._path = path
-        self._reason = ""
+    `cut` says why no more can be read, where that is not the clip's end.
+    """
 
-    def note(self, reason: str) -> None:
-        """Remember the first damage."""
-        self._reason = self._reason or reason
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.cut = ""
+        self._notes: deque[tuple[Fraction | None, str]] = deque(maxlen=1000)
 
-    def tell(self) -> None:
-        """Log the damage, where there was any."""
-        if self._reason and self._path is not None:
-            logger.warning("%s is damaged: %s", shown(self._path), self._reason)
-            self._path = None
+    def note(self, reason: str, time: Fraction | None = None) -> None:
+        """Remember damage, and the time of the frame that it hit if known."""
+        self._notes.append((time, reason))
+
+    def between(self, begin: Fraction, end: Fraction) -> str:
+        """Say what went wrong first in a part of the clip or at an unknown time; empty if nothing.
+
+        Times are as noted, in seconds of the container.
+        """
+        hit = (what for time, what in self._notes if time is None or begin <= time <= end)
+        return next(hit, "")
+
+    def __str__(self) -> str:
+        """Say why the clip ended, or else what went wrong first."""
+        return self.cut or (self._notes[0][1] if self._notes else "")
 
 
-def _packets(
-    container: InputContainer, stream: av.VideoStream, damage: Damage
-) -> Iterator["av.Packet[av.VideoStream]"]:
+def _packets(clip: Opened, damage: Damage) -> Iterator["av.Packet[av.VideoStream]"]:
     """Yield a stream's packets up to the first that cannot be read."""
     try:
-        yield from container.demux(stream)
+        for packet in clip.container.demux(clip.stream):
+            clip.source.note(frame=False)
+            yield packet
+        reason = clip.source.reason
     except av.FFmpegError as error:
-        damage.note(f"it is cut short ({error.strerror})")
+        reason = clip.source.reason or str(error.strerror)
+    if reason:
+        damage.cut = f"it is cut short ({reason})"
 
 
-def _frames(container: InputContainer, stream: av.VideoStream, damage: Damage) -> Iterator[Timed]:
-    """Yield every frame that can be decoded, with plausible, strictly increasing time stamps."""
-    time = None
-    for packet in _packets(container, stream, damage):
+def _frames(clip: Opened, damage: Damage, begin: Fraction = Fraction(0)) -> Iterator[Timed]:
+    """Yield every frame that can be decoded, with plausible, strictly increasing time stamps.
+
+    Times, those of damage too, are in seconds from `begin`.
+    """
+    time, vain, stream = None, 0, clip.stream
+    for packet in _packets(clip, damage):
         try:
             frames = packet.decode()
-        except (av.FFmpegError, ValueError) as error:  # ValueError: no decoder could be opened
-            damage.note(getattr(error, "strerror", None) or str(error))
-            continue
+        except (av.FFmpegError, ValueError) as error:  # ValueError: there is no decoder
+            when = _seconds(packet.pts, stream.time_base)
+            reason = getattr(error, "strerror", None) or str(error)
+            damage.note(reason, None if when is None else when - begin)
+            frames = []
+        vain = 0 if frames else vain + 1
+        if vain > _MOST_PACKETS or (vain and clip.source.is_spent()):
+            damage.cut = clip.source.reason or f"there is no picture in {vain} parts of it"
+            return
         for frame in frames:
-            if packet.is_corrupt or frame.is_corrupt:
-                damage.note("some of its frames are incomplete")
-            damage.tell()
             stamp = _seconds(frame.dts if frame.pts is None else frame.pts, stream.time_base)
             if time is not None and (stamp is None or not 0 < stamp - time <= _MAX_GAP):
                 stamp = time + 1 / _rate(stream)
             time = stamp or Fraction(0)
-            yield Timed(time, frame)
-    if time is not None:
-        damage.tell()
+            if packet.is_corrupt or frame.is_corrupt:
+                damage.note("some of its frames are incomplete", time - begin)
+            yield Timed(time - begin, frame)
+            clip.source.note(frame=True)
 
 
 def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[Timed]:
@@ -205,52 +185,31 @@ def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[
 
     None begins at the start, in containers that cannot seek too.
     """
-    with opened(info.path) as (container, stream):
-        if begin is None or _seek(container, stream, info.start + begin):
-            for time, frame in _frames(container, stream, damage):
-                yield Timed(time - info.start, frame)
+    with opened(info.path) as clip:
+        if begin is not None:
+            # What a decoder must know of the whole stream may stand in the first packet alone, as
+            # the version of x264 does, without which 4:4:4 is decoded wrongly.
+            if not clip.stream.codec.intra_only:
+                next(_frames(clip, Damage()), None)
+            if not _seek(clip, info.start + begin):
+                return
+        yield from _frames(clip, damage, info.start)
 
 
 def last_time_stamp(info: ClipInfo) -> Fraction:
-    """Find the clip's last time stamp without decoding, in seconds from its first frame."""
+    """Find the clip's last time stamp without decoding, in seconds from its first frame.
+
+    In a clip without end it is one before it.
+    """
     for seeking in (True, False):
-        with opened(info.path) as (container, stream):
+        with opened(info.path) as clip:
+            container, stream, _ = clip
             length = Fraction(info.duration or (container.duration or 0) / av.time_base)
-            if not seeking or _seek(container, stream, info.start + length):
-                packets = _packets(container, stream, Damage())
-                packets = (packet for packet in packets if not packet.is_discard)
-                last = max((p.pts for p in packets if p.pts is not None), default=None)
+            if not seeking or _seek(clip, info.start + length):
+                packets = islice(_packets(clip, Damage()), _MOST_LOOKED_AT)
+                stamps = (packet.pts for packet in packets if not packet.is_discard)
+                last = max((stamp for stamp in stamps if stamp is not None), default=None)
                 seconds = _seconds(last, stream.time_base)
                 if seconds is not None:
                     return max(seconds - info.start, Fraction(0))
     return Fraction(0)
-
-
-def _is_mirrored(frame: av.VideoFrame) -> bool:
-    """Tell whether a frame is to be shown mirrored as well as turned, by its display matrix."""
-    try:
-        matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
-    except KeyError:
-        return False
-    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).astype(float)
-    return bool(a * d < b * c)
-
-
-def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
-    """Turn a decoded frame into what a viewer sees, uint8 `(info.height, info.width, 3)`."""
-    # High definition without a tag is BT.709 by custom; FFmpeg takes everything for BT.601.
-    guess = frame.colorspace == _UNTAGGED and frame.height >= 720
-    space = Colorspace.ITU709 if guess else None
-    pixels: NDArray[np.uint8]
-    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
-        rgba = np.asarray(frame.to_ndarray(format="rgba", src_colorspace=space), np.uint16)
-        pixels = ((rgba[..., :3] * rgba[..., 3:] + 127) // 255).astype(np.uint8)
-    else:
-        pixels = np.asarray(frame.to_ndarray(format="rgb24", src_colorspace=space), np.uint8)
-    turns = round(frame.rotation / 90)
-    if _is_mirrored(frame):
-        pixels, turns = pixels[:, ::-1], turns + 2  # the angle is that of a mirrored x axis
-    pixels = np.ascontiguousarray(np.rot90(pixels, turns))
-    if pixels.shape[:2] == (info.height, info.width):
-        return pixels
-    return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)

@@ -17,18 +17,22 @@ from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
 from drsvg_cli.video.clip import Clip, ClipInfo, shown
-from drsvg_cli.video.decoding import Damage, Timed, decode, last_time_stamp, probe, to_rgb
+from drsvg_cli.video.colour import to_rgb
+from drsvg_cli.video.decoding import Damage, Timed, decode, last_time_stamp, probe
 
 logger = logging.getLogger(__name__)
 
-_SEEK_MARGINS = (Fraction(0), Fraction(10))  # seconds before the first frame wanted
+# Seconds before the first frame wanted from which decoding begins, one after the other while frames
+# come out damaged; in the end at the start.
+_SEEK_MARGINS = (Fraction(0), Fraction(10), Fraction(60))
 
 
 class _Sample(NamedTuple):
-    """Hold the frames found on a grid, and the time of the clip's last frame if reached."""
+    """Hold the frames found on a grid, the time of the clip's last frame if reached, and damage."""
 
     frames: list[NDArray[np.uint8]]
     last: Fraction | None
+    damage: str
 
 
 def grid_rate(source: Fraction, rate: Fraction | None, *, exact: bool = False) -> Fraction:
@@ -49,7 +53,7 @@ def measure_length(info: ClipInfo) -> float:
         VideoError: The clip cannot be read.
     """
     grid = [last_time_stamp(info)]
-    last = _sample(info, grid, damage=Damage(), shrink=None, to_the_end=True).last
+    last = _sample(info, grid, shrink=None, to_the_end=True).last
     assert last is not None
     return float(last + 1 / info.rate)
 
@@ -91,8 +95,8 @@ def read_clip(
             end = Fraction(at)
         end += after * step
     grid = _grid(info, end, step=step, count=count + after)
-    damage = Damage(path)
-    sample = _sample(info, grid, damage=damage, shrink=shrink, to_the_end=at is None)
+    sample = _sample(info, grid, shrink=shrink, to_the_end=at is None)
+    tail = sample.damage if at is None else ""
     if at is None and info.duration and sample.last is not None:
         _warn_of_a_cut(info, sample.last)
     missed = sample.last != end if at is None else len(sample.frames) < len(grid)
@@ -100,12 +104,13 @@ def read_clip(
         if at is not None:
             _check_reach(info, at, after=after, step=step, last=sample.last)
         grid = _grid(info, sample.last, step=step, count=count + after)
-        sample = _sample(info, grid, damage=damage, shrink=shrink, to_the_end=False)
+        sample = _sample(info, grid, shrink=shrink, to_the_end=False)
     if len(sample.frames) <= after:
         raise VideoError(
             f"{shown(path)} is too short: {after} frames after the context want at least "
             f"{after + 1} at {float(1 / step):.4g} a second, and it has {len(sample.frames)}"
         )
+    _warn_of_damage(path, tail or sample.damage)
     return Clip(np.stack(sample.frames), 1 / step, start=max(0.0, float(grid[0])))
 
 
@@ -119,9 +124,13 @@ def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray
     """
     info = probe(path)
     step = 1 / grid_rate(info.rate, rate)
-    with closing(decode(info, None, Damage(path))) as frames:
+    damage, told = Damage(), False
+    with closing(decode(info, None, damage)) as frames:
         for picked in _nearest(frames, (index * step for index in itertools.count()), info.rate):
+            told = told or _warn_of_damage(path, str(damage))
             yield to_rgb(picked.frame, info)
+    if not told:
+        _warn_of_damage(path, str(damage))
 
 
 def _grid(info: ClipInfo, end: Fraction, *, step: Fraction, count: int) -> list[Fraction]:
@@ -155,26 +164,34 @@ def _sample(
     info: ClipInfo,
     grid: list[Fraction],
     *,
-    damage: Damage,
     shrink: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None,
     to_the_end: bool,
 ) -> _Sample:
-    """Decode the frames nearest to the moments of `grid`; `to_the_end` goes on to the last one."""
+    """Decode the frames nearest to the moments of `grid`; `to_the_end` goes on to the last one.
+
+    Where frames come out damaged after a seek, decoding begins earlier, as they may be whole.
+    """
     begins = [grid[0] - margin for margin in _SEEK_MARGINS if grid[0] > margin]
     for begin in (*begins, None):
+        damage = Damage()
         with closing(decode(info, begin, damage)) as decoded:
             first = next(decoded, None)
-            # Some containers land behind the moment asked for, or behind the last packet.
-            if first is None or (begin and first.time > grid[0] + 1 / (2 * info.rate)):
+            # Some containers land behind the moment asked for, or behind the last packet, and some
+            # take for a key frame what is none.
+            late = first is None or first.time > grid[0] + 1 / (2 * info.rate)
+            if first is None or (begin is not None and (late or not first.frame.key_frame)):
                 continue
-            seen = deque([first.time], maxlen=1)
-            frames = _noting(itertools.chain([first], decoded), seen)
+            seen = _Seen(grid[0] + 1 / (2 * info.rate))
+            frames = seen.noting(itertools.chain([first], decoded))
             pictures = (to_rgb(near.frame, info) for near in _nearest(frames, grid, info.rate))
             picked = [shrink(picture) if shrink else picture for picture in pictures]
             ended = len(picked) < len(grid) or to_the_end
             if to_the_end:
                 deque(frames, maxlen=0)
-            return _Sample(picked, seen[0] if ended else None)
+            # What lies before the last key frame reaches no frame that is used.
+            harm = damage.between(seen.key, Fraction(10**9) if ended else seen.last)
+            if begin is None or not harm:
+                return _Sample(picked, seen.last if ended else None, harm or damage.cut)
     raise VideoError(f"{shown(info.path)}: no frame that can be decoded")
 
 
@@ -205,8 +222,25 @@ def _warn_of_a_cut(info: ClipInfo, last: Fraction) -> None:
         )
 
 
-def _noting(frames: Iterable[Timed], seen: deque[Fraction]) -> Iterator[Timed]:
-    """Pass frames on and note their times."""
-    for timed in frames:
-        seen.append(timed.time)
-        yield timed
+def _warn_of_damage(path: Path, damage: str) -> bool:
+    """Warn of damage if there is any; tell whether there is."""
+    if damage:
+        logger.warning("%s is damaged: %s", shown(path), damage)
+    return bool(damage)
+
+
+class _Seen:
+    """The times of frames that pass: of the last, and of the last key frame up to a moment."""
+
+    def __init__(self, moment: Fraction) -> None:
+        """Begin before all frames."""
+        self._moment = moment
+        self.last = self.key = Fraction(-(10**9))
+
+    def noting(self, frames: Iterable[Timed]) -> Iterator[Timed]:
+        """Pass frames on and note their times."""
+        for timed in frames:
+            self.last = timed.time
+            if timed.frame.key_frame and timed.time <= self._moment:
+                self.key = timed.time
+            yield timed

@@ -11,7 +11,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from drsvg_cli.video.clip import ClipInfo
-from drsvg_cli.video.decoding import opened
+from drsvg_cli.video.opening import opened
 
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 """Samples a second that AAC players take; other rates become the highest."""
@@ -55,7 +55,7 @@ def _decoded(
     info: ClipInfo, begin: float, end: float
 ) -> tuple[NDArray[np.float32], int, str] | None:
     """Decode samples `(channels, N)`, silent where there are none."""
-    with opened(info.path) as (container, _):
+    with opened(info.path) as (container, _, _):
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]

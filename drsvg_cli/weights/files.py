@@ -8,6 +8,7 @@ the file alone is a whole model. Training state keeps every bit.
 import io
 import json
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from drsvg_cli.config import ModelConfig, Recipe, format_recipe
+from drsvg_cli.config import AnyModel, ModelConfig, Recipe, format_recipe
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.model.drsvg import DRSVG
+from drsvg_cli.motion_model.network import MotionNetwork, build_network
 from drsvg_cli.storage import write_atomically
 from drsvg_cli.weights.model_folder import (
     FORMAT,
@@ -28,15 +30,25 @@ from drsvg_cli.weights.model_folder import (
     weights_path,
 )
 
+Network = DRSVG | MotionNetwork
+
 LARGEST_MODEL = 2**28
 """Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
 
 
-def save_model(folder: Path, recipe: Recipe, weights: dict[str, Tensor]) -> None:
-    """Write recipe and weights of a model into `folder`, which is made if need be."""
+def save_model(
+    folder: Path,
+    recipe: Recipe,
+    weights: dict[str, Tensor],
+    history: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write recipe and weights of a model into `folder`, which is made if need be.
+
+    `history` says how the weights came to be, a run after the other; `trainer.fit` writes it.
+    """
     text = format_recipe(recipe)
     tensors = {name: _stored(tensor) for name, tensor in weights.items()}
-    header = {"format": FORMAT, "recipe": text}
+    header = {"format": FORMAT, "recipe": text, "history": json.dumps([*history])}
     # Not save_file: its errors do not tell a full disk from a programmer's mistake.
     data = _ordered(safetensors.torch.save(tensors, metadata=header))
     write_atomically(folder / WEIGHTS_FILE, lambda part: part.write_bytes(data))
@@ -59,7 +71,7 @@ def _stored(tensor: Tensor) -> Tensor:
     return half if bool(torch.isfinite(half).all()) else tensor
 
 
-def load_model(source: Path) -> tuple[DRSVG, Recipe]:
+def load_model(source: Path) -> tuple[Network, Recipe]:
     """Load a model folder, or a weights file with its recipe in the header, in evaluation mode.
 
     Every tensor's name and shape is compared with the recipe before anything is allocated.
@@ -85,18 +97,19 @@ def load_model(source: Path) -> tuple[DRSVG, Recipe]:
         if tensors[name].dtype != wanted.dtype:
             raise WeightsError(f"{path}: {name} is {tensors[name].dtype}, not {wanted.dtype}")
     model.load_state_dict(tensors, assign=True)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if isinstance(model, DRSVG):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.eval(), recipe
 
 
-def blueprint(config: ModelConfig) -> DRSVG:
+def blueprint(config: AnyModel) -> Network:
     """Build a model without memory for its weights, to know their names and shapes.
 
     Raises:
         ConfigError: they are more than `LARGEST_MODEL`.
     """
     with torch.device("meta"):
-        model = DRSVG(config)
+        model = DRSVG(config) if isinstance(config, ModelConfig) else build_network(config)
     weights = sum(parameter.numel() for parameter in model.parameters())
     if weights > LARGEST_MODEL:
         raise ConfigError(
@@ -110,7 +123,7 @@ def _loaded(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _compare(shapes: dict[str, tuple[int, ...]], model: DRSVG, path: Path) -> None:
+def _compare(shapes: dict[str, tuple[int, ...]], model: Network, path: Path) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name, shape in wanted.items():
         if name not in shapes:

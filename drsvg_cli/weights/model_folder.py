@@ -6,7 +6,6 @@ as well, so the file alone is a whole model, and this module calls either a mode
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,10 @@ def read_recipe(source: Path) -> Recipe:
         ConfigError: it is not a valid recipe.
     """
     if source.is_file():
-        return parse_recipe(_recipe_in_header(source), origin=str(source))
+        recipe = _header(source).get("recipe")
+        if not isinstance(recipe, str):
+            raise WeightsError(f"{source} has no recipe in its header; give its model folder")
+        return parse_recipe(recipe, origin=str(source), migrated=True)
     path = source / RECIPE_FILE
     try:
         text = path.read_text(encoding="utf-8")
@@ -61,10 +63,27 @@ def read_recipe(source: Path) -> Recipe:
         raise WeightsError(f"{source} is not a model folder: it has no {RECIPE_FILE}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise WeightsError(f"cannot read {path}: {error}") from None
-    return parse_recipe(text, origin=str(path))
+    return parse_recipe(text, origin=str(path), migrated=weights_path(source).is_file())
 
 
-def _recipe_in_header(path: Path) -> str:
+def read_history(source: Path) -> list[dict[str, Any]]:
+    """Read how a model's weights came to be, a run after the other; empty where none was recorded.
+
+    Raises:
+        WeightsError: there are no weights, or they are damaged.
+    """
+    text = _header(weights_path(source)).get("history", "[]")
+    try:
+        history = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        history = None
+    if not isinstance(history, list):
+        raise WeightsError(f"{source}: the history in its header is damaged")
+    return history
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """Read what drsvg wrote into a weights file beside the tensors."""
     refuse_pickle(path)
     try:
         size = path.stat().st_size
@@ -81,10 +100,7 @@ def _recipe_in_header(path: Path) -> str:
             f"{path} was not written by drsvg: its header does not say {FORMAT}; give the model "
             f"folder, with {RECIPE_FILE} in it"
         )
-    recipe = metadata.get("recipe")
-    if not isinstance(recipe, str):
-        raise WeightsError(f"{path} has no recipe in its header; give its model folder instead")
-    return recipe
+    return metadata
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,9 +117,3 @@ def read_card(source: Path) -> str:
         return (source / CARD_FILE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def trained_on(card: str) -> str:
-    """Return what a model was trained on, in the words of its card; empty if it does not say."""
-    match = re.search(r"^## Training\s+(?:Fine-tuned|Trained) from (.+?):\s", card, re.M | re.S)
-    return " ".join(match[1].split()).rpartition(" on ")[2] if match else ""

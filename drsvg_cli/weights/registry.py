@@ -24,7 +24,7 @@ from drsvg_cli.weights.model_folder import (
 )
 
 if TYPE_CHECKING:
-    from drsvg_cli.model.drsvg import DRSVG
+    from drsvg_cli.weights.files import Network
 
 DEFAULT_MODEL = "general"
 BASELINES = ("copy", "motion", "motion-speeds")
@@ -49,7 +49,7 @@ def as_folder(name: str) -> str:
 
 def load_model(
     model: str = DEFAULT_MODEL, *, offline: bool = False, tick: Tick | None = None
-) -> tuple["DRSVG", Recipe]:
+) -> tuple["Network", Recipe]:
     """Find and load a model, in evaluation mode.
 
     Args:

@@ -17,13 +17,10 @@ FOLDER = Path(__file__).parent
 CONFIG = ModelConfig(
     size=32,
     width=4,
-    head="warp",
     feature_dim=8,
     content_dim=4,
     pose_dim=3,
-    predictor_hidden=8,
-    latent_hidden=8,
-    discriminator_hidden=8,
+    hidden=8,
 )
 
 
