@@ -76,7 +76,7 @@ def test_where_nobody_reads_motion_and_sharpness_are_left(drsvg, sheets, save, t
 
 
 def test_clips_are_swapped_too(drsvg, save, make_clip, tmp_path):
-    name = save("clips", data={"source": "clips", "rate": 10.0})
+    name = save("clips", data={"source": "clips", "frame_rate": 10.0})
     for number in range(2):
         make_clip(tmp_path / "films" / f"{number}.mp4", 12, seed=number)
     outcome = drsvg("evaluate", name, "--swap", "--data", "films", *QUICK, "-o", "there", "--json")

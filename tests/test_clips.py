@@ -26,7 +26,7 @@ from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.video.writing import write_clip
 
-DATA = DataConfig(context=2, horizon=3, rate=12.0)
+DATA = DataConfig(context=2, horizon=3, frame_rate=12.0)
 WHOLE = CacheFormat(12.0, 64, "crop", 5)
 
 
