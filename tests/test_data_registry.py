@@ -1,7 +1,6 @@
 """What every source gives to training and to an evaluation."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,13 +133,11 @@ def test_the_baselines_differ_in_their_latents_alone():
     assert (lp.model.content_dim, fp.model.content_dim) == (0, 0)
     assert (lp.model.prior, fp.model.prior) == ("learned", "fixed")
     assert replace(fp.model, prior="learned") == lp.model
-    same = replace(lp.model, content_dim=64, pose_dim=8)
-    assert same == ours.model
+    assert replace(lp.model, content_dim=64, pose_dim=8) == ours.model
     assert ours.data == lp.data == fp.data and ours.data.source == "moving-mnist"
     adversarial = ours.training.adversarial
     assert replace(lp.training, adversarial=adversarial) == ours.training, "they have no adversary"
     assert fp.training == lp.training
-    assert all(Path(name).name == name for name in presets())
 
 
 @pytest.mark.parametrize("name", ["sprites", "kth"])

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from drsvg_cli.commands import data
 from drsvg_cli.data import kth, moving_mnist
-from drsvg_cli.data import sprite_sheets as sheets_of_sprites
-from drsvg_cli.data.download import cache_folder, fetch
+from drsvg_cli.data.download import Publication, cache_folder, fetch, publication
 from drsvg_cli.data.sprites import GARMENTS, read_sheets
 from drsvg_cli.errors import DataError, ResourceError
 
@@ -49,10 +49,10 @@ def published(write_mnist, tmp_path, monkeypatch):
     """A folder as a mirror has it; what the files should hold is made to fit it."""
     folder = write_mnist(tmp_path / "published")
     contents = {
-        path.stem: hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+        path.name: hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
         for path in folder.iterdir()
     }
-    monkeypatch.setattr(moving_mnist, "CONTENTS", contents)
+    monkeypatch.setattr(data, "publication", lambda _: Publication((), contents))
     return folder
 
 
@@ -128,7 +128,7 @@ class TestCommand:
 
 
 def test_half_a_file_of_a_killed_run_is_written_over(serve, published, tmp_path):
-    contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
+    contents = data.publication("mnist").files
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / f".{next(iter(contents))}").write_bytes(b"half")
     fetch(contents, tmp_path / "out", mirrors=[serve(published)])
@@ -136,7 +136,7 @@ def test_half_a_file_of_a_killed_run_is_written_over(serve, published, tmp_path)
 
 
 def test_two_runs_fetch_a_file_once(serve, published, tmp_path):
-    contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
+    contents = data.publication("mnist").files
     mirrors, out = [serve(published)], tmp_path / "out"
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(fetch, contents, out, mirrors=mirrors) for _ in range(2)]
@@ -168,7 +168,7 @@ def test_where_nobody_has_a_home(monkeypatch):
 
 
 def test_the_next_mirror_is_tried(serve, published, tmp_path):
-    contents = {f"{name}.gz": digest for name, digest in moving_mnist.CONTENTS.items()}
+    contents = data.publication("mnist").files
     (tmp_path / "empty").mkdir()
     addresses = [
         serve(tmp_path / "empty"),
@@ -213,8 +213,8 @@ class TestKTH:
                 for name in kth.file_names(action):
                     archive.writestr(f"{action}/{name}", f"frames of {name}")
                     lines.append(f"{name.removesuffix('_uncomp.avi')}\tframes\t1-9\r\n")
-            digests[action] = hashlib.sha1(path.read_bytes()).hexdigest()
-        monkeypatch.setattr(kth, "ARCHIVES", digests)
+            digests[path.name] = hashlib.sha1(path.read_bytes()).hexdigest()
+        monkeypatch.setattr(data, "publication", lambda _: Publication((), digests))
         (folder / kth.RANGES_FILE).write_text("".join(lines))
         return folder
 
@@ -277,14 +277,14 @@ class TestKTH:
     ):
         path = published / "boxing.zip"
         if damage == "cut":
-            data = bytearray(path.read_bytes())
-            data[data.index(b"frames of person21") + 3] ^= 1
-            path.write_bytes(data)
+            packed = bytearray(path.read_bytes())
+            packed[packed.index(b"frames of person21") + 3] ^= 1
+            path.write_bytes(packed)
         else:
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("person01_boxing_d1_uncomp.avi", "x")
         digest = hashlib.sha1(path.read_bytes()).hexdigest()
-        monkeypatch.setitem(kth.ARCHIVES, "boxing", digest)
+        monkeypatch.setitem(data.publication("kth").files, "boxing.zip", digest)
         outcome = drsvg("data", "kth", "--mirror", serve(published))
         said = "is damaged" if damage == "cut" else "lacks 7 files"
         assert outcome.code == 3 and f"boxing.zip {said}" in outcome.err
@@ -313,7 +313,7 @@ def test_sheets_of_sprites(drsvg, serve, sheets, cache, monkeypatch):
         path.relative_to(sheets).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sheets.rglob("*.png")
     }
-    monkeypatch.setattr("drsvg_cli.data.sprite_sheets.CONTENTS", contents)
+    monkeypatch.setattr(data, "publication", lambda _: Publication((), contents))
     outcome = drsvg("data", "sprites", "--mirror", serve(sheets))
     assert outcome.code == 0 and "15 files fetched" in outcome.out
     assert set(read_sheets(cache.with_name("sprites"))) == set(GARMENTS)
@@ -322,7 +322,10 @@ def test_sheets_of_sprites(drsvg, serve, sheets, cache, monkeypatch):
     assert "1 files fetched" in outcome.out
 
 
-def test_the_published_sheets_are_named_by_garment_and_number():
-    assert {name.split("/")[0] for name in sheets_of_sprites.CONTENTS} == set(GARMENTS)
-    assert all(len(digest) == 64 for digest in sheets_of_sprites.CONTENTS.values())
-    assert "/3ce4048c" in sheets_of_sprites.MIRRORS[0], "a commit, not a branch"
+def test_what_is_published_is_known_by_its_checksums():
+    mnist, sprites, archives = (publication(name) for name in ("mnist", "sprites", "kth"))
+    assert len(mnist.files) == 4 and all(len(digest) == 64 for digest in mnist.files.values())
+    assert {name.split("/")[0] for name in sprites.files} == set(GARMENTS)
+    assert all(len(digest) == 64 for digest in sprites.files.values())
+    assert "/3ce4048c" in sprites.mirrors[0], "a commit, not a branch"
+    assert set(archives.files) == {f"{action}.zip" for action in kth.ACTIONS}

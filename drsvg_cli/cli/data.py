@@ -61,7 +61,7 @@ def mnist(
     """
     from drsvg_cli.commands import data
 
-    data.mnist(out, mirror, as_json=as_json, quiet=quiet)
+    data.fetch_files("mnist", out, mirror, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=KTH_EPILOG)
@@ -79,7 +79,7 @@ def kth(
     """
     from drsvg_cli.commands import data
 
-    data.kth(out, mirror, as_json=as_json, quiet=quiet)
+    data.fetch_kth(out, mirror, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=SPRITES_EPILOG)
@@ -96,4 +96,4 @@ def sprites(
     """
     from drsvg_cli.commands import data
 
-    data.sprites(out, mirror, as_json=as_json, quiet=quiet)
+    data.fetch_files("sprites", out, mirror, as_json=as_json, quiet=quiet)

@@ -152,7 +152,7 @@ Data = Annotated[
     list[str] | None,
     typer.Option(
         "--data",
-        help="Clips, folders of clips, or the folder of a data set; its cache by default.",
+        help="Clips, folders, patterns, .txt lists, or a data set's folder (default: its cache).",
         show_default=False,
     ),
 ]
@@ -163,7 +163,7 @@ Held = Annotated[
     list[Path] | None,
     typer.Option(
         "--validation",
-        help="Clips or folders to validate on; a share of the clips by default.",
+        help="Clips, folders, patterns, .txt lists to validate on (default: a share).",
         show_default=False,
     ),
 ]

@@ -31,8 +31,8 @@ LIST_SUFFIX = ".txt"
 class ClipSplit(NamedTuple):
     """Clips to train on and clips to validate on."""
 
-    train: Sequence[CachedClip]
-    validation: Sequence[CachedClip]
+    train: list[CachedClip]
+    validation: list[CachedClip]
 
     @property
     def shared(self) -> bool:
@@ -175,21 +175,6 @@ def usable(
         )
 
 
-def check_batch(clips: Sequence[CachedClip], recipe: Recipe) -> None:
-    """Make sure that clips fill a batch.
-
-    Raises:
-        TrainingError: they do not.
-    """
-    length = recipe.data.context + recipe.data.horizon
-    count, batch = sum(clip.windows(length) for clip in clips), recipe.training.batch
-    if count < batch:
-        raise TrainingError(
-            f"the clips hold {count} sequences, fewer than a batch of {batch}; give more or longer "
-            "clips, or a smaller batch: --batch of drsvg finetune, training.batch of a recipe"
-        )
-
-
 def _identity(clip: CachedClip) -> tuple[str, str]:
     """Return what a clip is sorted by: its name and its content, wherever it lies."""
     return clip.path.name, clip.file.name
@@ -203,17 +188,29 @@ def seconds(clips: Sequence[CachedClip]) -> float:
 def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> TrainingData:
     """Gather square sequences of clips."""
     cached = square_format(recipe.drsvg, recipe.data)
-    found = gather(paths, progress, cached=cached, seed=recipe.training.seed)
-    check_batch(found.train, recipe)
-    fixed = fixed_windows(
-        found.validation, model=recipe.drsvg, data=recipe.data, most=VALIDATION_SEQUENCES
-    )
+    return square_data(recipe, gather(paths, progress, cached=cached, seed=recipe.training.seed))
+
+
+def square_data(recipe: Recipe, found: ClipSplit) -> TrainingData:
+    """Draw square sequences from clips.
+
+    Raises:
+        TrainingError: they do not fill a batch.
+    """
+    model, data, batch = recipe.drsvg, recipe.data, recipe.training.batch
+    count = sum(clip.windows(data.context + data.horizon) for clip in found.train)
+    if count < batch:
+        raise TrainingError(
+            f"the clips hold {count} sequences, fewer than a batch of {batch}; give more or longer "
+            "clips, or a smaller batch: --batch of drsvg finetune, training.batch of a recipe"
+        )
+    fixed = fixed_windows(found.validation, model=model, data=data, most=VALIDATION_SEQUENCES)
     return TrainingData(
-        ClipSequences(found.train, recipe.drsvg, recipe.data),
+        ClipSequences(found.train, model, data),
         fixed,
         found.fingerprint,
-        train_description=found.train_description,
-        validation_description=found.validation_description(len(fixed)),
+        found.train_description,
+        found.validation_description(len(fixed)),
     )
 
 

@@ -8,11 +8,13 @@ a SHA-1 of, that one is compared.
 import gzip
 import hashlib
 import os
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from httpx2 import HTTPError, InvalidURL
 
@@ -24,6 +26,21 @@ PATIENCE = 20.0
 """Seconds to wait for a mirror's next bytes."""
 PIECE = 2**20
 SHA1_DIGITS = 40
+
+
+class Publication(NamedTuple):
+    """Where a data set is published."""
+
+    mirrors: Sequence[str]
+    """Addresses of folders."""
+    files: Mapping[str, str]
+    """What each file should hold: its SHA-256, or an archive's SHA-1."""
+
+
+def publication(name: str) -> Publication:
+    """Look up where the data set called `name` is published."""
+    text = Path(__file__).with_name("published.toml").read_text(encoding="utf-8")
+    return Publication(**tomllib.loads(text)[name])
 
 
 def cache_folder(name: str) -> Path:

@@ -20,9 +20,8 @@ import torch
 from drsvg_cli.config import Recipe
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data.clip_cache import CachedClip
-from drsvg_cli.data.clip_sequences import ClipSequences, fixed_windows, spread, square_format
+from drsvg_cli.data.clip_sequences import fixed_windows, spread, square_format
 from drsvg_cli.data.dataset import (
-    VALIDATION_SEQUENCES,
     Benchmark,
     BenchmarkOptions,
     DataPaths,
@@ -40,16 +39,6 @@ TEST = range(21, 26)
 TOTAL = 599
 """Clips of the whole set: 25 persons, six actions and four scenarios, and one that is missing."""
 RANGES_FILE = "00sequences.txt"
-MIRRORS = ("https://www.csc.kth.se/cvap/actions", "http://www.nada.kth.se/cvap/actions")
-ARCHIVES = {
-    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
-    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
-    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
-    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
-    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
-    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
-}
-"""The SHA-1 of each official archive, as the library vipy records it; KTH itself publishes none."""
 MISSING = "person13_handclapping_d3"
 """The only clip of which there is none."""
 RATE = 25
@@ -165,28 +154,22 @@ def training_data(recipe: Recipe, paths: DataPaths, progress: Progress) -> Train
     """Decode the clips of persons 1 to 20, and validate on the last of these persons."""
     clips, ranges = _open(paths, TRAINING, progress)
     apart = validation_persons(clips, paths.validation_share)
-    parts: dict[bool, list[CachedClip]] = {False: [], True: []}
-    named = {clip.path: clip for clip in clips}
-    for cached in _cut(clips, ranges, recipe, paths, progress):
-        parts[named[cached.path].person in apart].append(cached)
-    train, validation = parts[False], parts[True]
-    if not validation:
+    named = {clip.path for clip in clips if clip.person in apart}
+    found = clip_files.ClipSplit([], [])
+    for part in _cut(clips, ranges, recipe, paths, progress):
+        (found.validation if part.path in named else found.train).append(part)
+    if not found.validation:
         raise TrainingError(
             f"the clips of person(s) {', '.join(map(str, sorted(apart)))}, to validate on, are too "
             "short; choose a larger --share"
         )
-    clip_files.check_batch(train, recipe)
-    fixed = fixed_windows(
-        validation, model=recipe.drsvg, data=recipe.data, most=VALIDATION_SEQUENCES
-    )
-    said = {who: [clip for clip in clips if (clip.person in apart) == who] for who in (False, True)}
-    return TrainingData(
-        ClipSequences(train, recipe.drsvg, recipe.data),
-        fixed,
-        clip_files.ClipSplit(train, validation).fingerprint,
-        train_description=f"KTH ({summary(said[False])})",
-        validation_description=f"{len(fixed)} sequences of KTH's person(s) "
-        f"{_listed(said[True])}, who were kept apart",
+    kept = [clip for clip in clips if clip.path in named]
+    trained = [clip for clip in clips if clip.path not in named]
+    squares = clip_files.square_data(recipe, found)
+    return squares._replace(
+        train_description=f"KTH ({summary(trained)})",
+        validation_description=f"{len(squares.validation)} sequences of KTH's person(s) "
+        f"{_listed(kept)}, who were kept apart",
     )
 
 

@@ -54,17 +54,6 @@ STEP = 3.6
 """Pixels a frame, in any direction (deterministic walls): a tenth of the way that is free."""
 PAIRS = tuple(combinations_with_replacement(range(10), 2))
 """What a frame may show: two digits, the smaller one first."""
-CONTENTS = {
-    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-"""The files of MNIST and the SHA-256 of what they hold, unpacked."""
-MIRRORS = (
-    "https://ossci-datasets.s3.amazonaws.com/mnist",
-    "https://storage.googleapis.com/cvdf-datasets/mnist",
-)
 _LARGEST_FILE = 2**26
 
 
