@@ -38,7 +38,7 @@ def inside(flow):
     return flow[8:-8, 8:-8].mean((0, 1)).tolist()
 
 
-@pytest.mark.parametrize(("right", "down"), [(0, 0), (2, 0), (0, -3), (-5, 4)])
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (2, 0), (0, -3), (-3, 2)])
 def test_a_shifted_picture_has_moved_by_its_shift(picture, right, down):
     frames = clip(picture, right, down)
     flow = measure_flow(frames)
