@@ -671,7 +671,7 @@ class TestWrongUse:
     def test_usage(self, drsvg, arguments):
         outcome = drsvg(*arguments)
         assert (outcome.code, outcome.out) == (2, "")
-        assert "Usage: drsvg" in outcome.err
+        assert outcome.err.startswith("error: ") and outcome.err.endswith("see --help\n")
 
     def test_models(self, draw, clip, model_folder, tmp_path):
         bad = tmp_path.parent / f"{tmp_path.name}-bad"

@@ -74,6 +74,8 @@ def _predict_one(
             raise ConfigError(
                 f"{target} is a single video; give --samples 1, or a folder for several samples"
             )
+        if target.exists() and target.samefile(clip):
+            raise ConfigError(f"{target} is the clip itself; choose another name with --out")
         check_video(target, overwrite=output.overwrite)
         settings = replace(settings, format=target.suffix.lower().removeprefix("."))
     else:

@@ -107,11 +107,11 @@ def run(
     plans = _plans(session.seeds, both=both)
     made: dict[str, Frames] = {}
     with filled(folder, overwrite=overwrite) as part, reporter.progress() as progress:
+        length = len(sides["A"].frames) - 1
+        total = length * sum(len(plan.seeds) for plan in plans)
+        task = progress.add_task("Swapping", total=total, note="")
         for plan in plans:
-            count = len(plan.seeds)
-            task = progress.add_task(
-                plan.label, total=count * (len(sides["A"].frames) - 1), note=""
-            )
+            progress.update(task, description=plan.label)
             first = sides[plan.giver].frames
             moments = swapper.swap(
                 first, sides[plan.mover].frames, seeds=plan.seeds, temperature=session.temperature
@@ -122,7 +122,7 @@ def run(
                     frame = moment.frames[moment.samples.index(0)]
                     made.setdefault(plan.label, np.empty_like(first[1:]))[moment.time] = frame
                 progress.advance(task, len(moment.samples))
-            progress.remove_task(task)
+        progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         taken = {
             plan.label: motion_taken(made[plan.label], sides[plan.mover].frames[1:])
             for plan in plans
