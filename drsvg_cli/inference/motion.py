@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,19 @@ class _Look(NamedTuple):
     """Height and width of the frames that are read."""
 
 
+class Inferred(NamedTuple):
+    """What the posteriors say of a clip."""
+
+    content: Latent
+    """At the last observed frame."""
+    poses: Sequence[Latent]
+    """Of the frames after it."""
+    content_kl: float
+    """Divergence of content from that of the frame before, in nats a frame."""
+    pose_kl: float
+    """Divergence of poses from their prior, in nats a frame."""
+
+
 class MotionPredictor:
     """Predicts with a motion network."""
 
@@ -102,6 +116,35 @@ class MotionPredictor:
             return posterior.sample(noise, temperature=temperature)
 
         yield from self._roll_out(look, content[0], draw_pose, len(pose) - 1, seeds, temperature)
+
+    @torch.inference_mode()
+    def infer(self, clip: Frames, horizon: int) -> "Inferred":
+        """Read the latents of a clip `(T, H, W, 3)` whose last `horizon` frames were to predict."""
+        observed, network = len(clip) - horizon, self.network
+        look = self._look(clip[:observed][-CONTEXT:])
+        height, width = look.seen
+        encoded = self._encode(np.stack([resize(f, width=width, height=height) for f in clip]))
+        contents, poses = network.content(encoded), network.pose(encoded)[observed:]
+        costs = [contents[0].kl(None)]
+        costs += [after.kl(before) for before, after in pairwise(contents)]
+        content, state, its_costs = contents[observed - 1], look.state, []
+        for pose in poses:
+            its_costs.append(pose.kl(network.expect(state)))
+            state = network.advance(
+                state, pose.sample(temperature=0), content.sample(temperature=0)
+            )
+        return Inferred(content, poses, *(float(torch.cat(c).mean()) for c in (costs, its_costs)))
+
+    @torch.inference_mode()
+    def replay(self, observed: Frames, content: Latent, poses: Sequence[Latent]) -> Frames:
+        """Predict what follows with the means of given latents: `(T, H, W, 3)`, a frame a pose."""
+        look = self._look(observed[-CONTEXT:])._replace(content=content)
+
+        def draw_pose(time: int, _state: Tensor, _noise: Noise) -> Tensor:
+            return poses[time].sample(temperature=0)
+
+        moments = self._roll_out(look, observed[-1], draw_pose, len(poses), [0], 0.0)
+        return np.concatenate([moment.frames for moment in moments])
 
     def _roll_out(
         self,
