@@ -137,7 +137,7 @@ class TestResults:
         baselines = ["copy", "motion", "motion-speeds"]
         rows = ["ours, temperature 0", "ours", "lp, temperature 0", "lp", *baselines]
         assert [row[0] for row in scores[2:]] == [*rows, "true frames"]
-        assert scores[0][:5] == ["frames 1 and 4", "PSNR (dB)", "best of 3", "LPIPS", "energy"]
+        assert scores[0][:5] == ["frames 1, 4", "PSNR (dB)", "best sample", "LPIPS", "energy"]
         assert [row[0] for row in by_frame[2:]] == rows
         assert [row[0] for row in differences[2:]] == [
             "ours, temperature 0 − copy",

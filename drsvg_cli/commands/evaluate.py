@@ -1,6 +1,7 @@
 """The work behind `drsvg evaluate`: the same sequences for every model and every baseline."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,11 @@ from drsvg_cli.commands.tables import show
 from drsvg_cli.data.dataset import Benchmark
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation.latents import LatentUse, latent_use
+from drsvg_cli.evaluation.latents import LatentUse, latent_use, motion_latent_use
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.prediction import Content, Judge, Scores, draw, join, measure
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
+from drsvg_cli.inference.motion import MotionPredictor
 from drsvg_cli.weights.files import load_state, save_state
 
 PARTIAL_FILE = "partial.pt"
@@ -240,18 +242,20 @@ def _duration(seconds: float) -> str:
 
 
 def _latents(session: Session) -> Mapping[str, Mapping[str, LatentUse]]:
-    """Measure how much the models use their latents."""
-    horizon, channels = session.protocol.horizon, session.task.channels
-    longest = max(len(clip) for clip in session.task.clips)
-    clips = [clip for clip in session.task.clips if len(clip) == longest][:LATENT_SEQUENCES]
-    networks = {each.name: each.network for each in session.subjects if each.network is not None}
-    if len(clips) < 2 or not networks:
+    """Measure how much the models use their latents, on sequences of the most common shape."""
+    shape, _ = Counter(clip.shape for clip in session.task.clips).most_common(1)[0]
+    clips = [clip for clip in session.task.clips if clip.shape == shape][:LATENT_SEQUENCES]
+    if len(clips) < 2:
         return {}
-    frames = torch.from_numpy(np.stack(clips)[..., :channels]).movedim(-1, 2).float() / 255
-    return {
-        name: latent_use(network, frames, context=longest - horizon)
-        for name, network in networks.items()
-    }
+    horizon, found = session.protocol.horizon, {}
+    frames = torch.from_numpy(np.stack(clips)[..., : session.task.channels]).movedim(-1, 2)
+    for subject in session.subjects:
+        if subject.network is not None:
+            context = len(clips[0]) - horizon
+            found[subject.name] = latent_use(subject.network, frames.float() / 255, context=context)
+        elif isinstance(subject.predictor, MotionPredictor):
+            found[subject.name] = motion_latent_use(subject.predictor, clips, horizon=horizon)
+    return found
 
 
 def _write(

@@ -162,13 +162,13 @@ def tables(found: Findings) -> list[Table]:
 def _scores(found: Findings) -> Table:
     """Lay out the mean over the marks."""
     heads = [f"frames {', '.join(map(str, found.marks))}", *(head for head, _ in COLUMNS.values())]
-    return Table(
-        heads,
-        [
-            [name, *map(_mean, found.numbers(scores).values(), DIGITS)]
-            for name, scores in {**found.scores, "true frames": found.truth}.items()
-        ],
-    )
+    rows = [
+        [name, *map(_mean, found.numbers(scores).values(), DIGITS)]
+        for name, scores in found.scores.items()
+    ]
+    numbers = found.numbers(found.truth)
+    own = [_mean(numbers[name], COLUMNS[name][1]) for name in ("sharpness", "flicker")]
+    return Table(heads, [*rows, ["true frames", *[""] * (len(COLUMNS) - len(own)), *own]])
 
 
 def _mean(values: Tensor, digits: int) -> str:

@@ -7,10 +7,13 @@ change when it is set to zero or taken from another clip.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from drsvg_cli.evaluation.disentanglement import partners
+from drsvg_cli.frames import Frames
+from drsvg_cli.inference.motion import MotionPredictor
 from drsvg_cli.model.drsvg import DRSVG
 
 CLIPS_AT_ONCE = 8
@@ -62,6 +65,33 @@ def latent_use(network: DRSVG, clips: Tensor, *, context: int) -> dict[str, Late
             changes.append(255 * float(total) / len(clips))
         found[name] = LatentUse(divergence, *changes)
     return found
+
+
+def motion_latent_use(
+    predictor: MotionPredictor, clips: Sequence[Frames], *, horizon: int
+) -> dict[str, LatentUse]:
+    """Measure the same of a motion model, from clips `(T, H, W, 3)` of one shape, two or more."""
+    inferred = [predictor.infer(clip, horizon) for clip in clips]
+    changes: dict[str, list[tuple[float, float]]] = {"content": [], "pose": []}
+    for clip, own, partner in zip(clips, inferred, partners(len(clips)).tolist(), strict=True):
+        observed, other = clip[:-horizon], inferred[partner]
+        nothing = [pose.zeros() for pose in own.poses]
+        before = predictor.replay(observed, own.content, own.poses)
+        for name, replaced in (
+            ("content", [(own.content.zeros(), own.poses), (other.content, own.poses)]),
+            ("pose", [(own.content, nothing), (own.content, other.poses)]),
+        ):
+            after = [predictor.replay(observed, *latents).astype(np.int16) for latents in replaced]
+            zeroed, exchanged = (float(np.abs(each - before).mean()) for each in after)
+            changes[name].append((zeroed, exchanged))
+    costs = {
+        "content": np.mean([each.content_kl for each in inferred]),
+        "pose": np.mean([each.pose_kl for each in inferred]),
+    }
+    return {
+        name: LatentUse(float(costs[name]), *np.mean(each, axis=0).tolist())
+        for name, each in changes.items()
+    }
 
 
 def _predicted(network: DRSVG, frames: Tensor, drawn: Sequence[Tensor], *, context: int) -> Tensor:

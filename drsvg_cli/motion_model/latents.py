@@ -34,6 +34,11 @@ class Latent(NamedTuple):
             parts.append(drawn.expand(-1, -1, *size))
         return torch.cat(parts, 1)
 
+    def zeros(self) -> "Latent":
+        """Return a latent of the same shape whose mean is zero."""
+        maps, whole = ((torch.zeros_like(mean), spread) for mean, spread in self)
+        return Latent(maps, whole)
+
     def part(self, chosen: slice) -> "Latent":
         """Return the latent of some entries of the batch."""
         (a, b), (c, d) = self
