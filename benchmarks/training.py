@@ -24,7 +24,8 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import model_loss
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.training.step import drsvg_task
+from drsvg_cli.training.step import DRSVGLearner
+from drsvg_cli.training.task import Task, Validation
 from drsvg_cli.training.trainer import fit
 
 CONTEXT, HORIZON, BATCH = 5, 10, 16
@@ -60,9 +61,9 @@ def ours(width):
     keep_memory()
     with tiny_as_zero(), tempfile.TemporaryDirectory() as folder:
         same = Same()
-        held = same.frames.transpose(0, 1)[:1].float() / 255
         wanted = recipe(width)
-        task = drsvg_task(wanted, same, held, torch.device("cpu"))
+        learner = DRSVGLearner(wanted, torch.device("cpu"))
+        task = Task(learner, lambda _: same.frames, lambda: Validation(0.0, {}))
         steps = fit(wanted, task, Path(folder, "run"))
         yield lambda: next(steps)
         steps.close()

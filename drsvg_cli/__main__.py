@@ -16,6 +16,13 @@ def process() -> None:
         from drsvg_cli.cli.app import main  # Ctrl-C may come while it is imported
 
         main()
+    except (MemoryError, ImportError) as error:
+        from drsvg_cli.errors import NO_MEMORY, ResourceError, is_for_want_of_memory
+
+        if not is_for_want_of_memory(error):
+            raise
+        sys.stderr.write(f"error: {NO_MEMORY}\n")
+        sys.exit(ResourceError.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except SystemExit as end:

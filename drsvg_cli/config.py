@@ -305,12 +305,8 @@ def _is_required(f: Any) -> bool:
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    if key == "model" and isinstance(value, dict):
-        kind = value.get("kind", "drsvg")
-        if kind not in list(MODEL_KINDS):
-            kinds = ", ".join(map(repr, MODEL_KINDS))
-            raise ConfigError(f"model.kind is {kind!r}; choose one of {kinds}")
-        return _build(MODEL_KINDS[kind], value, "model.")
+    if hint == AnyModel:
+        hint = _model_class(value)
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _build(hint, value, f"{key}.")
     if get_origin(hint) is Literal:
@@ -324,6 +320,14 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         wanted = "a table" if is_dataclass(hint) else f"of type {hint.__name__}"
         raise ConfigError(f"{key} is {value!r}; it must be {wanted}")
     return value
+
+
+def _model_class(value: Any) -> type:
+    kind = value.get("kind", "drsvg") if isinstance(value, dict) else "drsvg"
+    if kind not in list(MODEL_KINDS):
+        kinds = ", ".join(map(repr, MODEL_KINDS))
+        raise ConfigError(f"model.kind is {kind!r}; choose one of {kinds}")
+    return MODEL_KINDS[kind]
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -62,3 +62,11 @@ class ResourceError(DrsvgError):
     """Report that memory or disk space is used up."""
 
     exit_code = 4
+
+
+NO_MEMORY = "memory is used up before there was any work; close other programs, or allow more"
+
+
+def is_for_want_of_memory(error: MemoryError | ImportError) -> bool:
+    """Tell whether an error that ends an import says that memory is used up."""
+    return isinstance(error, MemoryError) or "failed to map segment" in str(error)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from drsvg_cli.errors import ResourceError
 
@@ -17,25 +18,35 @@ LARGEST_TEXT = 10**6
 logger = logging.getLogger(__name__)
 
 
-def read_own(path: Path, *, limit: int = LARGEST_TEXT) -> bytes:
-    """Read a file of a kind that drsvg writes, if it is a regular file of at most `limit` bytes.
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of a kind that drsvg writes, if it is a regular one: no pipe and no device.
 
-    Anybody may have put something else there: a pipe, a device, a file without an end.
+    Raises:
+        OSError: it is missing, not to be read, or something else.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder; remove it", str(path))
+    # Not blocking: a pipe that nobody writes to could not be opened.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file; remove it", str(path))
+        yield file
+
+
+def read_own(path: Path, *, limit: int = LARGEST_TEXT) -> bytes:
+    """Read a file of a kind that drsvg writes, of at most `limit` bytes.
 
     Raises:
         OSError: it is missing, not to be read, larger, or not a regular file.
     """
-    # Not blocking: a pipe that nobody writes to could not be opened.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file; remove it", str(path))
-        data = b"" if found.st_size > limit else file.read(limit + 1) or b""
-    if max(found.st_size, len(data)) > limit:
-        reason = f"it has more than {limit:,} bytes, the most of such a file; remove it"
+    with opened(path) as file:
+        # By its size first: a sparse file has more bytes than the disk.
+        large = os.fstat(file.fileno()).st_size > limit
+        data = b"" if large else file.read(limit + 1) or b""
+    if large or len(data) > limit:
+        reason = f"it has more than {limit:,} bytes, the most that such a file has; remove it"
         raise OSError(errno.EFBIG, reason, str(path))
     return data
 

@@ -4,37 +4,36 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from drsvg_cli.frames import fit_all, to_frames, to_tensor
-from drsvg_cli.inference.rollout import predict, swap
+import numpy as np
+import torch
+
+from drsvg_cli.evaluation.prediction import draw
+from drsvg_cli.inference.loading import load_predictor
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip
 from drsvg_cli.video.writing import write_clip
-from drsvg_cli.weights.registry import load_model
+from drsvg_cli.weights.registry import resolve
 
 EXAMPLES = Path(__file__).parent
 
 
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    model, recipe = load_model("general")
-    size, channels = recipe.model.size, recipe.model.channels
-    rate = Fraction(recipe.data.rate).limit_denominator(1001)
+    loaded = load_predictor("general", resolve("general"), torch.device("cpu"))
+    data = loaded.recipe.data
+    rate = Fraction(data.frame_rate).limit_denominator(1001)
 
-    def read(name, count):
-        """Read a sample clip as the model was trained to see it, `(1, T, C, S, S)` in [0, 1]."""
-        clip = read_clip(EXAMPLES / name, count, rate=rate)
-        small = fit_all(clip.frames, size, how=recipe.data.fit)
-        return to_tensor(small, channels=channels)[None], clip.rate
+    clip = read_clip(EXAMPLES / "ball.mp4", data.context, rate=rate)
+    samples = draw(loaded.predictor, clip.frames, 4, seeds=[1, 2, 3])
+    for number, sample in enumerate(samples, start=1):
+        write_clip(out / f"sample_{number}.mp4", Clip(sample, clip.rate), overwrite=True)
 
-    context, shown = read("ball.mp4", recipe.data.context)
-    futures = predict(model, context, 4, seeds=[1, 2, 3]).frames[0]
-    for number, future in enumerate(futures, start=1):
-        write_clip(out / f"future_{number}.mp4", Clip(to_frames(future), shown), overwrite=True)
-
-    content, shown = read("ball.mp4", 5)
-    pose, _ = read("pendulum.mp4", 5)
-    swapped = swap(model, content, pose, seeds=[1]).frames[0, 0]
-    write_clip(out / "swap.mp4", Clip(to_frames(swapped), shown), overwrite=True)
+    content, pose = (
+        read_clip(EXAMPLES / f"{name}.mp4", 5, rate=rate) for name in ("ball", "pendulum")
+    )
+    moments = loaded.predictor.swap(content.frames, pose.frames, seeds=[1])
+    swapped = np.stack([moment.frames[0] for moment in moments])
+    write_clip(out / "swap.mp4", Clip(swapped, content.rate), overwrite=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ SEED = "examples"
 
 def main(sheets: Path, folder: Path) -> None:
     """Write both clips into `folder`."""
-    sprites = MovingSprites(read_sheets(sheets), "test", ModelConfig(), FRAMES, "changing")
+    sprites = MovingSprites(read_sheets(sheets), "test", ModelConfig(), FRAMES)
     drawn = sprites.batch(2, seed=SEED).transpose(0, 1)
     for name, frames in zip("ab", drawn, strict=True):
         large = np.kron(to_frames(frames), np.ones((1, SCALE, SCALE, 1), np.uint8))

@@ -64,7 +64,7 @@ def end(process):
 def what_is_left(run):
     """Load everything that a run has saved: the step of its state, and of its last validation."""
     state, log = run / "training" / "state.pt", run / "training" / "log.jsonl"
-    step = load_state(state)["step"] if state.exists() else None
+    step = load_state(state)["number"] if state.exists() else None
     if (run / "model.safetensors").exists():
         load_model(run)
     lines = log.read_text().splitlines() if log.exists() else []
@@ -78,7 +78,7 @@ def outcome(run):
     del state["seconds"]
     log = [json.loads(line) for line in (run / "training" / "log.jsonl").read_text().splitlines()]
     for line in log:
-        del line["seconds"], line["frames_per_second"]
+        del line["seconds"], line["sequences_per_second"]
     parts = [comparable(state), log]
     return parts + [(run / name).read_bytes() for name in ("model.safetensors", "preset.toml")]
 
@@ -144,9 +144,7 @@ def prepare(folder):
         "tiny",
         model=ModelConfig(**TINY),
         data=DataConfig(frame_rate=10.0, context=3, horizon=4),
-        training=TrainingConfig(
-            steps=STEPS, batch=2, warmup=2, validate_every=2, checkpoint_every=INTERVAL
-        ),
+        training=TrainingConfig(steps=STEPS, batch=2, validate_every=2, checkpoint_every=INTERVAL),
     )
     (folder / "recipe").mkdir()
     (folder / "recipe" / "preset.toml").write_text(format_recipe(recipe), encoding="utf-8")

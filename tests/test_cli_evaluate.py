@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shutil
 import signal
 
@@ -242,6 +241,15 @@ class TestResults:
         assert (other["of"], other["minus"]) == ("motion-speeds", "copy")
         assert difference["psnr"][0] > 0 and difference["energy"][0] < 0
 
+    def test_general_is_measured_on_whole_frames(self, drsvg, make_clip, tmp_path):
+        clip = make_clip(tmp_path / "clip.mp4", 30)
+        options = ("--data", clip, "-n", 2, "-s", 2, "--sequences", 2, "--size", 64, "--json")
+        outcome = drsvg("evaluate", "general", *options)
+        assert outcome.code == 0, outcome
+        told = json.loads(outcome.out)
+        assert list(told["models"]) == ["general"]
+        assert list(told["scores"])[:2] == ["general, temperature 0", "general"]
+
     def test_of_more_clips_than_sequences_some_are_taken_from_all_over(
         self, drsvg, model_folder, make_clip, tmp_path
     ):
@@ -313,7 +321,7 @@ class TestInterruptions:
         assert measure().code == 130
         assert not (tmp_path / "evaluation").exists()
 
-    def test_nothing_else_is_gone_on_with(self, measure, interrupt, tmp_path):
+    def test_nothing_else_is_gone_on_with(self, measure, save, interrupt, tmp_path):
         interrupt(15)
         measure()
         interrupt(None)
@@ -326,11 +334,8 @@ class TestInterruptions:
             outcome = measure("--resume", *options)
             assert outcome.code == 2 and outcome.err.count("error: ") == 1, outcome
             assert said in outcome.err
-        recipe = tmp_path / "ours" / "preset.toml"
-        text = recipe.read_text()
-        for setting, value in (("noise_correlation", "0.5"), ("content_rollout", '"hold"')):
-            recipe.write_text(re.sub(f"{setting} = .*", f"{setting} = {value}", text))
-            assert f"the {setting} of ours" in measure("--resume").err
+        save("ours", seed=5)
+        assert "the model ours = " in measure("--resume").err
         assert (tmp_path / "evaluation" / "partial.pt").read_bytes() == before
 
 

@@ -71,19 +71,19 @@ def test_where_nobody_reads_motion_and_sharpness_are_left(drsvg, sheets, save, t
     outcome = drsvg("evaluate", save("ours"), "--swap", "--data", sheets, *QUICK, "--json")
     assert outcome.code == 0, outcome
     told = json.loads(outcome.out)["models"]["ours"]
-    assert told["swap"]["right"] is None and told["swap"]["sharpness"][0] > 0
+    assert told["swap"]["right"] == {} and told["swap"]["sharpness"][0] > 0
     assert "content kept" not in (tmp_path / "swaps" / "table.md").read_text()
 
 
 def test_clips_are_swapped_too(drsvg, save, make_clip, tmp_path):
-    name = save("clips", data={"source": "clips", "rate": 10.0})
+    name = save("clips", data={"source": "clips", "frame_rate": 10.0})
     for number in range(2):
         make_clip(tmp_path / "films" / f"{number}.mp4", 12, seed=number)
     outcome = drsvg("evaluate", name, "--swap", "--data", "films", *QUICK, "-o", "there", "--json")
     assert outcome.code == 0, outcome
     told = json.loads(outcome.out)
     model = told["models"][name]
-    assert model["swap"]["right"] is None and not told["bounds"]
+    assert model["swap"]["right"] == {} and not told["bounds"]
     assert model["reconstruction"]["sharpness"][0] > 0
     # Nobody knows what they show, but how they move can be measured.
     for kind in ("swap", "reconstruction"):

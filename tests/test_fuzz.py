@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hostile_clips import moving, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from drsvg_cli.config import parse_recipe
 from drsvg_cli.errors import ConfigError, DrsvgError, VideoError, WeightsError
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
-from drsvg_cli.weights.files import load_model
+from drsvg_cli.weights.files import load_model, load_state, save_state
 from drsvg_cli.weights.model_folder import RECIPE_FILE, WEIGHTS_FILE
 
 CASES = int(os.environ.get("DRSVG_FUZZ", "10"))
@@ -107,3 +108,15 @@ def test_a_weights_file(model_folder, tmp_path, flips, cut, header, alone):
         assert str(Path(WEIGHTS_FILE)) in str(error)
     else:
         assert not model.training
+
+
+@fuzzed
+@given(flips=FLIPS, cut=CUT)
+def test_a_training_state(tmp_path, flips, cut):
+    path = tmp_path / "state.pt"
+    save_state(path, {"model": {"a": torch.ones(3)}, "optimizer": {"state": [1, "x"]}, "step": 1})
+    path.write_bytes(damaged(path.read_bytes(), flips, cut))
+    try:
+        assert isinstance(load_state(path), dict)
+    except WeightsError as error:
+        assert_one_line(error)

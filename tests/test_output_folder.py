@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from own_files import not_a_file
 
 from drsvg_cli.commands import output_folder, prediction, swap
 from drsvg_cli.commands.output_folder import (
@@ -25,8 +26,8 @@ def fill(folder, text, *names, overwrite=False):
     with filled(folder, overwrite=overwrite) as part:
         for name in names:
             (part / name).write_text(text)
-        record = {"drsvg": text, "sample_seeds": [], "files": [*names, "record.json"]}
-        (part / "record.json").write_text(json.dumps(record))
+        record = {"drsvg": text, "sample_seeds": [], "files": [*names, "prediction.json"]}
+        (part / "prediction.json").write_text(json.dumps(record))
 
 
 def contents(folder):
@@ -49,61 +50,81 @@ def test_a_new_folder_appears_whole_with_the_user_s_permissions(tmp_path):
 @pytest.mark.parametrize("earlier", [False, True])
 def test_an_error_leaves_everything_as_it_was(tmp_path, error, earlier):
     if earlier:
-        fill(tmp_path / "out", "first", "a", "b")
+        fill(tmp_path / "out", "first", "grid.gif", "sheet.png")
     before = contents(tmp_path)
     kind = ResourceError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(kind), filled(tmp_path / "out", overwrite=True) as part:
-        (part / "a").write_text("second")
+        (part / "grid.gif").write_text("second")
         raise error
     assert contents(tmp_path) == before
 
 
 def test_a_new_result_replaces_the_earlier_one_and_leaves_other_files(tmp_path):
-    fill(tmp_path / "out", "first", "a", "b")
+    fill(tmp_path / "out", "first", "grid.gif", "sheet.png")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    fill(tmp_path / "out", "second", "b", "c", overwrite=True)
+    fill(tmp_path / "out", "second", "sheet.png", "index.html", overwrite=True)
     found = contents(tmp_path / "out")
-    assert json.loads(found.pop("record.json"))["drsvg"] == "second"
-    assert found == {"b": "second", "c": "second", "notes.txt": "mine"}
+    assert json.loads(found.pop("prediction.json"))["drsvg"] == "second"
+    assert found == {"sheet.png": "second", "index.html": "second", "notes.txt": "mine"}
 
 
 def test_what_cannot_be_replaced_is_found_before_anything_is_lost(tmp_path):
-    fill(tmp_path / "out", "first", "a", "b")
-    (tmp_path / "out" / "c").mkdir()
+    fill(tmp_path / "out", "first", "grid.gif", "sheet.png")
+    (tmp_path / "out" / "index.html").mkdir()
     before = contents(tmp_path)
     with pytest.raises(ResourceError, match="in the way"):
-        fill(tmp_path / "out", "second", "a", "b", "c", overwrite=True)
+        fill(tmp_path / "out", "second", "grid.gif", "sheet.png", "index.html", overwrite=True)
     assert contents(tmp_path) == before
 
 
 def test_what_is_no_earlier_result_is_not_replaced(tmp_path):
     """A clip of the user's may be called as one of ours."""
-    fill(tmp_path / "out", "first", "a")
+    fill(tmp_path / "out", "first", "grid.gif")
     (tmp_path / "out" / "grid.mp4").write_text("mine")
     before = contents(tmp_path)
     with pytest.raises(ConfigError, match=r"grid\.mp4 is not of an earlier result"):
-        fill(tmp_path / "out", "second", "a", "grid.mp4", overwrite=True)
+        fill(tmp_path / "out", "second", "grid.gif", "grid.mp4", overwrite=True)
     assert contents(tmp_path) == before
 
 
 def test_a_record_without_a_list_of_files_is_survived(tmp_path):
     for files in (None, 1, [None, 1], {}):
-        fill(tmp_path / "out", "first", "a", overwrite=True)
+        fill(tmp_path / "out", "first", "grid.gif", overwrite=True)
         record = {"drsvg": "0", "sample_seeds": [], "files": files}
         (tmp_path / "out" / "other.json").write_text(json.dumps(record))
-        fill(tmp_path / "out", "second", "a", overwrite=True)
-        assert contents(tmp_path / "out")["a"] == "second"
+        fill(tmp_path / "out", "second", "grid.gif", overwrite=True)
+        assert contents(tmp_path / "out")["grid.gif"] == "second"
+
+
+def test_a_crafted_record_removes_nothing_of_the_user_s(tmp_path):
+    fill(tmp_path / "out", "first", "grid.gif")
+    mine = ["notes.txt", "model.safetensors", "holiday.mp4", "package.json", "preset.toml"]
+    for name in mine:
+        (tmp_path / "out" / name).write_text("mine")
+    record = {"drsvg": "0", "sample_seeds": [], "files": [*mine, "../x", "/x"]}
+    (tmp_path / "out" / "other.json").write_text(json.dumps(record))
+    fill(tmp_path / "out", "second", "grid.gif", overwrite=True)
+    found = contents(tmp_path / "out")
+    assert [found[name] for name in mine] == ["mine"] * len(mine) and found["grid.gif"] == "second"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "deep", "loop"])
+def test_a_record_that_is_no_text_of_some_size_is_survived(tmp_path, kind):
+    fill(tmp_path / "out", "first", "grid.gif")
+    not_a_file(kind, tmp_path / "out" / "other.json")
+    fill(tmp_path / "out", "second", "grid.gif", overwrite=True)
+    assert (tmp_path / "out" / "grid.gif").read_text() == "second"
 
 
 def test_ctrl_c_ends_the_wait_for_another_run(tmp_path):
     """A training run holds its folder for hours."""
-    fill(tmp_path / "out", "first", "a")
+    fill(tmp_path / "out", "first", "grid.gif")
     before = contents(tmp_path)
     with locked(tmp_path / "out"):
         press = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
         press.start()
         with pytest.raises(KeyboardInterrupt):
-            fill(tmp_path / "out", "second", "a", overwrite=True)
+            fill(tmp_path / "out", "second", "grid.gif", overwrite=True)
     assert contents(tmp_path) == before
 
 
@@ -116,24 +137,24 @@ def test_two_runs_into_one_folder_do_not_mix(tmp_path, overwrite, earlier):
 
     def overtaken():
         with filled(folder, overwrite=overwrite) as part:
-            (part / "a").write_text("slow")
-            (part / "record.json").write_text("{}")
-            fill(folder, "quick", "a", "b", overwrite=overwrite)
+            (part / "grid.gif").write_text("slow")
+            (part / "prediction.json").write_text("{}")
+            fill(folder, "quick", "grid.gif", "sheet.png", overwrite=overwrite)
 
     if overwrite:
         overtaken()
-        assert contents(folder) == {"a": "slow", "record.json": "{}"}
+        assert contents(folder) == {"grid.gif": "slow", "prediction.json": "{}"}
     else:
         with pytest.raises(ConfigError, match="another run has filled it"):
             overtaken()
         found = contents(folder)
-        assert json.loads(found.pop("record.json"))["drsvg"] == "quick"
-        assert found == {"a": "quick", "b": "quick"}
+        assert json.loads(found.pop("prediction.json"))["drsvg"] == "quick"
+        assert found == {"grid.gif": "quick", "sheet.png": "quick"}
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_ctrl_c_while_files_move_waits_for_the_last_one(tmp_path, monkeypatch):
-    fill(tmp_path / "out", "first", "a", "b")
+    fill(tmp_path / "out", "first", "grid.gif", "sheet.png")
     exchange = output_folder._exchange
 
     def interrupted(*arguments):
@@ -142,16 +163,16 @@ def test_ctrl_c_while_files_move_waits_for_the_last_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(output_folder, "_exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fill(tmp_path / "out", "second", "a", "b", overwrite=True)
+        fill(tmp_path / "out", "second", "grid.gif", "sheet.png", overwrite=True)
     found = contents(tmp_path / "out")
-    assert json.loads(found.pop("record.json"))["drsvg"] == "second"
-    assert found == {"a": "second", "b": "second"}
+    assert json.loads(found.pop("prediction.json"))["drsvg"] == "second"
+    assert found == {"grid.gif": "second", "sheet.png": "second"}
 
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(tmp_path, earlier):
     if earlier:
-        fill(tmp_path / "out", "text", "a")
+        fill(tmp_path / "out", "text", "grid.gif")
     parts = [tmp_path / f".out.{name}.part" for name in ("killed", "running", "young")]
     for part in parts:
         part.mkdir()
@@ -159,7 +180,7 @@ def test_what_a_killed_run_left_is_removed_and_what_a_running_one_needs_is_not(t
     for part in parts[:2]:
         os.utime(part, (time.time() - 3600,) * 2)
     with locked(parts[1]):
-        fill(tmp_path / "out", "text", "a", overwrite=True)
+        fill(tmp_path / "out", "text", "grid.gif", overwrite=True)
     assert [part.exists() for part in parts] == [False, True, True]
 
 
@@ -185,7 +206,7 @@ def test_a_name_as_long_as_names_may_be(tmp_path, stem):
     assert one.name != two.name
     for folder in (one, two):
         assert folder.name.startswith(stem[:60]) and "_drsvg" in folder.name
-        fill(folder, "text", "a")
+        fill(folder, "text", "grid.gif")
     assert result_name("short") == "short_drsvg"
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from drsvg_cli import __version__
+from drsvg_cli.config import digest
+from drsvg_cli.weights.model_folder import read_history, read_recipe
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted(path for path in (ROOT / "presets").iterdir() if (path / "preset.toml").exists())
@@ -71,10 +73,8 @@ def test_the_wheel_holds_the_package_and_every_preset(distributions: Path) -> No
     assert wheel.name == f"drsvg-{__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
-    sources = [*(ROOT / "drsvg_cli").rglob("*.py"), ROOT / "drsvg_cli" / "py.typed"]
-    sources += (ROOT / "drsvg_cli" / "evaluation").rglob("*.safetensors")
-    sources += (ROOT / "drsvg_cli" / "evaluation").glob("*.LICENSE")
-    wanted = {path.relative_to(ROOT).as_posix() for path in sources}
+    sources = (path for path in (ROOT / "drsvg_cli").rglob("*") if path.is_file())
+    wanted = {path.relative_to(ROOT).as_posix() for path in sources if path.suffix != ".pyc"}
     for preset in PRESETS:
         files = MODEL_FOLDER if is_trained(preset) else ("preset.toml",)
         wanted |= {f"drsvg_cli/presets/{preset.name}/{name}" for name in files}
@@ -95,6 +95,27 @@ def test_there_is_a_preset() -> None:
     for preset in PRESETS:
         held = {path.name for path in preset.iterdir()}
         assert held == {"preset.toml"} or held >= set(MODEL_FOLDER), f"{preset.name} is half done"
+
+
+UNRECORDED = pytest.mark.xfail(reason="trained by drsvg 0.2, which recorded no history")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "general",
+        *(
+            pytest.param(preset.name, marks=UNRECORDED)
+            for preset in PRESETS
+            if is_trained(preset) and preset.name != "general"
+        ),
+    ],
+)
+def test_the_weights_of_a_preset_are_what_its_recipe_gives(name: str) -> None:
+    folder = ROOT / "presets" / name
+    (run,) = read_history(folder)
+    assert run["recipe"] == digest(read_recipe(folder))
+    assert run["start"] == "" and run["steps"] >= 1000
 
 
 def test_the_installed_command_predicts(environment: Path, tmp_path: Path) -> None:

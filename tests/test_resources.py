@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from drsvg_cli.errors import VideoError
-from drsvg_cli.frames import fit_all, to_frames, to_tensor
-from drsvg_cli.inference.rollout import predict
+from drsvg_cli.evaluation.prediction import draw
+from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip
 from drsvg_cli.video.writing import write_clip
@@ -50,10 +50,9 @@ def test_many_predictions_in_one_process(model_folder, make_clip, tmp_path, monk
     for number in range(WARM_UP + PREDICTIONS):
         model, recipe = load_model(model_folder)
         clip = read_clip(good, 3, at=1.0)
-        small = to_tensor(fit_all(clip.frames, 32, how="crop"), channels=3)[None]
-        view = to_tensor(fit_all(clip.frames[-2:], 48, how="crop"), channels=3)[None]
-        views = predict(model, small, 3, seeds=[number], view=view).views
-        write_clip(tmp_path / "out.mp4", Clip(to_frames(views[0, 0]), clip.rate), overwrite=True)
+        predictor = PaperPredictor(model, fit="crop")
+        (made,) = draw(predictor, clip.frames, 3, seeds=[number])
+        write_clip(tmp_path / "out.mp4", Clip(made, clip.rate), overwrite=True)
         with pytest.raises(VideoError):
             read_clip(tmp_path / "bad.mp4", 3)
         assert recipe.name == "tiny"

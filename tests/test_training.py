@@ -4,23 +4,21 @@ import json
 import math
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 
 from drsvg_cli import __version__
 from drsvg_cli.config import DataConfig, Recipe, TrainingConfig, digest
+from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError, WeightsError
 from drsvg_cli.evaluation.metrics import CEILING, psnr
 from drsvg_cli.inference.rollout import predict
+from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.training import step as training_step
+from drsvg_cli.training.preparation import prepare_run
 from drsvg_cli.training.run_folder import LOG_FILE, STATE_FILE, read_log
-from drsvg_cli.training.step import (
-    DRSVGLearner,
-    drsvg_task,
-    kl_share,
-    learning_rate,
-    validate,
-)
+from drsvg_cli.training.step import DRSVGLearner, kl_share, learning_rate
 from drsvg_cli.training.task import Task, Validation
 from drsvg_cli.training.trainer import fit
 from drsvg_cli.weights.files import load_model, load_state, save_model, save_state
@@ -69,8 +67,22 @@ def held(length=4):
 
 
 def task(recipe, *, sequences=None, start=None):
-    length = recipe.data.context + recipe.data.horizon
-    return drsvg_task(recipe, sequences or MovingSquare(length), held(length), CPU, start)
+    """Learn from squares; the PSNR of two samples decides."""
+    context, horizon = recipe.data.context, recipe.data.horizon
+    sequences = sequences or MovingSquare(context + horizon)
+    frames, training = held(context + horizon), recipe.training
+    learner = DRSVGLearner(recipe, CPU, start)
+
+    def validate():
+        futures = predict(learner.average, frames[:, :context], horizon, seeds=[1, 2]).frames
+        score = float(psnr(futures, frames[:, None, context:]).mean())
+        return Validation(score, {"psnr": score})
+
+    return Task(
+        learner,
+        lambda number: sequences.batch(training.batch, seed=f"{training.seed}/{number}"),
+        validate,
+    )
 
 
 def run(recipe, folder, *, sequences=None, weights=None, **options):
@@ -508,42 +520,34 @@ def test_a_single_sequence_a_batch_can_be_trained_on(make_recipe, tmp_path):
     assert steps[-1].terms["discriminator"] == 0
 
 
-def test_validation_compares_with_repeating_the_last_frame(tiny_model):
-    frames = held()
-    result = validate(tiny_model(), frames, 2)
-    expected = [psnr(frames[:, 1], frames[:, time]) for time in (2, 3)]
-    assert result.measured["psnr_copy"] == pytest.approx(
-        float(torch.stack(expected).mean()), rel=1e-5
-    )
-    futures = predict(tiny_model(), frames[:, :2], 2, seeds=range(4)).frames
-    scores = psnr(futures, frames[:, None, 2:]).clamp(max=CEILING)
-    assert result.score == result.measured["psnr"] == pytest.approx(float(scores.mean()), rel=1e-5)
+def test_validation_is_by_the_energy_score_of_the_averaged_weights(
+    make_recipe, make_clip, tmp_path
+):
+    clips = [make_clip(tmp_path / f"{seed}.mkv", 8, seed=seed) for seed in (0, 1)]
+    where = DataPaths(clips[:1], tmp_path / "cache", clips[1:])
+    recipe = make_recipe(data={"frame_rate": 10.0})
+    prepared = prepare_run(recipe, where, Progress(print, print), CPU)
+    result = prepared.task.validate()
+    assert result.measured.keys() == {"psnr", "lpips", "energy"}
+    assert result.score == -result.measured["energy"]
+    clips = torch.from_numpy(np.stack(prepared.validation)).movedim(-1, 2).float() / 255
+    model = DRSVG(recipe.drsvg).eval()
+    model.load_state_dict(prepared.task.learner.export())
+    futures = predict(model, clips[:, :2], 2, seeds=range(1, 5)).frames
+    psnrs = psnr(futures, clips[:, None, 2:]).clamp(max=CEILING)
+    assert result.measured["psnr"] == pytest.approx(float(psnrs.mean()), rel=1e-2)
+    assert len(prepared.task.batch(0)) == 4
+    prepared.task.learner.step(prepared.task.batch(0), 0)
+    assert prepared.task.validate() != result
 
 
 @pytest.mark.parametrize("backbone", ["dcgan", "vgg"])
-def test_other_sizes_are_a_setting(make_recipe, tmp_path, backbone):
-    model = {"backbone": backbone, "size": 128, "width": 2}
-    recipe = make_recipe(model=model, data={"horizon": 1}, steps=3, batch=2, validate_every=3)
-    sequences = Enlarged(3)
-    enlarged = drsvg_task(recipe, sequences, sequences.held, CPU)
-    steps = list(fit(recipe, enlarged, tmp_path / "run"))
-    losses = [step.terms["reconstruction"] for step in steps if step.terms]
-    assert len(losses) == 3 and all(math.isfinite(loss) for loss in losses)
-    assert steps[-1].validation is not None
-    restored, _ = load_model(tmp_path / "run")
-    assert restored.config.size == 128
-
-
-class Enlarged(MovingSquare):
-    """The same at 128 x 128 pixels."""
-
-    def batch(self, size, *, seed):
-        frames = super().batch(size, seed=seed)
-        return frames.repeat_interleave(4, -1).repeat_interleave(4, -2)
-
-    @property
-    def held(self):
-        return self.batch(1, seed="held").transpose(0, 1).float() / 255
+def test_other_sizes_are_a_setting(make_recipe, backbone):
+    recipe = make_recipe(model={"backbone": backbone, "size": 128, "width": 2}, batch=2)
+    learner = DRSVGLearner(recipe, CPU)
+    frames = MovingSquare(3).batch(2, seed="0")
+    terms = learner.step(frames.repeat_interleave(4, -1).repeat_interleave(4, -2), 0)
+    assert math.isfinite(terms["loss"])
 
 
 @pytest.fixture

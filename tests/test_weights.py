@@ -24,11 +24,10 @@ import torch
 from drsvg_cli import config
 from drsvg_cli.commands.models import find
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation.prediction import Scores
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.weights import files as weights_files
-from drsvg_cli.weights import model_folder, registry
+from drsvg_cli.weights import registry
 from drsvg_cli.weights.address import Address, parse_address
 
 ROOT = Path(__file__).parents[1]
@@ -48,30 +47,33 @@ for line in sys.stdin:
 """
 
 
-def card(name: str, *, parent: str = "", datasets=()) -> str:
-    origin = Provenance(
-        data="3 clips (2.0 minutes)",
-        held="5 sequences",
-        steps=100,
-        hours=0.5,
-        samples=10,
-        datasets=datasets,
-        picture="validation.png",
-    )
-    return model_card(config.Recipe(name=name, parent=parent), scores(), origin)
+TRAINED_ON = "3 clips (2.0 minutes)"
+PROVENANCE = Provenance(
+    history=[{"recipe": "a" * 64, "steps": 100, "start": "", "drsvg": "0.3.0"}],
+    validation_data="5 sequences",
+    log=[
+        {"step": step, "seconds": 18.0 * step, "score": step / 10, "psnr": 20 + step / 10}
+        for step in (0, 50, 100)
+    ],
+    keep="last",
+    picture="validation.png",
+)
 
 
-def scores() -> dict[str, Scores]:
-    return {"copy": Scores(*[torch.rand(2, 3, 4)] * 8)}
+def card(name: str, *, base_model: str = "") -> str:
+    recipe = config.Recipe(name=name, base_model=base_model, training_data=TRAINED_ON)
+    return model_card(recipe, PROVENANCE)
 
 
 @pytest.fixture(scope="module")
 def garden(tiny_model, tiny_config, tmp_path_factory) -> Path:
     """A whole model folder, as `finetune` leaves one."""
     path = tmp_path_factory.mktemp("models") / "garden"
-    recipe = config.Recipe(name="garden", summary="A garden", model=tiny_config())
+    recipe = config.Recipe(
+        name="garden", summary="A garden", training_data=TRAINED_ON, model=tiny_config()
+    )
     weights_files.save_model(path, recipe, tiny_model().state_dict())
-    (path / "README.md").write_text(card("garden", parent="general"), encoding="utf-8")
+    (path / "README.md").write_text(card("garden", base_model="general"), encoding="utf-8")
     (path / "validation.png").write_bytes(b"\x89PNG")
     (path / "training").mkdir()
     (path / "training" / "state.pt").write_bytes(b"private")
@@ -283,7 +285,7 @@ def test_a_header_is_read_strictly(data: bytes, reason: str, tmp_path: Path) -> 
 
 def test_a_recipe_may_not_ask_for_more_than_the_file_holds(garden: Path, tmp_path: Path) -> None:
     tensors = safetensors.torch.load_file(garden / "model.safetensors")
-    whole = {"width": 64, "predictor_hidden": 2048, "latent_hidden": 2048}
+    whole = {"width": 64, "hidden": 2048}
     recipe = config.Recipe(name="vast", model=config.ModelConfig(**whole))
     weights_files.save_model(tmp_path, recipe, tensors)
     for source in (tmp_path, tmp_path / "model.safetensors"):
@@ -303,8 +305,8 @@ def test_pull_then_use_without_a_request(hub, run, contents) -> None:
     done = run("drsvg", "models", "pull", "org/garden", "--json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
-    assert (record["commit"], record["where"], record["channels"]) == (commit, "cached", 3)
-    assert record["trained_on"] == "3 clips (2.0 minutes)"
+    assert (record["commit"], record["where"]) == (commit, "cached")
+    assert (record["sees"], record["trained_on"]) == ("32×32 colour", TRAINED_ON)
     assert hub.count() == {"GET": 4, "HEAD": 3}  # no picture: nothing but the files of a model
     done = run("drsvg", "predict", BALL, "-m", f"org/garden@{commit}", "-n2", "-s1", "-o", "out")
     assert done.returncode == 0, done.stderr
@@ -341,7 +343,7 @@ def test_info_leaves_the_weights_where_they_are(hub, run, contents) -> None:
     hub.repo("org/garden", contents)
     done = run("drsvg", "models", "info", "org/garden")
     assert done.returncode == 0, done.stderr
-    for text in ("A garden", "not downloaded", "32×32 colour", "3 clips (2.0 minutes)", "mit"):
+    for text in ("A garden", "not downloaded", "32×32 colour", TRAINED_ON, "mit"):
         assert text in done.stdout
     assert not [request for request in hub.requests if "safetensors" in request]
 
@@ -392,7 +394,7 @@ def test_a_token_opens_a_private_model_that_may_lack_a_card(hub, locate, content
 
 def test_a_cut_download_is_resumed(hub, locate, contents, tiny_model) -> None:
     # Larger than the library's chunks of 10 MiB: what came in before the cut is not asked again.
-    state = tiny_model(predictor_hidden=900).state_dict()
+    state = tiny_model(hidden=600).state_dict()
     large = safetensors.torch.save(
         {name: tensor.half().contiguous() for name, tensor in state.items()}
     )
@@ -639,25 +641,24 @@ def test_a_card_that_is_no_utf_8_is_neither_pushed_nor_emptied(hub, run, garden,
 
 
 @pytest.mark.parametrize(
-    ("parent", "line"),
+    ("base_model", "line"),
     [("general", None), ("org/name@v1", "base_model: org/name"), ("", None)],
 )
-def test_a_card_says_where_weights_come_from(parent: str, line: str | None) -> None:
-    text = card("garden", parent=parent, datasets=["org/clips"])
+def test_a_card_says_where_weights_come_from(base_model: str, line: str | None) -> None:
+    text = card("garden", base_model=base_model)
     _, front, rest = text.split("---\n", 2)
-    for expected in ("library_name: drsvg", "license: mit", 'datasets: ["org/clips"]', "tags: ["):
+    for expected in ("library_name: drsvg", "license: mit", "tags: ["):
         assert expected in front
     assert ("base_model" in front) == (line is not None) and (line or "") in front
     assert "drsvg predict clip.mp4 --model garden" in rest and "(validation.png)" in rest
-    assert model_folder.trained_on(text) == "3 clips (2.0 minutes)"
-    assert model_folder.trained_on("# a card of somebody else") == ""
+    assert f"Trained on {TRAINED_ON}." in rest
+    assert "- 100 steps from random weights, recipe aaaaaaaaaaaa, drsvg 0.3.0" in rest
+    assert "| psnr | 20 | 30 |" in rest and "On 5 sequences." in rest
 
 
 def test_a_strange_licence_stays_one_line() -> None:
     recipe = config.Recipe(name="x", license="mit\npipeline_tag: other")
-    origin = Provenance("clips", "clips", steps=1, hours=1, samples=1)
-    text = model_card(recipe, scores(), origin)
-    assert 'license: "mit\\npipeline_tag: other"\n' in text
+    assert 'license: "mit\\npipeline_tag: other"\n' in model_card(recipe, PROVENANCE)
 
 
 # The library
@@ -673,11 +674,11 @@ def test_the_page_about_the_library_runs(tmp_path: Path, monkeypatch, capsys) ->
         exec(compile(part.partition("```")[0], "docs/library.md", "exec"), names)
     assert "Did you mean general?" in capsys.readouterr().out
     frames = {path.name: probe(path).frames for path in tmp_path.glob("*.mp4")}
-    assert (frames["future_3.mp4"], frames["large.mp4"], frames["swap.mp4"]) == (10, 4, 7)
+    assert (frames["sample_3.mp4"], frames["small.mp4"], frames["swap.mp4"]) == (10, 4, 7)
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
     program = runpy.run_path(str(ROOT / "examples" / "library.py"))
     program["main"](tmp_path)
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == {"future_1.mp4", "future_2.mp4", "future_3.mp4", "swap.mp4"}
+    assert written == {"sample_1.mp4", "sample_2.mp4", "sample_3.mp4", "swap.mp4"}

@@ -1,12 +1,14 @@
 """Weights files: what is saved is loaded, and what is damaged, foreign or hostile is refused."""
 
 import resource
+import zipfile
 from pathlib import Path
 
 import pytest
 import safetensors
 import safetensors.torch
 import torch
+from own_files import not_a_file
 
 from drsvg_cli.config import Recipe, format_recipe, parse_recipe
 from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
@@ -250,6 +252,23 @@ def test_a_damaged_training_state_is_refused(tmp_path, kept):
         load_state(path)
     with pytest.raises(WeightsError, match="no training state"):
         load_state(tmp_path / "none.pt")
+
+
+def test_a_state_that_unpacks_to_more_than_it_is_takes_no_memory(tmp_path):
+    path, packed = tmp_path / "state.pt", tmp_path / "packed.pt"
+    save_state(path, {"weights": torch.zeros(10**7)})
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(packed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name), zipfile.ZIP_DEFLATED)
+    with pytest.raises(WeightsError, match="its parts are larger than the file"):
+        load_state(packed)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "loop", "folder"])
+def test_a_state_that_is_no_file_is_refused(tmp_path, kind):
+    not_a_file(kind, tmp_path / "state.pt")
+    with pytest.raises(WeightsError, match=r"state\.pt is damaged"):
+        load_state(tmp_path / "state.pt")
 
 
 def test_what_half_precision_cannot_hold_is_stored_whole(tmp_path, tiny_model, tiny_config):

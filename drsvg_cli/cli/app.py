@@ -6,16 +6,22 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from itertools import pairwise, takewhile
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from drsvg_cli import __version__
 from drsvg_cli.cli import data, evaluate, finetune, models, predict, swap, train
 from drsvg_cli.commands.console import Reporter
-from drsvg_cli.errors import ConfigError, DrsvgError, ResourceError
+from drsvg_cli.errors import (
+    NO_MEMORY,
+    ConfigError,
+    DrsvgError,
+    ResourceError,
+    is_for_want_of_memory,
+)
 
 app = typer.Typer(
     name="drsvg",
@@ -68,21 +74,50 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal or a log without Unicode
+    options = list(takewhile(lambda argument: argument != "--", sys.argv[1:]))
+    as_json, printed = "--json" in options, io.StringIO()
+    with redirect_stdout(printed) if as_json else nullcontext():
+        code, said, record = _outcome(options)
+    # stderr may lie on the disk that is full; the code tells it all the same.
+    with suppress(OSError):
+        if said:
+            Reporter(as_json=False, quiet=False).error(said)
+    text = printed.getvalue()  # with --json: one object, whatever happens
+    if as_json and code and not text:
+        failure = {"error": said or "interrupted", "exit_code": code}
+        text = json.dumps((record or {}) | failure) + "\n"
     try:
-        _check_values(sys.argv[1:])
-        app(prog_name="drsvg")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more
+        code = code or 1
+    sys.exit(code)
+
+
+def _outcome(options: list[str]) -> tuple[int, str, dict[str, Any] | None]:
+    """Run the command; return its exit code, what went wrong, and what was done all the same."""
+    try:
+        _check_values(options)
+        return app(prog_name="drsvg", standalone_mode=False) or 0, "", None
     except DrsvgError as error:
-        _fail(str(error), error.exit_code, error.record)
+        return error.exit_code, str(error), error.record
+    except typer.TyperException as error:  # no such option, a value of the wrong type
+        said = error.format_message()
+        return error.exit_code, said and f"{said.rstrip('.')}; see --help", None
     except OSError as error:
         # A name that is too long, a folder that may not be read: the system's own words.
         where = "" if error.filename is None else f"{error.filename}: "
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        _fail(f"{where}{error.strerror or error}", ResourceError.exit_code if full else 1)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+        return ResourceError.exit_code if full else 1, f"{where}{error.strerror or error}", None
+    except (MemoryError, ImportError) as error:
+        if not is_for_want_of_memory(error):
+            raise
+        return ResourceError.exit_code, NO_MEMORY, None
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130, "", None
 
 
-def _check_values(arguments: list[str]) -> None:
+def _check_values(options: list[str]) -> None:
     """Refuse an option without a value: a shell variable that is not set.
 
     A path of it would be the current folder.
@@ -90,17 +125,7 @@ def _check_values(arguments: list[str]) -> None:
     Raises:
         ConfigError: there is one.
     """
-    options = takewhile(lambda argument: argument != "--", arguments)
     for option, value in pairwise([*options, None]):
         name, equals, rest = option.partition("=") if option else ("", "", "")
         if name.strip("-") and name.startswith("-") and (value == "" or (equals and not rest)):
             raise ConfigError(f"{name} is ''; give it a value, or leave it out")
-
-
-def _fail(text: str, code: int, record: dict[str, Any] | None = None) -> NoReturn:
-    if "--json" in sys.argv:  # whoever reads it finds one object, whatever happens
-        print(json.dumps({**(record or {}), "error": text, "exit_code": code}))  # noqa: T201
-    # stderr may lie on the disk that is full; the code tells it all the same.
-    with suppress(OSError):
-        Reporter(as_json=False, quiet=False).error(text)
-    sys.exit(code)

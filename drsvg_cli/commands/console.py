@@ -4,12 +4,12 @@ import json
 import logging
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -19,6 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -41,9 +42,24 @@ def one_line(text: str) -> str:
     )
 
 
+class _Escaping(Console):
+    """Prints no control character of a name, in whatever it is: a table, a line, a bar."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Escape what is text; what moves the cursor or colours is kept apart from it."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                lines = map(one_line, segment.text.split("\n"))
+                yield segment._replace(text="\n".join(lines))
+
+
 def _console(*, stderr: bool) -> Console:
     """Speak to a stream; where it is no terminal, tables are as wide as they need."""
-    console = Console(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
+    console = _Escaping(stderr=stderr, highlight=False, emoji=False, soft_wrap=True)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDEST
     return console
@@ -69,7 +85,8 @@ class Reporter:
             self._out.file.flush()  # here, where a closed pipe ends the command and is no traceback
         elif not self._quiet:
             for line in lines:
-                self._shown.print(line, markup=False)
+                escaped = one_line(line) if isinstance(line, str) else line
+                self._shown.print(escaped, markup=False)
 
     def table(self, table: RenderableType) -> None:
         """Print a rich table or another renderable."""

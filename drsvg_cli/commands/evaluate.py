@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from drsvg_cli.commands import evaluation_report
 from drsvg_cli.commands.console import Reporter, one_line
@@ -81,17 +82,34 @@ class Session:
         """
         path, facts = self.out / PARTIAL_FILE, self.facts
         state = load_state(path)
-        if not {"facts", "scores", "sequences"} <= state.keys():
+        measured = _measured(state)
+        if measured is None or not isinstance(state.get("facts"), dict):
             raise WeightsError(f"{path} is no evaluation that stopped; start anew with -y")
         for name in {**facts, **state["facts"]}:
             before, now = state["facts"].get(name), facts.get(name)
-            if before != now:
+            if type(before) is not type(now) or before != now:
                 raise ConfigError(
                     f"{self.out} was measured with {name} = {before}, not {now}; give the same "
                     "options, or start anew with -y"
                 )
-        scores = {name: [Scores(**each)] for name, each in state["scores"].items()}
-        return Measured(scores, state["sequences"])
+        return measured
+
+
+def _measured(state: dict[str, Any]) -> Measured | None:
+    """Read what was measured; `None` where the state is of something else, or damaged."""
+    count, scores = state.get("sequences"), state.get("scores")
+    if not isinstance(count, int) or count < 1 or not isinstance(scores, dict):
+        return None
+    for each in scores.values():
+        if not isinstance(each, dict) or set(each) != set(Scores._fields):
+            return None
+        parts = each.values()
+        if not all(isinstance(part, Tensor) and part.shape[:1] == (count,) for part in parts):
+            return None
+        # A PSNR is measured of every frame; a flicker, of what stands still alone.
+        if each["psnr"].dim() != 3 or not bool(torch.isfinite(each["psnr"]).all()):
+            return None
+    return Measured({name: [Scores(**each)] for name, each in scores.items()}, count)
 
 
 @explained_memory("choose fewer --sequences, a shorter --horizon or a smaller --size")

@@ -1,5 +1,6 @@
 """What an evaluation leaves: tables, a record, curves (Fig. 3) and examples (Fig. 4)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from drsvg_cli import __version__
@@ -29,6 +31,7 @@ from drsvg_cli.evaluation.metrics import best_of
 from drsvg_cli.evaluation.prediction import Scores, draw, marks
 from drsvg_cli.evaluation.scores import Estimate, estimate
 from drsvg_cli.frames import Frames
+from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 from drsvg_cli.inference.predictor import Predictor
 from drsvg_cli.visualization.charts import PALETTE, Curve, Panel, chart
 from drsvg_cli.visualization.samples import TRUTH, strip
@@ -38,7 +41,20 @@ RECORD_FILE = "evaluation.json"
 RESULT_FILES = TABLE_FILE, CURVES_FILE, EXAMPLES_FILE, RECORD_FILE
 SHOWN = 2
 """Sequences in the picture of examples."""
-COPY, MOTION, SPEEDS = "copy", "motion", "motion-speeds"
+COPY = "copy"
+COLUMNS = {
+    "psnr": ("PSNR (dB)", 2),
+    "best": ("best sample", 2),
+    "lpips": ("LPIPS", 4),
+    "energy": ("energy", 4),
+    "spread": ("spread / skill", 2),
+    "ahead": ("ahead of copy", 2),
+    "sharpness": ("sharpness", 2),
+    "flicker": ("flicker", 2),
+}
+"""Heads and digits of the first table."""
+DIGITS = [digits for _, digits in COLUMNS.values()]
+COMPARED = ("psnr", "best", "lpips", "energy")
 
 
 @dataclass(frozen=True)
@@ -107,19 +123,25 @@ class Findings:
         return estimate(values, self.task.groups[: len(values)])
 
     def at_marks(self, scores: Scores, metric: str) -> Tensor:
-        """Return the mean over samples of a metric at the marks, `(N, M)`."""
+        """Return a metric of a row at the marks, the mean over samples: `(N, M)`."""
         values: Tensor = getattr(scores, metric)
-        if values.ndim == 3:
-            values = values.mean(1)
-        return values if values.shape[1] == len(self.marks) else values[:, self._places]
+        values = values.mean(1) if values.ndim == 3 else values
+        at_all = values.shape[1] == self.protocol.horizon
+        return values[:, [mark - 1 for mark in self.marks]] if at_all else values
 
-    def best_psnr(self, scores: Scores) -> Tensor:
-        """Return the PSNR of the best sample over the marks, `(N,)`."""
-        return scores.psnr[..., self._places].mean(2).amax(1)
-
-    @property
-    def _places(self) -> list[int]:
-        return [mark - 1 for mark in self.marks]
+    def numbers(self, scores: Scores) -> dict[str, Tensor]:
+        """Return what the first table has of a row, `(N,)` each; NaN where there is nothing."""
+        found = {
+            name: self.at_marks(scores, name).mean(1)
+            for name in ("psnr", "lpips", "energy", "spread", "sharpness", "flicker")
+        }
+        places = [mark - 1 for mark in self.marks]
+        found["best"] = scores.psnr[..., places].mean(2).amax(1)
+        copied = self.at_marks(self.scores[COPY], "psnr").mean(1)
+        found["ahead"] = (found["psnr"] > copied).float()
+        if scores.psnr.shape[1] == 1:
+            found |= {name: torch.full_like(copied, math.nan) for name in ("best", "spread")}
+        return {name: found[name] for name in COLUMNS}
 
 
 def write(found: Findings, folder: Path) -> dict[str, Any]:
@@ -138,62 +160,52 @@ def tables(found: Findings) -> list[Table]:
 
 
 def _scores(found: Findings) -> Table:
-    """Lay out the mean over the marks, and how sharp and steady frames are."""
-    numbers = [str(mark) for mark in found.marks]
-    frames = ", ".join(numbers[:-1]) + " and " * (len(numbers) > 1) + numbers[-1]
-    heads = [f"frames {frames}", "PSNR (dB)", f"best of {found.protocol.samples}", "LPIPS"]
-    heads += ["energy", "spread / skill", "ahead of copy", "sharpness", "flicker"]
-    copied, rows = found.at_marks(found.scores[COPY], "psnr").mean(1), []
-    for name, scores in found.scores.items():
-        several = scores.psnr.shape[1] > 1
-        error = found.at_marks(scores, "psnr").mean(1)
-        rows.append(
-            [
-                name,
-                f"{error.mean():.2f}",
-                f"{found.best_psnr(scores).mean():.2f}" if several else "",
-                f"{scores.lpips.mean():.4f}",
-                f"{scores.energy.mean():.4f}",
-                f"{scores.spread.mean():.2f}" if several else "",
-                "" if name == COPY else f"{100 * (error > copied).float().mean():.0f} %",
-                *_steadiness(scores),
-            ]
-        )
-    return Table(heads, [*rows, ["true frames", *[""] * 6, *_steadiness(found.truth)]])
+    """Lay out the mean over the marks."""
+    heads = [f"frames {', '.join(map(str, found.marks))}", *(head for head, _ in COLUMNS.values())]
+    return Table(
+        heads,
+        [
+            [name, *map(_mean, found.numbers(scores).values(), DIGITS)]
+            for name, scores in {**found.scores, "true frames": found.truth}.items()
+        ],
+    )
 
 
-def _steadiness(scores: Scores) -> list[str]:
-    flicker = scores.flicker[~scores.flicker.isnan()]
-    return [f"{100 * scores.sharpness.mean():.0f} %", f"{flicker.mean():.2f}" * bool(len(flicker))]
+def _mean(values: Tensor, digits: int) -> str:
+    mean = float(values.nanmean())
+    return "" if math.isnan(mean) else f"{mean:.{digits}f}"
 
 
 def _by_frame(found: Findings) -> Table:
     """Lay out the marks one by one, and the PSNR of all frames."""
-    metrics = {"psnr": ("PSNR", 2), "lpips": ("LPIPS", 4), "energy": ("energy", 4)}
-    heads = [f"{title}, {mark}" for title, _ in metrics.values() for mark in found.marks]
-    rows = []
-    for name, scores in found.scores.items():
-        cells = [
-            f"{value:.{digits}f}"
-            for metric, (_, digits) in metrics.items()
-            for value in found.at_marks(scores, metric).mean(0).tolist()
+    metrics = ("psnr", "lpips", "energy")
+    heads = [f"{COLUMNS[metric][0]}, {mark}" for metric in metrics for mark in found.marks]
+    rows = [
+        [
+            name,
+            *(
+                _mean(column, COLUMNS[metric][1])
+                for metric in metrics
+                for column in found.at_marks(scores, metric).unbind(1)
+            ),
+            _mean(scores.psnr, 2),
         ]
-        rows.append([name, *cells, f"{scores.psnr.mean():.2f}"])
+        for name, scores in found.scores.items()
+    ]
     return Table(["frame", *heads, "PSNR, all"], rows)
 
 
 def _differences(found: Findings) -> Table:
     """Lay out paired differences, each with its interval over clips."""
-    heads = ["difference, 95 % over clips", "PSNR (dB)", "best", "LPIPS", "energy"]
+    heads = [COLUMNS[metric][0] for metric in COMPARED]
     return Table(
-        heads,
+        ["difference, 95 % over clips", *heads],
         [
             [
                 f"{one} − {other}",
-                *(difference(each, 2 + 2 * (number > 1)) for number, each in cells),
+                *(difference(values[metric], COLUMNS[metric][1]) for metric in COMPARED),
             ]
             for one, other, values in _compared(found)
-            for cells in [list(enumerate(values.values()))]
         ],
     )
 
@@ -201,31 +213,20 @@ def _differences(found: Findings) -> Table:
 def _compared(found: Findings) -> list[tuple[str, str, dict[str, Estimate]]]:
     """Compare what is alike: samples with samples, most expected futures with each other."""
     counts = {name: scores.psnr.shape[1] for name, scores in found.scores.items()}
-    baselines = [COPY, MOTION, SPEEDS]
-    models = [name for name in found.scores if name not in baselines]
+    models = [name for name in found.scores if name not in BASELINES]
     pairs = [
         (name, other)
         for name in models
-        for other in baselines
-        if other == COPY or (other == SPEEDS) == (counts[name] > 1)
+        for other in BASELINES
+        if other == COPY or (other in DETERMINISTIC) == (counts[name] == 1)
     ]
     pairs += [pair for pair in combinations(models, 2) if counts[pair[0]] == counts[pair[1]]]
-    pairs += [] if models else [(MOTION, COPY), (SPEEDS, COPY)]
-    compared = []
-    for one, other in pairs:
-        first, second = found.scores[one], found.scores[other]
-        values = {
-            metric: found.over(
-                (found.at_marks(first, metric) - found.at_marks(second, metric)).mean(1)
-            )
-            for metric in ("psnr", "lpips", "energy")
-        }
-        best = Estimate(*[float("nan")] * 3)
-        if min(counts[one], counts[other]) > 1:
-            best = found.over(found.best_psnr(first) - found.best_psnr(second))
-        ordered = {"psnr": values["psnr"], "best": best}
-        compared.append((one, other, ordered | values))
-    return compared
+    pairs += [] if models else [(name, COPY) for name in BASELINES if name != COPY]
+    numbers = {name: found.numbers(scores) for name, scores in found.scores.items()}
+    return [
+        (one, other, {m: found.over(numbers[one][m] - numbers[other][m]) for m in COMPARED})
+        for one, other in pairs
+    ]
 
 
 def _papers(found: Findings) -> Table:
@@ -289,32 +290,29 @@ def _record(found: Findings) -> dict[str, Any]:
 
 def _summary(found: Findings, scores: Scores) -> dict[str, Any]:
     """Give every estimate as three numbers: the mean over sequences, and its 95 % interval."""
-    summary: dict[str, Any] = {}
-    for metric in ("lpips", "energy", "spread", "sharpness", "flicker"):
-        values = found.at_marks(scores, metric)
-        summary[metric] = {
-            "mean": triple(found.over(values.mean(1))),
-            "marks": _each(found, values),
-        }
+
+    def each(values: Tensor) -> list[list[float | None]]:
+        return [triple(found.over(column)) for column in values.unbind(1)]
+
+    summary: dict[str, Any] = {
+        name: {"mean": triple(found.over(values))} for name, values in found.numbers(scores).items()
+    }
+    for metric in ("psnr", "lpips", "energy", "spread", "sharpness", "flicker"):
+        summary[metric]["marks"] = each(found.at_marks(scores, metric))
     for metric in found.metrics:
         values = getattr(scores, metric)
-        summary[metric] = {
-            "frames": _each(found, values.mean(1)),
-            "frames_of_best": _each(found, scores.best(metric)),
-            "horizons": {
+        summary.setdefault(metric, {}).update(
+            frames=each(values.mean(1)),
+            frames_of_best=each(scores.best(metric)),
+            horizons={
                 str(horizon): {
                     "mean": triple(found.over(values[..., :horizon].mean((1, 2)))),
                     "best": triple(found.over(scores.best(metric, horizon).mean(1))),
                 }
                 for horizon in found.task.horizons
             },
-        }
-    summary["psnr"]["marks"] = _each(found, found.at_marks(scores, "psnr"))
+        )
     return summary
-
-
-def _each(found: Findings, values: Tensor) -> list[list[float | None]]:
-    return [triple(found.over(column)) for column in values.unbind(1)]
 
 
 def _chart(found: Findings) -> Frames:

@@ -18,7 +18,7 @@ from drsvg_cli import __version__
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.storage import write_atomically
+from drsvg_cli.storage import read_own, write_atomically
 from drsvg_cli.weights.address import check_endpoint
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
@@ -32,6 +32,10 @@ from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, reso
 def find_predictor(model: str, *, offline: bool, quiet: bool) -> Path | None:
     """Return the source of a model as `find` does, and none for a baseline, which has no files."""
     return None if model in BASELINES else find(model, offline=offline, quiet=quiet)
+
+
+LARGEST_FILE = 2 * 2**30
+"""Bytes of a file that is pushed: twice the weights of the largest model."""
 
 
 def find(model: str, *, offline: bool, quiet: bool) -> Path:
@@ -162,8 +166,8 @@ def pull(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
     record = _record(model, source)
     reporter.result(
         record,
-        f"{one_line(model)}: {_weights(record)} in {source}",
-        f"drsvg predict CLIP --model {one_line(shlex.quote(model))}",
+        f"{model}: {_weights(record)} in {source}",
+        f"drsvg predict CLIP --model {shlex.quote(model)}",
     )
 
 
@@ -192,11 +196,12 @@ def push(folder: Path, repo: str, *, private: bool, as_json: bool, quiet: bool) 
     hub.check_login()
     recipe = _load(folder)
     try:
-        card = _addressed((folder / CARD_FILE).read_text(encoding="utf-8"), repo)
+        card = _addressed(read_own(folder / CARD_FILE).decode(), repo)
     except UnicodeDecodeError:
         raise WeightsError(f"{folder / CARD_FILE} is not UTF-8; save it as UTF-8") from None
     names = [*WHOLE, *([PICTURE_FILE] if (folder / PICTURE_FILE).is_file() else [])]
-    contents = {name: (folder / name).read_bytes() for name in names} | {CARD_FILE: card.encode()}
+    contents = {name: read_own(folder / name, limit=LARGEST_FILE) for name in names}
+    contents[CARD_FILE] = card.encode()
     message = f"{recipe.name}, from drsvg {__version__}"
     with reporter.progress() as progress:
         progress.add_task(f"Uploading {len(names)} files", total=None, note="")

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -16,11 +17,18 @@ import cv2
 from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
-from drsvg_cli.storage import locked
+from drsvg_cli.storage import locked, read_own
 
 RECORD_SUFFIX = ".json"
 VIDEOS = (".mp4", ".gif", ".webp", ".png")
 """Suffixes by which a video that is to be written is told from a folder."""
+RESULT = re.compile(
+    r"(?:grid|truth|sample_\d+|clip_[AB]|swap_[AB]_as_[AB]_\d+|reconstruction_[AB])"
+    r"\.(?:mp4|gif|webp|png)"
+    r"|(?:sheet|disagreement|curves|examples|swaps)\.png|index\.html|table\.md"
+    r"|(?:prediction|swap|swaps|evaluation)\.json"
+)
+"""Every name that a file of results has: what else a record lists is not removed."""
 LONGEST_NAME = 255
 """Bytes, on the common file systems."""
 _PART = ".part"
@@ -267,14 +275,14 @@ def _earlier(folder: Path) -> set[str]:
     names: set[str] = set()
     for path in folder.glob(f"*{RECORD_SUFFIX}"):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(read_own(path))
         except (OSError, ValueError, RecursionError):
             continue
         # A user's package.json lists files too.
         if isinstance(record, dict) and {"drsvg", "sample_seeds"} <= record.keys():
             files = record.get("files")
             listed = [str(name) for name in files] if isinstance(files, list) else []
-            names.update(name for name in listed if Path(name).name == name)
+            names.update(filter(RESULT.fullmatch, listed))  # whatever else a record may list
     return {name for name in names if (folder / name).is_file()}
 
 

@@ -42,10 +42,9 @@ SHEET_TILE = 128
 
 
 def sample_names(settings: Settings) -> list[str]:
-    """Name the videos of the samples, so that their names sort."""
-    width = max(2, len(str(settings.samples)))
+    """Name the videos of the samples."""
     numbers = range(1, settings.samples + 1)
-    return [f"sample_{number:0{width}}.{settings.format}" for number in numbers]
+    return [f"sample_{number}.{settings.format}" for number in numbers]
 
 
 def result_files(settings: Settings) -> list[str]:

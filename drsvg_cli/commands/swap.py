@@ -71,9 +71,8 @@ class _Plan(NamedTuple):
         """Name the files."""
         if self.giver == self.mover:
             return [f"reconstruction_{self.giver}.{suffix}"]
-        width = max(2, len(str(len(self.seeds))))
         stem = f"swap_{self.giver}_as_{self.mover}"
-        return [f"{stem}_{n + 1:0{width}}.{suffix}" for n in range(len(self.seeds))]
+        return [f"{stem}_{number}.{suffix}" for number in range(1, len(self.seeds) + 1)]
 
 
 @explained_memory(LESS)

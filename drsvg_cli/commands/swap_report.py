@@ -16,7 +16,7 @@ from drsvg_cli.commands.evaluation_setup import Subject
 from drsvg_cli.commands.output_folder import write_picture, write_record
 from drsvg_cli.commands.tables import Table, markdown, percent, triple
 from drsvg_cli.data.dataset import Benchmark
-from drsvg_cli.evaluation.disentanglement import Made, Reading, partners
+from drsvg_cli.evaluation.disentanglement import WHOLE, Made, Reading, partners
 from drsvg_cli.evaluation.metrics import LEAST_SHARPNESS, sharpness
 from drsvg_cli.evaluation.scores import Estimate, estimate
 from drsvg_cli.frames import Frames, to_frames
@@ -73,42 +73,25 @@ def all_made(swaps: Mapping[str, Mapping[str, Made]]) -> dict[str, Made]:
 
 def tables(found: SwapFindings) -> list[Table]:
     """Lay out whether swaps are right, how they move, how sharp; each attribute if it is known."""
-    return [_swaps_table(found), *([_attributes_table(found)] if found.bounds else [])]
-
-
-def _swaps_table(found: SwapFindings) -> Table:
     made, rows = all_made(found.swaps), []
-    for name in [*made, *(found.bounds or [TRUTH])]:
-        one = made.get(name)
-        reading = found.bounds.get(name) if one is None else one.reading
-        shares = [] if reading is None else map(found.over, _whole(reading).values())
+    readings = {name: one.reading for name, one in made.items()} | dict(found.bounds)
+    known = list(found.bounds.get(TRUTH, {}))
+    for name in readings if found.bounds else [*readings, TRUTH]:
+        shares = [percent(found.over(readings[name][each])) for each in known[: len(WHOLE)]]
         moved = [f"{value:.2f}" for value in found.moves.get(name, {}).values()] or ["", ""]
         rest = ["", ""]
-        if one is not None:
-            rest = [percent(found.over(one.sharpness)), f"{one.distance.mean():.2f} levels"]
-        rows.append([name, *map(percent, shares), *moved, *rest])
-    heads = ["content kept", "pose taken", "both"] if found.bounds else []
+        if name in made:
+            apart = made[name].distance.mean()
+            rest = [percent(found.over(made[name].sharpness)), f"{apart:.2f} levels"]
+        rows.append([name, *shares, *moved, *rest])
+    heads = ["content kept", "pose taken", "both"] if known else []
     heads += ["moves as A", "moves as B", "sharpness", "from the swap"]
-    return Table(["", *heads], rows)
-
-
-def _attributes_table(found: SwapFindings) -> Table:
-    """Lay out how often each attribute is right."""
-    readings = {name: made.reading for name, made in all_made(found.swaps).items()}
-    rows = []
-    for name, reading in (readings | dict(found.bounds)).items():
-        assert reading is not None
-        shares = [float(values.mean()) for values in _single(reading).values()]
-        rows.append([name, *(f"{100 * share:.1f}" for share in shares)])
-    return Table(["right, in %", *_single(found.bounds[TRUTH])], rows)
-
-
-def _whole(reading: Reading) -> dict[str, Tensor]:
-    return {"content": reading.kept, "pose": reading.taken, "both": reading.both}
-
-
-def _single(reading: Reading) -> dict[str, Tensor]:
-    return {**reading.content, **reading.poses}
+    attributes = [
+        [name, *(f"{100 * reading[each].mean():.1f}" for each in known[len(WHOLE) :])]
+        for name, reading in readings.items()
+    ]
+    single = [Table(["right, in %", *known[len(WHOLE) :]], attributes)] if known else []
+    return [Table(["", *heads], rows), *single]
 
 
 def _picture(found: SwapFindings) -> Frames:
@@ -179,9 +162,6 @@ def _record(found: SwapFindings) -> dict[str, Any]:
     }
 
 
-def _summary(found: SwapFindings, reading: Reading | None) -> dict[str, Any] | None:
+def _summary(found: SwapFindings, reading: Reading) -> dict[str, Any]:
     """Give every share as three numbers: the mean over pairs, and its 95 % interval."""
-    if reading is None:
-        return None
-    attributes = _whole(reading) | _single(reading)
-    return {name: triple(found.over(values)) for name, values in attributes.items()}
+    return {name: triple(found.over(values)) for name, values in reading.items()}

@@ -247,7 +247,8 @@ def benchmark(
         raise ConfigError(f"none of the {len(named)} clips can be used")
     groups, windows = zip(*spread(found, most), strict=True)
     words = f"{len(windows)} windows of {len(set(groups))} clips"
-    return Benchmark(windows, groups, words, (horizon,), recipe.drsvg.channels)
+    channels = recipe.drsvg.channels if options.side is None else 3
+    return Benchmark(windows, groups, words, (horizon,), channels)
 
 
 def _squared(recipe: Recipe, frame: Frames) -> Frames:

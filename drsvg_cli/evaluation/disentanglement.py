@@ -43,50 +43,27 @@ class Known(NamedTuple):
             poses: those that gave the pose.
         """
         found = read(self.classifier, frames)
-        device = frames.device
-        return Reading(
-            {
-                name: (found[name] == labels[content].to(device)[:, None, None]).float().cpu()
-                for name, labels in self.content.items()
-            },
-            {
-                name: (found[name] == labels[poses, 1:].to(device)[:, None]).float().cpu()
-                for name, labels in self.poses.items()
-            },
-        )
+        kept = {
+            name: found[name].cpu() == n[content, None, None] for name, n in self.content.items()
+        }
+        taken = {name: found[name].cpu() == n[poses, None, 1:] for name, n in self.poses.items()}
+        whole = {
+            name: torch.stack([*table.values()]).all(0)
+            for name, table in zip(WHOLE, (kept, taken, kept | taken), strict=True)
+        }
+        return {name: right.float() for name, right in (whole | kept | taken).items()}
 
 
-class Reading(NamedTuple):
-    """Whether frames show what they should: 1 or 0, `(N, S, T)`, an attribute each."""
-
-    content: Mapping[str, Tensor]
-    poses: Mapping[str, Tensor]
-
-    @property
-    def kept(self) -> Tensor:
-        """All of the content at once, `(N, S, T)`."""
-        return _all(self.content)
-
-    @property
-    def taken(self) -> Tensor:
-        """All of the pose at once."""
-        return _all(self.poses)
-
-    @property
-    def both(self) -> Tensor:
-        """Everything at once."""
-        return self.kept * self.taken
-
-
-def _all(table: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack(list(table.values())).amin(0)
+WHOLE = ("content", "pose", "both")
+Reading = Mapping[str, Tensor]
+"""Whether frames show what they should, 1 or 0, `(N, S, T)`: all of `WHOLE`, then every attribute
+alone. Empty where nobody knows what sequences show."""
 
 
 class Made(NamedTuple):
     """What is measured of what a model made of pairs of sequences."""
 
-    reading: Reading | None
-    """None where nobody knows what sequences show."""
+    reading: Reading
     sharpness: Tensor
     """In shares of that of the true frames of A, `(N, S, T)`."""
     motion: Tensor
@@ -183,7 +160,7 @@ def swap_all(
             ).frames
             swapped = shown if swapped is None else swapped
             made[kind] = Made(
-                known and known.judge(shown, content=some, poses=numbers),
+                known.judge(shown, content=some, poses=numbers) if known else {},
                 (sharpness(shown) / true).cpu(),
                 _movement_of(content, shown),
                 255 * (shown - swapped).abs().mean((-3, -2, -1)).cpu(),
@@ -204,13 +181,5 @@ def _movement_of(content: Tensor, made: Tensor) -> Tensor:
 def _joined(parts: Sequence[Made]) -> Made:
     """Join what was measured of different pairs, in order."""
     readings, *tensors = zip(*parts, strict=True)
-    known = [reading for reading in readings if reading is not None]
-    reading = None
-    if known:
-        content, poses = zip(*known, strict=True)
-        reading = Reading(_joined_tables(content), _joined_tables(poses))
-    return Made(reading, *map(torch.cat, tensors))
-
-
-def _joined_tables(tables: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([table[name] for table in tables]) for name in tables[0]}
+    joined = {name: torch.cat([each[name] for each in readings]) for name in readings[0]}
+    return Made(joined, *map(torch.cat, tensors))

@@ -1,7 +1,8 @@
 """The model of `general` as a predictor: whole frames of any shape, moved and never redrawn."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from drsvg_cli.frames import Frames, resize, resize_whole, to_tensor
 from drsvg_cli.inference.predictor import Moment
-from drsvg_cli.model.noise import Noise, SeededNoise
+from drsvg_cli.model.noise import SeededNoise
 from drsvg_cli.motion_model.fields import EARLIER, evidence, features, halve, halve_flow
 from drsvg_cli.motion_model.latents import Latent
 from drsvg_cli.motion_model.network import GRID, MotionNetwork, Scene, deviate
@@ -49,8 +50,6 @@ class _Look(NamedTuple):
     """The same over one and over four frames."""
     scale: float
     """Pixels of these flows that are one pixel of the network's frames."""
-    seen: tuple[int, ...]
-    """Height and width of the frames that are read."""
 
 
 class MotionPredictor:
@@ -72,49 +71,7 @@ class MotionPredictor:
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; poses come from their prior (Eq. 9)."""
         temperature = self._temperature if temperature is None else temperature
-        look = self._look(observed[-CONTEXT:])
-
-        def draw_pose(_time: int, state: Tensor, noise: Noise) -> Tensor:
-            return self.network.expect(state).sample(noise, temperature=temperature)
-
-        yield from self._roll_out(
-            look, observed[-1], draw_pose, horizon, seeds, temperature, between=between
-        )
-
-    @torch.inference_mode()
-    def swap(
-        self,
-        content: Frames,
-        pose: Frames,
-        *,
-        seeds: Sequence[int],
-        temperature: float | None = None,
-    ) -> Iterator[Moment]:
-        """Swap as `Swapper` says; poses come from their posterior, read from the other clip."""
-        temperature = self._temperature if temperature is None else temperature
-        look = self._look(content[:1])
-        height, width = look.seen
-        seen = np.stack([resize(frame, width=width, height=height) for frame in pose])
-        poses = self.network.pose(self._encode(seen))
-
-        def draw_pose(time: int, state: Tensor, noise: Noise) -> Tensor:
-            posterior = poses[time + 1].repeat(len(state))
-            return posterior.sample(noise, temperature=temperature)
-
-        yield from self._roll_out(look, content[0], draw_pose, len(pose) - 1, seeds, temperature)
-
-    def _roll_out(
-        self,
-        look: _Look,
-        last: Frames,
-        draw_pose: Callable[[int, Tensor, Noise], Tensor],
-        horizon: int,
-        seeds: Sequence[int],
-        temperature: float,
-        *,
-        between: int = 0,
-    ) -> Iterator[Moment]:
-        """Follow flows from the last frame `(H, W, 3)`, a frame after the other."""
+        look, last = self._look(observed[-CONTEXT:]), observed[-1]
         for first in range(0, len(seeds), BATCH):
             chosen = range(first, min(first + BATCH, len(seeds)))
             noise = SeededNoise([seeds[sample] for sample in chosen])
@@ -122,7 +79,7 @@ class MotionPredictor:
             state = look.state.repeat(len(chosen), 1, 1, 1)
             paths = [np.zeros((*look.flow.shape[1:], 2), np.float32)] * len(chosen)
             for time in range(horizon):
-                pose = draw_pose(time, state, noise)
+                pose = self.network.expect(state).sample(noise, temperature=temperature)
                 state = self.network.advance(state, pose, content)
                 flows = self._flows(state, pose, look)
                 for part in range(1, between + 2):
@@ -135,10 +92,29 @@ class MotionPredictor:
                     yield Moment(chosen, time * (between + 1) + part - 1, frames)
                 paths = moved
 
-    def _encode(self, seen: Frames) -> Tensor:
-        """Encode frames `(T, H, W, 3)` at the size that is seen."""
-        steps = torch.from_numpy(measure_steps(seen)).movedim(-1, 1)[:, None]
-        return self.network.encode(features(halve(to_tensor(seen, channels=3)[:, None]), steps))
+    def swap(
+        self,
+        content: Frames,
+        pose: Frames,
+        *,
+        seeds: Sequence[int],
+        temperature: float | None = None,
+    ) -> Iterator[Moment]:
+        """Swap as `Swapper` says.
+
+        The motion is that measured in the other clip, frame by frame, at the same places of the
+        frame: it holds for all samples, and no latent has a part in it.
+        """
+        last, side = content[0], min(MEASURED_SIDE, *content.shape[1:3])
+        height, width = resize_whole(last, side).shape[:2]
+        moving = [resize(frame, width=width, height=height) for frame in pose]
+        path = np.zeros((height, width, 2), np.float32)
+        for time, pair in enumerate(pairwise(moving)):
+            path = extend_path(path, measure_flow(np.stack(pair)))
+            frame = fetch(last, path)
+            yield Moment(
+                range(len(seeds)), time, np.broadcast_to(frame, (len(seeds), *frame.shape))
+            )
 
     def _look(self, observed: Frames) -> _Look:
         """Measure how the last observed frames move, and read them with the network."""
@@ -149,7 +125,8 @@ class MotionPredictor:
         measured = measure_evidence(seen)
         flows = halve_flow(torch.from_numpy(measured).movedim(-1, 1)[:, None])
         pictures = halve(to_tensor(seen, channels=3)[:, None])
-        encoded = self._encode(seen)
+        steps = torch.from_numpy(measure_steps(seen)).movedim(-1, 1)[:, None]
+        encoded = self.network.encode(features(pictures, steps))
         scene, state = self.network.look(evidence(pictures.flip(0), flows), flows, encoded[-1])
         base = measured[1]
         if min(observed.shape[1:3]) > SEEN_SIDE:
@@ -161,7 +138,7 @@ class MotionPredictor:
         )
         scale = math.sqrt(flow[0].numel() / pictures[0, 0, 0].numel())
         content = self.network.content(encoded)[-1]
-        return _Look(scene, state, content, flow, (first, fourth), scale, seen.shape[1:3])
+        return _Look(scene, state, content, flow, (first, fourth), scale)
 
     def _flows(self, state: Tensor, pose: Tensor, look: _Look) -> list[Flow]:
         """Return the flow of every sample at the size where it is followed."""

@@ -13,6 +13,7 @@ from drsvg_cli.data.motion_clips import MotionBatch
 from drsvg_cli.motion_model.discriminator import PoseDiscriminator
 from drsvg_cli.motion_model.network import build_network
 from drsvg_cli.training.motion_losses import Perceptual, discriminator_loss, motion_losses
+from drsvg_cli.training.run_folder import load_parts
 
 WEIGHTS = {
     "reconstruction": 0.5,
@@ -74,8 +75,7 @@ class MotionLearner:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        load_parts(self._parts(), state)
 
     def export(self) -> dict[str, Tensor]:
         """Return the averaged weights."""

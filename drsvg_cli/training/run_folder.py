@@ -1,19 +1,28 @@
 """The folder of a run on disk: its state, its log, and the facts that a resumed run must share."""
 
 import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from drsvg_cli.config import Recipe, training_facts
 from drsvg_cli.errors import ResourceError, TrainingError, WeightsError
-from drsvg_cli.storage import write_atomically
+from drsvg_cli.storage import read_own, write_atomically
 from drsvg_cli.weights.files import load_state
 
 STATE_FILE = Path("training", "state.pt")
 LOG_FILE = Path("training", "log.jsonl")
+LARGEST_LOG = 2**26
+"""Bytes; a validation has some hundreds."""
+_KINDS: dict[str, type] = {
+    **{"learner": dict, "facts": dict, "origin": dict, "history": list, "start": str},
+    **{"number": int, "stale": int, "best": float, "seconds": float},
+}
 
 
 def checked_state(folder: Path, recipe: Recipe, origin: dict[str, str]) -> dict[str, Any]:
@@ -24,8 +33,16 @@ def checked_state(folder: Path, recipe: Recipe, origin: dict[str, str]) -> dict[
         TrainingError: recipe or clips are others.
     """
     state = load_state(folder / STATE_FILE)
-    if not {"learner", "facts", "origin", "history"} <= state.keys():
-        raise WeightsError(f"{folder / STATE_FILE} is not a training state of this drsvg version")
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(state.get(name), kind)]
+    try:
+        json.dumps([state.get(name) for name in ("origin", "facts", "history")])
+    except (TypeError, ValueError, RecursionError):  # a tensor, say, among the words and numbers
+        wrong = ["what it was made from"]
+    if wrong:
+        raise WeightsError(
+            f"{folder / STATE_FILE} is not a training state of this drsvg version: {wrong[0]} is "
+            "missing or of the wrong type; begin a new run in another folder"
+        )
     for difference in _differences(state["origin"], origin):
         raise TrainingError(
             f"{folder} was trained on other clips: {difference}; resume with the same clips, or "
@@ -99,18 +116,63 @@ def rewind_log(folder: Path, *, last: int) -> None:
         )
     text = "".join(json.dumps(line) + "\n" for line in kept)
     path = folder / LOG_FILE
-    if path.exists() and path.read_text(encoding="utf-8", errors="replace") != text:
+    if path.exists() and _log(folder) != text:
         write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read a run's validations, from the one before the first step on; what is torn is left out."""
-    try:
-        lines = (folder / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
+    """Read a run's validations, from the one before the first step on; what is torn is left out.
+
+    Raises:
+        TrainingError: a line that is whole is of something else, or the file cannot be read.
+    """
     found = []
-    for line in lines:
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return [line for line in found if isinstance(line, dict) and "step" in line]
+    for number, text in enumerate(_log(folder).splitlines(), start=1):
+        with suppress(ValueError, RecursionError):
+            line = json.loads(text)
+            if not _is_validation(line):
+                raise TrainingError(
+                    f"line {number} of {folder / LOG_FILE} is no validation of drsvg; remove the "
+                    "line"
+                )
+            found.append(line)
+    return found
+
+
+def _log(folder: Path) -> str:
+    """Read a run's log; empty where there is none."""
+    try:
+        return read_own(folder / LOG_FILE, limit=LARGEST_LOG).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise TrainingError(f"cannot read {folder / LOG_FILE}: {error.strerror}") from None
+
+
+def _is_validation(line: object) -> bool:
+    """Tell whether a line of a log has what is read of it: finite numbers."""
+    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+        return False
+    needed = [line.get("seconds", math.nan), line.get("score", math.nan)]
+    return all(isinstance(number, int | float) for number in [*needed, *line.values()]) and all(
+        abs(number) < math.inf for number in needed
+    )
+
+
+def load_parts(parts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Load modules and optimisers; of an optimiser the moments, since its settings are the run's.
+
+    Raises:
+        RuntimeError, LookupError, TypeError, ValueError, AttributeError: the state does not fit.
+    """
+    for name, part in parts.items():
+        given = state[name]
+        if isinstance(part, torch.optim.Optimizer):
+            own = part.state_dict()["param_groups"]
+            parameters = [each for group in part.param_groups for each in group["params"]]
+            for number, moments in given["state"].items():
+                for kind, moment in moments.items():
+                    if moment.shape not in (parameters[number].shape, torch.Size()):
+                        raise ValueError(f"{kind} of the {name} does not fit the model")
+            given = {"state": given["state"], "param_groups": own}
+        part.load_state_dict(given)

@@ -14,6 +14,7 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.training.run_folder import load_parts
 from drsvg_cli.weights.files import blueprint
 
 WARMUP = 200
@@ -65,8 +66,7 @@ class DRSVGLearner:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        load_parts(self._parts(), state)
 
     def export(self) -> dict[str, Tensor]:
         """Return the averaged weights."""

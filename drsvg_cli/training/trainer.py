@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple
 
+import torch
+
 from drsvg_cli import __version__
 from drsvg_cli.config import Recipe, digest, training_facts
-from drsvg_cli.errors import TrainingError
+from drsvg_cli.errors import TrainingError, WeightsError
 from drsvg_cli.training.run_folder import (
     STATE_FILE,
     append_to_log,
@@ -88,7 +90,7 @@ def fit(
         WeightsError: there is no state to resume from.
         ResourceError: the folder cannot be written to; the last checkpoint is kept.
 
-    One process at a time may run on a folder: hold `lock.claimed(folder)`.
+    One process at a time may run on a folder: hold `storage.locked(folder)`.
     """
     run = _Run(recipe, task, folder, dict(origin or {}), keep, patience, start, [*history])
     training = recipe.training
@@ -153,7 +155,16 @@ class _Run(Generic[Batch]):
     def restore(self) -> None:
         """Go on from what was saved."""
         state = checked_state(self.folder, self.recipe, self.origin)
-        self.task.learner.load_state(state["learner"])
+        try:
+            self.task.learner.load_state(state["learner"])
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                f"{self.folder / STATE_FILE} is damaged, or of another model ({reason}); begin a "
+                "new run in another folder"
+            ) from None
         for name in _KEPT:
             setattr(self, name, state[name])
         rewind_log(self.folder, last=self.number if self.best > -math.inf else -1)

@@ -7,10 +7,12 @@ the file alone is a whole model. Training state keeps every bit.
 
 import io
 import json
+import os
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import safetensors.torch
@@ -21,7 +23,7 @@ from drsvg_cli.config import AnyModel, ModelConfig, Recipe, format_recipe
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.motion_model.network import MotionNetwork, build_network
-from drsvg_cli.storage import write_atomically
+from drsvg_cli.storage import opened, write_atomically
 from drsvg_cli.weights.model_folder import (
     FORMAT,
     RECIPE_FILE,
@@ -32,6 +34,8 @@ from drsvg_cli.weights.model_folder import (
 
 Network = DRSVG | MotionNetwork
 
+LARGEST_INDEX = 2**24
+"""Bytes that name the tensors of a training state; those of the largest preset take 10^5."""
 LARGEST_MODEL = 2**28
 """Weights: a gigabyte in memory, five times that in training. Those of the paper have millions."""
 
@@ -148,10 +152,40 @@ def load_state(path: Path) -> dict[str, Any]:
         WeightsError: the file is missing, damaged or holds more than that.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with opened(path) as file:
+            _check_sizes(file)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"it holds a {type(state).__name__}")
     except FileNotFoundError:
         raise WeightsError(f"there is no training state at {path}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"the training state {path} is damaged: {reason}") from None
+    except _DAMAGES as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition("\n")[0]
+        raise WeightsError(
+            f"{path} is damaged: {reason}; it cannot be gone on from, start anew"
+        ) from None
     return state
+
+
+_DAMAGES = (
+    *(OSError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError),
+    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError),
+)
+"""What PyTorch raises where a byte of a state is another one."""
+
+
+def _check_sizes(file: BinaryIO) -> None:
+    """Refuse a state whose parts would take more memory than the file has bytes.
+
+    Raises:
+        ValueError: they would.
+    """
+    with zipfile.ZipFile(file) as packed:
+        parts = packed.infolist()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    packs = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+    if packs or sum(part.file_size for part in parts) > size:
+        raise ValueError("its parts are larger than the file")
+    if any(part.filename.endswith(".pkl") and part.file_size > LARGEST_INDEX for part in parts):
+        raise ValueError(f"its index has more than {LARGEST_INDEX:,} bytes")

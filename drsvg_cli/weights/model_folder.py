@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from drsvg_cli.config import Recipe, parse_recipe
-from drsvg_cli.errors import WeightsError
+from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.storage import read_own
 
 RECIPE_FILE = "preset.toml"
 WEIGHTS_FILE = "model.safetensors"
@@ -18,6 +19,8 @@ CARD_FILE = "README.md"
 PICTURE_FILE = "validation.png"
 FORMAT = "drsvg/1"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
+LARGEST_RECIPE, MOST_DOTS = 2**16, 1000
+"""Characters; a recipe has some three thousand, and a dot a number."""
 LARGEST_HEADER = 16 * 2**20
 """Bytes; a header names some hundred tensors in ten thousand bytes."""
 
@@ -55,15 +58,27 @@ def read_recipe(source: Path) -> Recipe:
         recipe = _header(source).get("recipe")
         if not isinstance(recipe, str):
             raise WeightsError(f"{source} has no recipe in its header; give its model folder")
-        return parse_recipe(recipe, origin=str(source), migrated=True)
+        return _parsed(recipe, source, migrated=True)
     path = source / RECIPE_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_own(path).decode()
     except FileNotFoundError:
         raise WeightsError(f"{source} is not a model folder: it has no {RECIPE_FILE}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"cannot read {path}: {error}") from None
-    return parse_recipe(text, origin=str(path), migrated=weights_path(source).is_file())
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"cannot read {path}: {error}; save it as UTF-8") from None
+    return _parsed(text, path, migrated=weights_path(source).is_file())
+
+
+def _parsed(text: str, origin: Path, *, migrated: bool) -> Recipe:
+    """Parse a recipe whose size is that of one: a key of 30,000 dots takes 4 GB to parse."""
+    if len(text) > LARGEST_RECIPE or text.count(".") > MOST_DOTS:
+        raise ConfigError(
+            f"{origin} is no recipe: one has at most {LARGEST_RECIPE:,} characters and "
+            f"{MOST_DOTS:,} dots"
+        )
+    return parse_recipe(text, origin=str(origin), migrated=migrated)
 
 
 def read_history(source: Path) -> list[dict[str, Any]]:
@@ -112,8 +127,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_card(source: Path) -> str:
-    """Return the text of a model folder's card; empty where there is none."""
+    """Return the text of a model folder's card; empty where there is none.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
     try:
-        return (source / CARD_FILE).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_own(source / CARD_FILE).decode(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):  # the source may be a weights file alone
         return ""
+    except OSError as error:
+        raise WeightsError(f"cannot read {source / CARD_FILE}: {error.strerror}") from None
