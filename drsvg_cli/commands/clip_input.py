@@ -185,8 +185,10 @@ def read_excerpt(
     Raises:
         VideoError: it cannot be read, has too little there, or would take too much memory.
     """
-    settings, info = session.settings, probe(path)
-    exact = rate or settings.rate
+    settings = session.settings
+    asked = None if settings.rate is None else Fraction(settings.rate).limit_denominator(1001)
+    info = probe(path, rate=asked)
+    exact = rate or (None if info.pictures else asked)
     wanted = Fraction(exact or session.loaded.recipe.data.frame_rate).limit_denominator(1001)
     model_rate = grid_rate(info.rate, wanted, exact=exact is not None)
     steps = _steps(info.rate, model_rate) if settings.past and not count else 1

@@ -57,7 +57,8 @@ def run(inputs: Sequence[str], settings: Settings, output: Output, *, source: Pa
         reporter.note("all samples would be the same: one is drawn")
         settings = replace(settings, samples=1)
     clips = find_clips(inputs)
-    is_batch = len(clips) > 1 or any(Path(given).is_dir() for given in inputs)
+    folders = [path for path in map(Path, inputs) if path.is_dir() and path not in clips]
+    is_batch = len(clips) > 1 or bool(folders)
     if is_batch:
         _predict_all(clips, settings, output, reporter, source)
     else:

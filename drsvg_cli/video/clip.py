@@ -1,12 +1,13 @@
 """A clip in memory, what is known of one in a file, and what is said where a file is no good."""
 
 import errno
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -52,7 +53,7 @@ class ClipInfo:
 
     `duration` and `start`, the time stamp of the first frame, are in seconds. `duration` and
     `frames` are what the header says of the pictures, which may be untrue, and None where it says
-    nothing.
+    nothing. `pictures` are the files of a sequence, each of which is a frame.
     """
 
     path: Path
@@ -63,6 +64,42 @@ class ClipInfo:
     duration: float | None
     frames: int | None
     start: Fraction
+    pictures: tuple[Path, ...] = ()
+
+
+class Timed(NamedTuple):
+    """Pair a frame with its time in seconds."""
+
+    time: Fraction
+    frame: av.VideoFrame
+
+
+class Damage:
+    """What went wrong while frames were decoded, and when; the latest, as there may be much.
+
+    `cut` says why no more can be read, where that is not the clip's end.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.cut = ""
+        self._notes: deque[tuple[Fraction | None, str]] = deque(maxlen=1000)
+
+    def note(self, reason: str, time: Fraction | None = None) -> None:
+        """Remember damage, and the time of the frame that it hit if known."""
+        self._notes.append((time, reason))
+
+    def between(self, begin: Fraction, end: Fraction) -> str:
+        """Say what went wrong first in a part of the clip or at an unknown time; empty if nothing.
+
+        Times are as noted, in seconds of the container.
+        """
+        hit = (what for time, what in self._notes if time is None or begin <= time <= end)
+        return next(hit, "")
+
+    def __str__(self) -> str:
+        """Say why the clip ended, or else what went wrong first."""
+        return self.cut or (self._notes[0][1] if self._notes else "")
 
 
 class Pictures(Protocol):

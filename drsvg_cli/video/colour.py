@@ -26,7 +26,7 @@ def _is_mirrored(frame: av.VideoFrame) -> bool:
     """Tell whether a frame is to be shown mirrored as well as turned, by its display matrix."""
     try:
         matrix = frame.side_data[Type.DISPLAYMATRIX]  # type: ignore[typeddict-item]
-    except KeyError:
+    except (KeyError, ValueError):  # PyAV 18 gives up at a kind that it does not know, as EXIF
         return False
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).astype(float)
     return bool(a * d < b * c)
@@ -52,3 +52,8 @@ def to_rgb(frame: av.VideoFrame, info: ClipInfo) -> NDArray[np.uint8]:
     if pixels.shape[:2] == (info.height, info.width):
         return pixels
     return np.asarray(cv2.resize(pixels, (info.width, info.height)), np.uint8)
+
+
+def upright_size(frame: av.VideoFrame, width: int, height: int) -> tuple[int, int]:
+    """Give the size of a frame after it is turned."""
+    return (height, width) if round(frame.rotation / 90) % 2 else (width, height)

@@ -3,18 +3,18 @@
 Promises: the numbers in a file's header are hints, and frames that do not come are not waited for.
 """
 
-from collections import deque
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 
 from drsvg_cli.errors import VideoError
-from drsvg_cli.video.clip import ClipInfo, shown
+from drsvg_cli.video.clip import ClipInfo, Damage, Timed, shown
+from drsvg_cli.video.colour import upright_size
 from drsvg_cli.video.opening import MAX_PIXELS, Opened, opened
+from drsvg_cli.video.sequence import decode_pictures, list_pictures, probe_pictures
 
 _WITHOUT_STAMPS = {"mpeg", "mpegvideo"}  # most frames lack one: after seeking they are off by some
 _MOST_PACKETS = 10_000  # without a frame
@@ -22,19 +22,17 @@ _MOST_LOOKED_AT = 2**18  # packets, of which the last one's time stamp is wanted
 _MAX_GAP = 3600  # seconds between two frames; more is damage, and would be filled with repeats
 
 
-class Timed(NamedTuple):
-    """Pair a frame with its time in seconds."""
-
-    time: Fraction
-    frame: av.VideoFrame
-
-
-def probe(path: Path) -> ClipInfo:
+def probe(path: Path, *, rate: Fraction | None = None) -> ClipInfo:
     """Describe the clip in `path` from its header and its first frame.
 
+    Where it is a folder of pictures, or a pattern that matches them, there are `rate` a second.
+
     Raises:
-        VideoError: The file is missing, not a video, or none of its frames can be decoded.
+        VideoError: The file is missing, not a video, or none of its frames can be decoded; or
+            pictures come without a rate.
     """
+    if pictures := list_pictures(path):
+        return probe_pictures(path, pictures, rate)
     with opened(path) as clip:
         container, stream, _ = clip
         first = next(_frames(clip, Damage()), None)
@@ -94,7 +92,7 @@ def _displayed_size(stream: av.VideoStream, frame: av.VideoFrame) -> tuple[int, 
             width = max(1, round(width * aspect))
         else:
             height = max(1, round(height / aspect))
-    return (height, width) if round(frame.rotation / 90) % 2 else (width, height)
+    return upright_size(frame, width, height)
 
 
 def _seek(clip: Opened, seconds: Fraction) -> bool:
@@ -108,34 +106,6 @@ def _seek(clip: Opened, seconds: Fraction) -> bool:
     except av.FFmpegError:
         return False
     return True
-
-
-class Damage:
-    """What went wrong while frames were decoded, and when; the latest, as there may be much.
-
-    `cut` says why no more can be read, where that is not the clip's end.
-    """
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self.cut = ""
-        self._notes: deque[tuple[Fraction | None, str]] = deque(maxlen=1000)
-
-    def note(self, reason: str, time: Fraction | None = None) -> None:
-        """Remember damage, and the time of the frame that it hit if known."""
-        self._notes.append((time, reason))
-
-    def between(self, begin: Fraction, end: Fraction) -> str:
-        """Say what went wrong first in a part of the clip or at an unknown time; empty if nothing.
-
-        Times are as noted, in seconds of the container.
-        """
-        hit = (what for time, what in self._notes if time is None or begin <= time <= end)
-        return next(hit, "")
-
-    def __str__(self) -> str:
-        """Say why the clip ended, or else what went wrong first."""
-        return self.cut or (self._notes[0][1] if self._notes else "")
 
 
 def _packets(clip: Opened, damage: Damage) -> Iterator["av.Packet[av.VideoStream]"]:
@@ -185,6 +155,9 @@ def decode(info: ClipInfo, begin: Fraction | None, damage: Damage) -> Generator[
 
     None begins at the start, in containers that cannot seek too.
     """
+    if info.pictures:
+        yield from decode_pictures(info, begin or Fraction(0), damage)
+        return
     with opened(info.path) as clip:
         if begin is not None:
             # What a decoder must know of the whole stream may stand in the first packet alone, as
@@ -201,6 +174,8 @@ def last_time_stamp(info: ClipInfo) -> Fraction:
 
     In a clip without end it is one before it.
     """
+    if info.pictures:
+        return (len(info.pictures) - 1) / info.rate
     for seeking in (True, False):
         with opened(info.path) as clip:
             container, stream, _ = clip

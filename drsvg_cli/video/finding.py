@@ -9,12 +9,16 @@ from pathlib import Path
 
 from drsvg_cli.errors import VideoError
 from drsvg_cli.video.clip import shown
+from drsvg_cli.video.sequence import list_pictures
 
 _SUFFIX = re.compile(r"\.(3gp|apng|asf|avi|flv|gif|m2?ts|m4v|mkv|mov|mp4|mpe?g|ogv|ts|web[mp]|wmv)")
 
 
 def find_clips(inputs: Sequence[Path | str]) -> list[Path]:
     """List the files that `inputs` name: files as given, folders recursively, patterns expanded.
+
+    A folder in which there are pictures and no videos is one clip, and so is each of its folders; a
+    pattern that matches pictures alone is one as well.
 
     Raises:
         VideoError: An input does not exist, or holds no video file.
@@ -37,10 +41,14 @@ def _expand(given: Path) -> list[Path]:
         below = {path.parent for path in videos} - {given}
         made = {folder / name for folder in below for name in _results(folder)}
         files = sorted(path for path in videos if path.is_file() and path not in made)
+        if not videos:
+            files = _sequences(given)
         if not files:
-            raise VideoError(f"{shown(given)}: no video file in this folder")
+            raise VideoError(f"{shown(given)}: no video file in this folder, and no pictures")
         return files
     if given.exists():
+        return [given]
+    if list_pictures(given):
         return [given]
     matches = map(Path, sorted(glob.glob(str(given), recursive=True)))  # noqa: PTH207
     found = [path for match in matches if match.exists() for path in _expand(match)]
@@ -48,6 +56,15 @@ def _expand(given: Path) -> list[Path]:
         aside = " (a link that leads nowhere)" if given.is_symlink() else ""
         raise VideoError(f"{shown(given)}: no such file{aside}")
     return found
+
+
+def _sequences(folder: Path) -> list[Path]:
+    """List the folders that hold pictures, the given one first."""
+    inner = [path for path in folder.rglob("*") if path.is_dir()]
+    plain = [
+        path for path in inner if not any(map(_is_passed_over, path.relative_to(folder).parts))
+    ]
+    return [path for path in [folder, *sorted(plain)] if list_pictures(path)]
 
 
 def _is_passed_over(part: str) -> bool:

@@ -20,13 +20,13 @@ from drsvg_cli.video.boxes import check_index
 from drsvg_cli.video.clip import explained, shown
 
 MAX_PIXELS = 8192 * 4320
-_OPEN_OPTIONS = {
-    # Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
-    "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp_anim,webp_pipe,"
-    "mpegts,mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe",
-    "max_pixels": str(MAX_PIXELS),
-}
+# Playlists (m3u8, ffconcat) and URLs would make the file's author choose what is opened.
+VIDEO_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,webp_anim,webp_pipe,"
+    "mpegts,mpeg,mpegvideo,flv,ogg,asf,yuv4mpegpipe"
+)
+PICTURE_FORMATS = "png_pipe,jpeg_pipe,tiff_pipe"
+_OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
 _LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
 _MOST_BYTES = 2**26  # read without a packet
 _BYTES_A_PIXEL = 16  # that a packet may take beyond
@@ -113,8 +113,8 @@ class Opened(NamedTuple):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
-    """Open a regular file and its first moving picture.
+def opened(path: Path, *, formats: str = VIDEO_FORMATS) -> Iterator[Opened]:
+    """Open a regular file of one of the given formats, and its first moving picture.
 
     Raises:
         VideoError: The file is missing, not regular, or not a video.
@@ -122,7 +122,7 @@ def opened(path: Path) -> Iterator[Opened]:
     with explained(path, "read"):
         if not path.exists():
             raise VideoError(f"{shown(path)}: no such file")
-        with closing(Source(path)) as source, _container(path, source) as container:
+        with closing(Source(path)) as source, _container(path, source, formats) as container:
             videos = container.streams.video
             moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
             if not moving:
@@ -141,7 +141,7 @@ def opened(path: Path) -> Iterator[Opened]:
             yield Opened(container, moving[0], source)
 
 
-def _container(path: Path, source: Source) -> InputContainer:
+def _container(path: Path, source: Source, formats: str) -> InputContainer:
     """Open what holds the streams."""
     if not source.size:  # or a file of the system, from which a reader may wait for ever
         raise VideoError(f"{shown(path)} is not a video that can be decoded (it is empty)")
@@ -150,7 +150,7 @@ def _container(path: Path, source: Source) -> InputContainer:
     source.seek(0)
     source.note(frame=True)
     try:
-        return av.open(source, "r", options=_OPEN_OPTIONS)
+        return av.open(source, "r", options=_OPEN_OPTIONS | {"format_whitelist": formats})
     except av.FFmpegError as error:
         if source.reason:
             raise OSError(source.reason) from error

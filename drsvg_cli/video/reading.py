@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
-from drsvg_cli.video.clip import Clip, ClipInfo, shown
+from drsvg_cli.video.clip import Clip, ClipInfo, Damage, Timed, shown
 from drsvg_cli.video.colour import to_rgb
-from drsvg_cli.video.decoding import Damage, Timed, decode, last_time_stamp, probe
+from drsvg_cli.video.decoding import decode, last_time_stamp, probe
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +117,12 @@ def read_clip(
 def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray[np.uint8]]:
     """Yield every frame of a clip, uint8 `(H, W, 3)`, at `grid_rate(probe(path).rate, rate)`.
 
-    Only one frame at a time is held.
+    Only one frame at a time is held. Of a sequence of pictures there are `rate` a second.
 
     Raises:
         VideoError: The clip cannot be read.
     """
-    info = probe(path)
+    info = probe(path, rate=rate)
     step = 1 / grid_rate(info.rate, rate)
     damage, told = Damage(), False
     with closing(decode(info, None, damage)) as frames:

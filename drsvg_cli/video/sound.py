@@ -55,6 +55,8 @@ def _decoded(
     info: ClipInfo, begin: float, end: float
 ) -> tuple[NDArray[np.float32], int, str] | None:
     """Decode samples `(channels, N)`, silent where there are none."""
+    if info.pictures:
+        return None
     with opened(info.path) as (container, _, _):
         if not container.streams.audio:
             return None
