@@ -15,7 +15,7 @@ PACKAGE = ROOT / "drsvg_cli"
 
 # What each folder, or module beside them, imports of the others.
 LAYERS = {
-    "__main__": "cli",
+    "__main__": "cli errors",
     "cli": "commands weights errors",
     "commands": "training evaluation inference visualization data weights model video frames "
     "config device network storage errors",
