@@ -38,9 +38,9 @@ def code_lines(path: Path) -> int:
     text = path.read_text(encoding="utf-8")
     words: set[int] = set()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            if isinstance(node.value.value, str):
-                words |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        value = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            words |= set(range(value.lineno, (value.end_lineno or value.lineno) + 1))
     layout = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     with path.open("rb") as file:
         tokens = [t for t in tokenize.tokenize(file.readline) if t.type not in layout]

@@ -10,13 +10,13 @@ from drsvg_cli.errors import ConfigError
 
 EPILOG = """Examples:
 
+  $ drsvg evaluate general --data ./held-back
+
+  $ drsvg evaluate general garden-model --data ./held-back --horizon 30
+
+  $ drsvg evaluate motion --data ./held-back
+
   $ drsvg evaluate moving-mnist moving-mnist-svg-lp
-
-  $ drsvg evaluate my-mnist --data ./mnist --sequences 50 --samples 20 -o quick
-
-  $ drsvg evaluate general garden-model --data ./held-back --horizon 20
-
-  $ drsvg evaluate motion --data ./held-back --samples 10
 
   $ drsvg evaluate kth kth-svg-lp --swap
 """
