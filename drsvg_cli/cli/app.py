@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import platform
 import signal
 import sys
 from contextlib import nullcontext, redirect_stdout, suppress
@@ -67,6 +68,10 @@ def main() -> None:
     for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
         if not os.environ.get(name, "0").strip().isdecimal():
             del os.environ[name]
+    # So too: NumPy's threads, which would end the process as Ctrl-C does where memory is short. It
+    # multiplies no large matrices here, and PyTorch has a library of its own but on ARM.
+    if platform.machine() in ("x86_64", "AMD64"):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # So too: how long PyTorch's threads spin before they sleep. For 15 times this, as usual, they
     # would take a core from the thread that they wait for where other programs run as well.
     if "OMP_WAIT_POLICY" not in os.environ:

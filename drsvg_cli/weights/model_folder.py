@@ -124,17 +124,3 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         raise ValueError("its header has a key twice")
     return table
-
-
-def read_card(source: Path) -> str:
-    """Return the text of a model folder's card; empty where there is none.
-
-    Raises:
-        WeightsError: it cannot be read.
-    """
-    try:
-        return read_own(source / CARD_FILE).decode(errors="replace")
-    except (FileNotFoundError, NotADirectoryError):  # the source may be a weights file alone
-        return ""
-    except OSError as error:
-        raise WeightsError(f"cannot read {source / CARD_FILE}: {error.strerror}") from None
