@@ -79,7 +79,7 @@ class Session:
     def temperature(self) -> float:
         """How far samples stray."""
         asked = self.settings.temperature
-        return 1.0 if asked is None else asked
+        return self.loaded.temperature if asked is None else asked
 
     @property
     def seeds(self) -> list[int]:

@@ -262,7 +262,7 @@ def _record(found: Findings) -> dict[str, Any]:
         subject.name: {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
-            "temperature": 1.0
+            "temperature": subject.temperature
             if found.protocol.temperature is None
             else found.protocol.temperature,
             "latents": {k: use._asdict() for k, use in found.latents.get(subject.name, {}).items()},

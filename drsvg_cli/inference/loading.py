@@ -7,7 +7,7 @@ import torch
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.inference.baselines import BASELINES
-from drsvg_cli.inference.motion import MotionPredictor
+from drsvg_cli.inference.motion import TEMPERATURE, MotionPredictor
 from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.inference.predictor import Predictor
 from drsvg_cli.model.drsvg import DRSVG
@@ -26,6 +26,8 @@ class LoadedModel:
     recipe: Recipe
     weights: str = ""
     """The SHA-256 of its weights; empty for a baseline."""
+    temperature: float = 1.0
+    """Of its samples where none is asked for."""
     network: DRSVG | None = None
     """The paper's network, whose frames are squares of its own size; none of any other predictor,
     which takes whole frames."""
@@ -51,6 +53,7 @@ def load_predictor(
     network, recipe = load_model(source)
     digest = sha256(weights_path(source))
     if isinstance(network, MotionNetwork):
-        return LoadedModel(MotionPredictor(network), recipe, digest)
+        return LoadedModel(MotionPredictor(network), recipe, digest, TEMPERATURE)
     network = fold_batchnorm(network.to(device))
-    return LoadedModel(PaperPredictor(network, fit=recipe.data.fit), recipe, digest, network)
+    predictor = PaperPredictor(network, fit=recipe.data.fit)
+    return LoadedModel(predictor, recipe, digest, network=network)

@@ -37,9 +37,10 @@ class Provenance:
     @property
     def measured(self) -> list[str]:
         """The names of what a validation measures."""
-        names = list(self.kept)
-        return names[names.index("score") + 1 :]
+        return [name for name in MEASURED if name in self.kept]
 
+
+MEASURED = ("psnr", "lpips", "energy")
 
 _KEPT = {
     "best": "those with the best score on these same sequences during training",

@@ -113,7 +113,7 @@ def motion_losses(
         add("reconstruction", _log_error(frames[_POSTERIOR], truth[time]), share)
         add("expected", _log_error(frames[_EXPECTED], truth[time]), share, of=read.moving)
         energy = _energy([frames[_FIRST + n] for n in range(SAMPLES)], truth[time], _far_in_pixels)
-        add("energy", energy, share, of=read.moving)
+        add("energy_pixels", energy, share, of=read.moving)
         if time == looked_at:
             some = slice(0, max(1, clips // 2))
             points = perceptual(torch.cat([truth[time, some], *frames[1:, some]]))

@@ -20,7 +20,7 @@ WEIGHTS = {
     "flow": 1.0,
     "expected": 0.5,
     "expected_looks": 2.0,
-    "energy": 3.0,
+    "energy_pixels": 3.0,
     "energy_looks": 2.0,
 }
 """Of the terms of the loss, beside those that a recipe has."""
