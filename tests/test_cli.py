@@ -519,7 +519,9 @@ class TestEarlierResults:
     def test_a_file_in_the_way(self, draw, clip, tmp_path):
         (tmp_path / "clip_drsvg").write_text("mine")
         assert_refused(draw(clip, "-y"), 2, "clip_drsvg is in the way")
-        assert_refused(draw(clip, "-y", "-o", clip), 2, "clip.mp4 is in the way")
+        before = clip.read_bytes()
+        assert_refused(draw(clip, "-y", "-o", clip), 2, "clip.mp4")
+        assert clip.read_bytes() == before
 
 
 class TestSwap:
@@ -774,7 +776,7 @@ class TestProcess:
         assert process.returncode == 4
 
     def test_ctrl_c_leaves_nothing_behind(self, clip, model_folder, tmp_path):
-        arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2")
+        arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2", "-q")
         process = start(*arguments, cwd=tmp_path)
         patience = time.monotonic() + 60
         while not list(tmp_path.glob(".clip_drsvg.*.part/*")):
@@ -866,7 +868,8 @@ class TestBatch:
         return lambda *arguments: drsvg(*common, *arguments)
 
     def lines(self, tmp_path):
-        return [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").open()]
+        text = (tmp_path / "out" / "manifest.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
 
     def test_a_bad_clip_is_a_line(self, batch, tmp_path):
         outcome = batch()
@@ -883,7 +886,7 @@ class TestBatch:
     def test_the_same_command_again_does_what_is_missing(self, batch, clips, tmp_path, make_clip):
         batch()
         (clips / "bad.mp4").unlink()
-        make_clip(clips / "3.mp4", 14)
+        make_clip(clips / "3.mp4", 20, overwrite=True)
         outcome = batch()
         assert outcome.code == 2, "the result of a clip that has changed is in the way"
         seed = self.lines(tmp_path)[0]["seed"]

@@ -125,7 +125,8 @@ class TestResults:
         assert told["marks"] == [1, 4]
         assert set(told["models"]["ours"]["latents"]) == {"content", "pose"}
 
-    def test_table(self, measure, tmp_path):
+    def test_table(self, measure, tmp_path, monkeypatch):
+        monkeypatch.delenv("COLUMNS", raising=False)  # a width, which wraps tables
         outcome = measure()
         assert outcome.code == 0, outcome
         text = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")

@@ -56,7 +56,7 @@ def survive(drsvg, model_folder, tmp_path, memory, caplog):
         made = {entry.relative_to(tmp_path) for entry in set(tmp_path.rglob("*")) - before}
         results = {entry for entry in made if entry.parts[0].endswith("_drsvg")}
         assert made == results, made - results
-        assert len(results) == (0 if code else 6)
+        assert len(results) == (0 if code else 5)
         assert memory() < MOST_MEMORY
         return outcome
 

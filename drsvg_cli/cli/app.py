@@ -94,8 +94,12 @@ def main() -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except OSError:  # nobody reads it any more
-        code = code or 1
+    except OSError as error:
+        code = code or 1  # nobody reads it any more, or
+        if error.errno == errno.ENOSPC:
+            code = ResourceError.exit_code
+            with suppress(OSError):
+                Reporter(as_json=False, quiet=False).error(f"stdout: {error.strerror}")
     sys.exit(code)
 
 

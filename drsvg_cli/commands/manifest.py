@@ -53,6 +53,10 @@ class Manifest:
         """The seed of what is done."""
         return next((line["seed"] for line in self._lines.values()), None)
 
+    def knows(self, clip: Path) -> bool:
+        """Tell whether there is a line of a clip."""
+        return str(clip) in self._lines
+
     def is_done(self, clip: Path) -> bool:
         """Tell whether a clip, as it is now, has been predicted, and the result is there."""
         line = self._lines.get(str(clip))

@@ -157,8 +157,8 @@ def _predict_all(
 
 def _is_done(manifest: Manifest, clip: Path, folder: Path, settings: Settings) -> bool:
     """Tell whether a clip has been predicted, be it by a run that was killed right after."""
-    if manifest.is_done(clip):
-        return True
+    if manifest.is_done(clip) or manifest.knows(clip):
+        return manifest.is_done(clip)
     try:
         record = json.loads(read_own(folder / RECORD_FILE))
         asked = json.loads(json.dumps(asdict(settings)))
