@@ -291,7 +291,7 @@ class TestInterruptions:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("2 kills")
+        assert done.stdout.startswith("1 kills")
 
     def test_killed_while_the_clips_are_read(self, tune, clips, tmp_path, whole, monkeypatch):
         """Nothing can be resumed then, and the run may simply begin once more."""
