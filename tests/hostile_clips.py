@@ -240,7 +240,7 @@ HOSTILE = {
     "one byte": Hostile(holding("byte.mp4", b"\x00"), 1, NO_VIDEO),
     "text": Hostile(holding("text.mp4", "a text\n" * 99), 1, NO_VIDEO),
     "zeros": Hostile(holding("zeros.mkv", bytes(5000)), 1, NO_VIDEO),
-    "audio only": Hostile(sound, 1, "no video stream"),
+    "audio only": Hostile(sound, 1, "holds sound and no pictures"),
     "no frames": Hostile(no_frames, 1, "none.mkv"),
     "moov missing": Hostile(without(b"moov", clip("moov.mp4")), 1, NO_VIDEO),
     "one frame": Hostile(clip("one.mp4", lambda: moving(1)), 1, "1 frame"),
@@ -337,7 +337,7 @@ HOSTILE = {
     "dash": Hostile(list_of_others("list.mpd", DASH), 1, NO_VIDEO),
     "sdp": Hostile(list_of_others("list.sdp", SDP), 1, NO_VIDEO),
     "concat:": Hostile(lambda _: Path("concat:a.mp4|b.mp4"), 1, "no such file"),
-    "http:": Hostile(lambda _: Path("http://127.0.0.1:9/a.mp4"), 1, "no such file"),
+    "http:": Hostile(lambda _: Path("http://127.0.0.1:9/a.mp4"), 1, "is an address"),
     # That are no files.
     "folder": Hostile(lambda folder: (folder / "a.mp4").mkdir() or folder / "a.mp4", 1, "no video"),
     "pipe": Hostile(fifo, 1, "not a regular file"),

@@ -26,7 +26,7 @@ def test_a_clip_is_the_same(tmp_path, caplog):
 
 def test_an_error_is_the_same(tmp_path):
     path = HOSTILE["audio only"].build(tmp_path)
-    with pytest.raises(VideoError, match="no video stream"):
+    with pytest.raises(VideoError, match="holds sound and no pictures"):
         read_isolated(path, 3)
 
 

@@ -4,6 +4,7 @@ import os
 import time
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hostile_clips import moving, noise, write
@@ -11,6 +12,7 @@ from hostile_clips import moving, noise, write
 from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.video import decoding, opening
 from drsvg_cli.video.decoding import probe
+from drsvg_cli.video.finding import find_clips
 from drsvg_cli.video.reading import measure_length, read_clip, read_frames
 
 
@@ -123,3 +125,53 @@ def test_a_gap_of_more_than_an_hour_is_damage(tmp_path):
     path = write(tmp_path / "b.mkv", moving(4), stamps=[0, 100, 3_000_000, 3_000_100])
     assert measure_length(probe(path)) == pytest.approx(3000, rel=0.1)
     assert np.ptp(read_clip(path, 2).times) > 0
+
+
+def silence(path, codec="libmp3lame"):
+    """Write a file with sound and nothing else."""
+    with av.open(path, "w") as container:
+        stream = container.add_stream(codec, 48000, layout="mono")
+        for start in range(0, 8 * 960, 960):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 48000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp3", "libmp3lame"), ("a.wav", "pcm_s16le"), ("a.ogg", "libopus")]
+)
+def test_sound_is_called_so(tmp_path, name, codec):
+    with pytest.raises(VideoError, match="holds sound and no pictures"):
+        probe(silence(tmp_path / name, codec))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp", "webp"])
+def test_a_picture_is_called_so(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    cv2.imwrite(str(path), noise(1)[0])
+    with pytest.raises(VideoError, match="is a single picture"):
+        probe(path)
+
+
+def test_what_is_cut_after_its_first_bytes_is_refused(tmp_path):
+    for head in (b"RIFF\0\0\0\0WEBPVP8X", b"\x89PNG", b"RIFF", b"\0\0\0\x18ftyp"):
+        (tmp_path / "a.webp").write_bytes(head)
+        with pytest.raises(VideoError, match=r"decoded|picture"):
+            probe(tmp_path / "a.webp")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("https://example.org/a.mp4", "is an address; download the clip"),
+        ("rtsp://camera/1", "is an address"),
+        ("-", "standard input"),
+        ("none.mp4", "no such file"),
+        ("C:/a.mp4", "no such file"),
+    ],
+)
+def test_what_is_no_file_is_called_by_what_it_is(given, said):
+    with pytest.raises(VideoError, match=said):
+        find_clips([given])

@@ -53,9 +53,19 @@ def _expand(given: Path) -> list[Path]:
     matches = map(Path, sorted(glob.glob(str(given), recursive=True)))  # noqa: PTH207
     found = [path for match in matches if match.exists() for path in _expand(match)]
     if not found:
-        aside = " (a link that leads nowhere)" if given.is_symlink() else ""
-        raise VideoError(f"{shown(given)}: no such file{aside}")
+        raise VideoError(_why_missing(given))
     return found
+
+
+def _why_missing(given: Path) -> str:
+    """Say why a name leads to no clip."""
+    if str(given) == "-":
+        return "clips are not read from standard input (-); give a file, as frames are sought in it"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
+        return f"{shown(given)} is an address; download the clip and give the file"
+    if given.is_symlink():
+        return f"{shown(given)}: no such file (a link that leads nowhere)"
+    return f"{shown(given)}: no such file"
 
 
 def _sequences(folder: Path) -> list[Path]:

@@ -27,6 +27,14 @@ VIDEO_FORMATS = (
 )
 PICTURE_FORMATS = "png_pipe,jpeg_pipe,tiff_pipe"
 _OPEN_OPTIONS = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+_SOUNDS = (b"ID3", b"fLaC", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"\xff\xf9")
+_SOUND = "holds sound and no pictures; give a video"
+_PICTURES = (b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")
+_PICTURE_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif")
+_PICTURE = (
+    "is a single picture; give a video, or the folder of several pictures and --rate, how many "
+    "are a second"
+)
 _LARGE = 2**23  # pixels; of larger frames no more than two are decoded at a time
 _MOST_BYTES = 2**26  # read without a packet
 _BYTES_A_PIXEL = 16  # that a packet may take beyond
@@ -125,6 +133,8 @@ def opened(path: Path, *, formats: str = VIDEO_FORMATS) -> Iterator[Opened]:
         with closing(Source(path)) as source, _container(path, source, formats) as container:
             videos = container.streams.video
             moving = [video for video in videos if not video.disposition & Disposition.attached_pic]
+            if not moving and container.streams.audio:
+                raise VideoError(f"{shown(path)} {_SOUND}")
             if not moving:
                 raise VideoError(f"{shown(path)} has no video stream")
             if not moving[0].codec_context:
@@ -141,12 +151,30 @@ def opened(path: Path, *, formats: str = VIDEO_FORMATS) -> Iterator[Opened]:
             yield Opened(container, moving[0], source)
 
 
+def _other_kind(head: bytes) -> str:
+    """Say what a file is instead of a clip, by how it begins; empty where it may be one."""
+    if head.startswith(_SOUNDS) or (head[:4], head[8:12]) == (b"RIFF", b"WAVE"):
+        return _SOUND
+    if head.startswith(b"\x89PNG"):
+        still = b"IDAT" in head and b"acTL" not in head.partition(b"IDAT")[0]
+    elif (head[:4], head[8:12]) == (b"RIFF", b"WEBP"):
+        still = (
+            head[12:16] != b"VP8X" or not int.from_bytes(head[20:21]) & 2
+        )  # the flag of an animation
+    else:
+        still = head.startswith(_PICTURES) or head[4:12] in _PICTURE_BRANDS
+    return _PICTURE if still else ""
+
+
 def _container(path: Path, source: Source, formats: str) -> InputContainer:
     """Open what holds the streams."""
     if not source.size:  # or a file of the system, from which a reader may wait for ever
         raise VideoError(f"{shown(path)} is not a video that can be decoded (it is empty)")
     if absurd := check_index(source, source.size):
         raise VideoError(f"{shown(path)} is not a video that can be decoded ({absurd})")
+    source.seek(0)
+    if formats == VIDEO_FORMATS and (other := _other_kind(source.read(2**16))):
+        raise VideoError(f"{shown(path)} {other}")
     source.seek(0)
     source.note(frame=True)
     try:
