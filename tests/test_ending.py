@@ -86,3 +86,14 @@ def test_a_moment_before_another_one_is_found(tmp_path):
     path = write(tmp_path / "a.mkv", frames, rate=Fraction(10))
     moment = better_moment(probe(path), before=4.5)
     assert moment is not None and 1.5 <= moment < 3
+
+
+def test_a_prediction_from_such_an_end_says_so(drsvg, model_folder, tmp_path):
+    frames = np.concatenate([scene(40), np.zeros((30, 48, 64, 3), np.uint8)])
+    path = write(tmp_path / "a.mp4", frames)
+    asked = ("predict", path, "--model", model_folder, "-n", "1", "-s", "1", "--seed", "1")
+    outcome = drsvg(*asked)
+    assert outcome.code == 0 and "ends black; at --at " in outcome.err, outcome
+    moment = outcome.err.partition("at --at ")[2].split()[0]
+    outcome = drsvg(*asked, "--at", moment, "-y")
+    assert outcome.code == 0 and "ends" not in outcome.err, outcome

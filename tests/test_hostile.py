@@ -79,10 +79,7 @@ def hostile(request, tmp_path):
 
 @pytest.mark.timeout(LIMIT, func_only=True)
 @pytest.mark.parametrize("hostile", HOSTILE, indirect=True)
-def test_a_hostile_clip_is_survived(hostile, survive, request):
-    if hostile[0].name == "large.mov":
-        # Frames of 35 megapixels take up to 1.5 GB, more than the limit of other clips.
-        request.applymarker(pytest.mark.xfail(strict=False))
+def test_a_hostile_clip_is_survived(hostile, survive):
     survive(*hostile)
 
 

@@ -12,7 +12,7 @@ from drsvg_cli.commands.output_folder import filled, write_record
 from drsvg_cli.commands.prediction_report import RECORD_FILE, Report, sample_names
 from drsvg_cli.commands.video_files import VideoFiles, together
 from drsvg_cli.frames import Frames, resize
-from drsvg_cli.video.reading import read_clip
+from drsvg_cli.video.ending import better_moment, dullness
 from drsvg_cli.video.sound import read_sound
 from drsvg_cli.video.writing import is_gray, written
 
@@ -21,12 +21,6 @@ FAR = 3
 UNLIKE = 24.0
 """Levels of 255 by which a first predicted frame differs from the last observed one where a model
 does not know what it sees, beyond thrice of what the clip itself changes in a frame."""
-
-
-FLAT = 3.0
-"""Deviation, in levels of 255, of a frame that shows nothing."""
-STILL = 0.1
-"""Levels of 255 by which frames differ, seen from afar, if nothing moves."""
 
 
 class Prediction:
@@ -136,13 +130,7 @@ class Prediction:
         end = dullness(excerpt.observed)
         if not end:
             return
-        length, better = excerpt.end, None
-        for share in (0.9, 0.75, 0.5, 0.25):
-            rate = excerpt.model_rate
-            part = read_clip(clip, 4, at=share * length, info=excerpt.info, rate=rate)
-            if not dullness(part.frames):
-                better = share * length
-                break
+        better = better_moment(excerpt.info, excerpt.end)
         advice = "" if better is None else f"; at --at {better:.1f} something moves"
         self._reporter.note(f"warning: {clip} ends {end}{advice}")
 
@@ -160,15 +148,6 @@ class Prediction:
         if text not in self._warned:
             self._warned.add(text)
             self._reporter.note(f"warning: {text}")
-
-
-def dullness(frames: Frames) -> str:
-    """Say what is wrong with the last frames of `(T, H, W, 3)`; nothing if something moves."""
-    last, before = frames[-1], frames[max(0, len(frames) - 4)]
-    if last.std() < FLAT:
-        level = last.mean()
-        return "black" if level < 40 else "white" if level > 215 else "in a single colour"
-    return "still" if len(frames) > 1 and difference(last, before) < STILL else ""
 
 
 def difference(frame: Frames, other: Frames) -> float:
