@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drsvg_cli.config import (
@@ -84,6 +84,7 @@ def test_every_field_survives_the_round_trip():
         assert parse(format_recipe(each)) == each
 
 
+@settings(deadline=None)
 @given(name=st.text(), summary=st.text(), rate=st.floats(0.01, 1000), beta=st.floats(0, 1e6))
 def test_any_text_and_number_survives_the_round_trip(name, summary, rate, beta):
     recipe = dataclasses.replace(

@@ -496,9 +496,11 @@ SECRET = "http://user:s3cret@127.0.0.1"
 )
 def test_a_password_in_an_address_is_never_printed(hub, run, garden, tmp_path, changes) -> None:
     shutil.copytree(garden, tmp_path / "garden")
+    commands = [("info", "org/none")]
     if changes.get("HF_ENDPOINT") == "HERE":
         changes = {"HF_ENDPOINT": f"{SECRET}:{hub.port}"}
-    for command in (("info", "org/none"), ("push", "garden", "me/garden")):
+        commands.append(("push", "garden", "me/garden"))
+    for command in commands:
         said = refused(run("drsvg", "models", *command, HF_TOKEN="hf_wrong", **changes))
         assert "s3cret" not in said and "s3/cret" not in said and "user" not in said, said
 
