@@ -2,8 +2,6 @@
 
 import math
 import random
-from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +9,9 @@ from torch import Tensor, nn
 from drsvg_cli.config import MotionConfig, Recipe, TrainingConfig
 from drsvg_cli.data.motion_clips import MotionBatch
 from drsvg_cli.motion_model.discriminator import PoseDiscriminator
-from drsvg_cli.motion_model.network import build_network
+from drsvg_cli.motion_model.network import MotionNetwork, build_network
+from drsvg_cli.training.learner import AdversarialLearner
 from drsvg_cli.training.motion_losses import Perceptual, discriminator_loss, motion_losses
-from drsvg_cli.training.run_folder import load_parts
 
 WEIGHTS = {
     "reconstruction": 0.5,
@@ -32,7 +30,7 @@ AVERAGE_DECAY = 0.998
 LARGEST_GRADIENT = 1.0
 
 
-class MotionLearner:
+class MotionLearner(AdversarialLearner[MotionNetwork, PoseDiscriminator]):
     """A motion network and its discriminator while they are trained."""
 
     def __init__(
@@ -49,45 +47,22 @@ class MotionLearner:
         model = recipe.model
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(recipe.training.seed)
-            self.model = build_network(model)
-            self.discriminator = PoseDiscriminator(model.pose_dim + model.whole_dim)
+            network = build_network(model)
+            discriminator = PoseDiscriminator(model.pose_dim + model.whole_dim)
         if start is not None:
-            self.model.load_state_dict(start)
-        self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), betas=(0.9, 0.98), weight_decay=1e-4, fused=True
+            network.load_state_dict(start)
+        optimizer = torch.optim.AdamW(
+            network.parameters(), betas=(0.9, 0.98), weight_decay=1e-4, fused=True
         )
-        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), fused=True)
+        opposed = torch.optim.Adam(discriminator.parameters(), fused=True)
+        super().__init__(network, optimizer, discriminator, opposed)
         self._recipe, self._perceptual = recipe, perceptual
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "average": self.average,
-            "discriminator": self.discriminator,
-            "optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Return all that a run needs to go on."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        load_parts(self._parts(), state)
-
-    def export(self) -> dict[str, Tensor]:
-        """Return the averaged weights."""
-        return self.average.state_dict()
 
     def step(self, batch: MotionBatch, number: int) -> dict[str, float]:
         """Take a step with the model and one with the discriminator, and average the weights."""
         training = self._recipe.training
         chance = random.Random(f"{training.seed}/{number}/step")
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(training, number)
+        self.set_learning_rate(learning_rate(training, number))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(chance.getrandbits(63))
             terms, poses = motion_losses(
@@ -107,17 +82,10 @@ class MotionLearner:
             self.discriminator_optimizer.zero_grad()
             opposed.backward()
             self.discriminator_optimizer.step()
-        self._update_average(number)
+        # Faster at the start of a run.
+        self.update_average(min(AVERAGE_DECAY, (1 + number) / (2 + number)))
         values = {"loss": loss, **terms, "discriminator": opposed, "gradient_norm": norm}
         return {name: float(value.detach()) for name, value in values.items()}
-
-    @torch.no_grad()
-    def _update_average(self, number: int) -> None:
-        """Move the averaged weights towards the newest ones, faster at the start of a run."""
-        decay = min(AVERAGE_DECAY, (1 + number) / (2 + number))
-        newest = self.model.state_dict()
-        for name, average in self.average.state_dict().items():
-            average.lerp_(newest[name], 1 - decay)
 
 
 def _total(terms: dict[str, Tensor], training: TrainingConfig) -> Tensor:

@@ -2,8 +2,6 @@
 
 import math
 import random
-from copy import deepcopy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +12,7 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.model.noise import BatchNoise
-from drsvg_cli.training.run_folder import load_parts
+from drsvg_cli.training.learner import AdversarialLearner
 from drsvg_cli.weights.files import blueprint
 
 WARMUP = 200
@@ -28,7 +26,7 @@ AVERAGE_DECAY = 0.999
 """Of the moving average of the weights, which is what a run leaves."""
 
 
-class DRSVGLearner:
+class DRSVGLearner(AdversarialLearner[DRSVG, PoseDiscriminator]):
     """A DR-SVG network and its discriminator while they are trained."""
 
     def __init__(
@@ -42,35 +40,12 @@ class DRSVGLearner:
         blueprint(recipe.model)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(recipe.training.seed)
-            self.model = DRSVG(recipe.drsvg).to(device)
-            self.discriminator = PoseDiscriminator(recipe.drsvg.pose_dim).to(device)
+            network = DRSVG(recipe.drsvg).to(device)
+            discriminator = PoseDiscriminator(recipe.drsvg.pose_dim).to(device)
         if start is not None:
-            self.model.load_state_dict(start)
-        self.average = deepcopy(self.model).eval().requires_grad_(False)
-        self.optimizer = _adam(self.model)
-        self.discriminator_optimizer = _adam(self.discriminator)
+            network.load_state_dict(start)
+        super().__init__(network, _adam(network), discriminator, _adam(discriminator))
         self._recipe, self._device = recipe, device
-
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "average": self.average,
-            "discriminator": self.discriminator,
-            "optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Return all that a run needs to go on."""
-        return {name: part.state_dict() for name, part in self._parts().items()}
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        load_parts(self._parts(), state)
-
-    def export(self) -> dict[str, Tensor]:
-        """Return the averaged weights."""
-        return self.average.state_dict()
 
     def step(self, batch: Tensor, number: int) -> dict[str, float]:
         """Take a step with the model and one with the discriminator, and average the weights.
@@ -84,9 +59,7 @@ class DRSVGLearner:
         frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
         context, order = _drawn(self._recipe, number, len(frames))
         noise = BatchNoise(training.seed * 1_000_003 + number, device)
-        for optimizer in (self.optimizer, self.discriminator_optimizer):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(training, number)
+        self.set_learning_rate(learning_rate(training, number))
 
         self.model.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=fast_in_half(device)):
@@ -106,7 +79,8 @@ class DRSVGLearner:
         self.optimizer.step()
 
         opposed = self._discriminate(pose)
-        self._update_average(number)
+        # Faster at the start of a run.
+        self.update_average(min(AVERAGE_DECAY, (2 + number) / (11 + number)))
         names = ("loss", *LossTerms._fields, "discriminator", "gradient_norm")
         values = torch.stack([loss, *terms, opposed, norm]).tolist()  # one wait for a GPU, not many
         return dict(zip(names, values, strict=True))
@@ -120,17 +94,6 @@ class DRSVGLearner:
         loss.backward()
         self.discriminator_optimizer.step()
         return loss
-
-    @torch.no_grad()
-    def _update_average(self, number: int) -> None:
-        """Move the averaged weights towards the newest ones, faster at the start of a run."""
-        decay = min(AVERAGE_DECAY, (2 + number) / (11 + number))
-        newest = self.model.state_dict()
-        for name, average in self.average.state_dict().items():
-            if average.is_floating_point():
-                average.lerp_(newest[name], 1 - decay)
-            else:
-                average.copy_(newest[name])
 
 
 def _adam(module: nn.Module) -> torch.optim.Adam:
