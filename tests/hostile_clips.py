@@ -276,14 +276,10 @@ HOSTILE = {
     # Of odd sizes and shapes.
     "1×1": Hostile(clip("dot.mkv", lambda: moving(6, 1, 1), codec="ffv1", pixels="bgr0")),
     "odd size": Hostile(clip("odd.mkv", lambda: moving(6, 33, 47), pixels="yuv444p")),
-    "very wide": Hostile(
-        clip("wide.mkv", lambda: moving(6, 2, 4096), codec="ffv1", pixels="bgr0"), 1, "choose"
-    ),
-    "very tall": Hostile(
-        clip("tall.mkv", lambda: moving(6, 4096, 2), codec="ffv1", pixels="bgr0"), 1, "choose"
-    ),
+    "very wide": Hostile(clip("wide.mkv", lambda: moving(6, 2, 4096), codec="ffv1", pixels="bgr0")),
+    "very tall": Hostile(clip("tall.mkv", lambda: moving(6, 4096, 2), codec="ffv1", pixels="bgr0")),
     "8192×8192": Hostile(huge("bomb.mov", 8192, 8192, count=1), 1, "8192×4320"),
-    "65000×500": Hostile(huge("long.mov", 500, 65000), 1, "choose another --size"),
+    "65000×500": Hostile(huge("long.mov", 500, 65000)),
     "8192×4320": Hostile(huge("large.mov", 4320, 8192)),
     "8192×4320, four times as wide": Hostile(huge("large.mov", 4320, 8192, aspect=Fraction(4))),
     "size changes": Hostile(joined),

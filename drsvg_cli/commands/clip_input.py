@@ -229,8 +229,11 @@ def _steps(source: Fraction, model_rate: Fraction) -> int:
 def _size(session: Session, info: ClipInfo) -> tuple[int, int]:
     """Choose width and height of the results, even where they are not the clip's own.
 
+    However long and thin a clip is, its longer side has `LARGEST_SIDE` pixels at most, and its
+    shorter one `SMALLEST_SIDE` at least.
+
     Raises:
-        VideoError: the clip's own are too large or too small.
+        VideoError: its own size is asked for, and cannot be written.
     """
     size, width, height = session.settings.size, info.width, info.height
     if size is None:
@@ -241,8 +244,12 @@ def _size(session: Session, info: ClipInfo) -> tuple[int, int]:
         scale = size / min(width, height)
     else:
         scale = min(size[0] / width, size[1] / height)
+    if size != "source":
+        scale = min(scale, LARGEST_SIDE / max(width, height))
     if scale != 1:
-        width, height = (max(2, 2 * round(side * scale / 2)) for side in (width, height))
+        width, height = (2 * round(side * scale / 2) for side in (width, height))
+    if size != "source":
+        width, height = max(SMALLEST_SIDE, width), max(SMALLEST_SIDE, height)
     if min(width, height) < SMALLEST_SIDE or max(width, height) > LARGEST_SIDE:
         raise VideoError(
             f"{info.path}: frames of {width}x{height} cannot be written, only {SMALLEST_SIDE} to "
