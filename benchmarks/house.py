@@ -27,9 +27,10 @@ from drsvg_cli.cli.app import main
 sys.argv = ["drsvg", "predict", "examples/bunny.mp4", "--seed", "1", "-q", "-y", "-o", sys.argv[1]]
 try:
     main()
-finally:
-    sys.setprofile(None)
-    print(len(found), len({name for name, _ in found}))
+except SystemExit as end:
+    assert not end.code, end.code
+sys.setprofile(None)
+print(len(found), len({name for name, _ in found}))
 """
 
 

@@ -86,7 +86,8 @@ def extend_path(path: Flow, flow: Flow) -> Flow:
 def fetch(frame: Frame, path: Flow) -> Frame:
     """Fetch from each place p of the result the pixel of `frame` at p + path(p), `(H, W, 3)`.
 
-    Beyond the border the nearest pixel is taken. A path that was followed at another size is
+    Between pixels the interpolation is cubic: linear blurs, which costs more LPIPS than it gains in
+    PSNR. Beyond the border the nearest pixel is taken. A path that was followed at another size is
     brought to that of the frame.
     """
     return _remap(frame, resize_flow(path, frame.shape[:2]), cv2.INTER_CUBIC)
@@ -98,8 +99,7 @@ def interpolate(before: Frame, after: Frame, count: int) -> Iterator[Frame]:
     scale = min(1.0, _LARGEST_PAIR / max(height, width))
     size = max(16, round(width * scale)), max(16, round(height * scale))
     small = [cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (before, after)]
-    flow = cv2.resize(measure_flow(np.stack(small).astype(np.uint8)), (width, height))
-    flow = np.asarray(flow * np.divide((width, height), size), np.float32)
+    flow = resize_flow(measure_flow(np.stack(small).astype(np.uint8)), (height, width))
     for number in range(1, count + 1):
         share = np.float32(number / (count + 1))
         back, on = fetch(before, flow * share), fetch(after, flow * (share - 1))

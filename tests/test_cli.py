@@ -520,7 +520,7 @@ class TestEarlierResults:
         (tmp_path / "clip_drsvg").write_text("mine")
         assert_refused(draw(clip, "-y"), 2, "clip_drsvg is in the way")
         before = clip.read_bytes()
-        assert_refused(draw(clip, "-y", "-o", clip), 2, "clip.mp4")
+        assert_refused(draw(clip, "-y", "-o", clip, "-s", "1"), 2, "is the clip itself")
         assert clip.read_bytes() == before
 
 
@@ -615,7 +615,7 @@ class TestWrongUse:
             ("*.mkv", "no such file"),
             ("empty", "empty: no video file"),
             ("n" * 300, "too long"),
-            ("https://example.org/a.mp4", "no such file"),
+            ("https://example.org/a.mp4", "is an address"),
         ],
     )
     def test_clips(self, draw, given, said):

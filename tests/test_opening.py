@@ -165,7 +165,7 @@ def test_what_is_cut_after_its_first_bytes_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("https://example.org/a.mp4", "is an address; download the clip"),
+        ("https://example.org/a.mp4", "is an address, not a file; download the clip"),
         ("rtsp://camera/1", "is an address"),
         ("-", "standard input"),
         ("none.mp4", "no such file"),

@@ -111,7 +111,7 @@ def run(
         total = length * sum(len(plan.seeds) for plan in plans)
         task = progress.add_task("Swapping", total=total, note="")
         for plan in plans:
-            progress.update(task, description=plan.label)
+            progress.update(task, description=plan.label, refresh=True)
             first = sides[plan.giver].frames
             moments = swapper.swap(
                 first, sides[plan.mover].frames, seeds=plan.seeds, temperature=session.temperature

@@ -62,7 +62,7 @@ def _why_missing(given: Path) -> str:
     if str(given) == "-":
         return "clips are not read from standard input (-); give a file, as frames are sought in it"
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
-        return f"{shown(given)} is an address; download the clip and give the file"
+        return f"{shown(given)} is an address, not a file; download the clip and give the file"
     if given.is_symlink():
         return f"{shown(given)}: no such file (a link that leads nowhere)"
     return f"{shown(given)}: no such file"
