@@ -20,6 +20,7 @@ from drsvg_cli.optical_flow import (
     Flow,
     extend_path,
     fetch,
+    fetcher,
     measure_evidence,
     measure_flow,
     measure_steps,
@@ -163,6 +164,7 @@ class MotionPredictor:
         between: int = 0,
     ) -> Iterator[Moment]:
         """Follow flows from the last frame `(H, W, 3)`, a frame after the other."""
+        show = fetcher(last)
         for first in range(0, len(seeds), BATCH):
             chosen = range(first, min(first + BATCH, len(seeds)))
             noise = SeededNoise([seeds[sample] for sample in chosen])
@@ -179,7 +181,7 @@ class MotionPredictor:
                         extend_path(path, flow * share)
                         for path, flow in zip(paths, flows, strict=True)
                     ]
-                    frames = np.stack([fetch(last, path) for path in moved])
+                    frames = np.stack([show(path) for path in moved])
                     yield Moment(chosen, time * (between + 1) + part - 1, frames)
                 paths = moved
 
