@@ -10,7 +10,7 @@ RENAMED = {
     "": {"parent": "base_model", "trained_on": "training_data"},
     "model": {"latent_hidden": "hidden"},
     "data": {"rate": "frame_rate", "shortest_context": "min_context"},
-    "training": {"swapped": "shuffled_features", "kl_warmup": "kl_anneal_steps"},
+    "training": {"swapped": "shuffled_features"},
 }
 REMOVED: dict[str, dict[str, Any]] = {
     "": {"hub": _ANYTHING},
@@ -41,6 +41,8 @@ REMOVED: dict[str, dict[str, Any]] = {
     },
     "training": {
         "warmup": _ANYTHING,
+        "kl_warmup": _ANYTHING,
+        "kl_anneal_steps": _ANYTHING,
         "likelihood": _ANYTHING,
         "content_kl": _ANYTHING,
         "autoencoded_steps": _ANYTHING,

@@ -214,9 +214,7 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         model, its = load_model(request.start)
         name, start = _public_name(request.base_model), model.state_dict()
         _check_same_network(recipe.model, its.model, name)
-        # Latents that are of use already need not be free of cost at first.
-        training = replace(recipe.training, kl_anneal_steps=0)
-        recipe = replace(recipe, base_model=name, training=training)
+        recipe = replace(recipe, base_model=name)
     if request.own:
         data = replace(recipe.data, source="clips")
         recipe = replace(recipe, summary="", license="other", training_data="", data=data)

@@ -71,8 +71,7 @@ class DRSVGLearner(AdversarialLearner[DRSVG, PoseDiscriminator]):
                 discriminator=self.discriminator,
                 order=order,
             )
-        beta = training.beta * kl_share(training, number)
-        loss = terms.total(beta=beta, adversarial=training.adversarial)
+        loss = terms.total(beta=training.beta, adversarial=training.adversarial)
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
@@ -115,10 +114,3 @@ def learning_rate(training: TrainingConfig, number: int) -> float:
     rise = min(1.0, (number + 1) / max(1, min(WARMUP, training.steps // 10)))
     fall = 0.5 + 0.5 * math.cos(math.pi * number / training.steps)
     return training.learning_rate * rise * max(fall, 0.01)
-
-
-def kl_share(training: TrainingConfig, number: int) -> float:
-    """Return the share of `beta` in force: none at first, then a linear rise."""
-    if not training.kl_anneal_steps:
-        return 1.0
-    return min(1.0, max(0.0, number / training.kl_anneal_steps - 1))
