@@ -131,7 +131,7 @@ def _predict_all(
     with reporter.progress() as progress:
         task = progress.add_task("Clips", total=len(todo), note="")
         if output.on is not None and spreads:
-            begin = partial(_begin, settings, source, session.seed, output.overwrite)
+            begin = partial(_begin, settings, source, session.seed)
             results = spread(output.on, begin, todo, gpus=not session.is_whole)
             attempts = ((pair, result or _given_up(pair)) for pair, result in results)
         else:
@@ -209,12 +209,11 @@ def _attempt(
     return Attempt(record, "", state, time.monotonic() - begun)
 
 
-def _begin(
-    settings: Settings, source: Path | None, seed: int, overwrite: bool
-) -> Callable[[_Pair], Attempt]:
+def _begin(settings: Settings, source: Path | None, seed: int) -> Callable[[_Pair], Attempt]:
     """Load the model in a process of a cluster; return what predicts a clip there."""
     session, reporter = replace(open_session(settings, source), seed=seed), _Silent()
-    prediction = Prediction(session, reporter, overwrite=overwrite)
+    # The folders were free: what is there now is of a worker that was killed right after.
+    prediction = Prediction(session, reporter, overwrite=True)
 
     def work(pair: _Pair) -> Attempt:
         reporter.notes.clear()
