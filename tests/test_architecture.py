@@ -48,6 +48,7 @@ HOMES = {
     "filelock": "storage",
     "safetensors": "weights.files evaluation.",
     "typer": "cli.",
+    "ray": "commands.cluster",
     "rich": "cli. commands.",
 }
 # The models do not know files, video/ does not know torch.

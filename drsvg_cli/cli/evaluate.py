@@ -90,6 +90,7 @@ def evaluate(
         bool, typer.Option("--resume", help="Go on where the same evaluation stopped.")
     ] = False,
     device: options.Device = "auto",
+    on: options.On = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -118,6 +119,9 @@ def evaluate(
         options.check_range("--size", size, 32, 512)
     if swap and size:
         raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
+    options.check_cluster(on)
+    if swap and on is not None:
+        raise ConfigError("--on is for predictions: swaps are quickly measured here")
     if swap and resume:
         raise ConfigError("--resume is for predictions: swaps are quickly measured again")
     from drsvg_cli.commands.models import find_predictor
@@ -143,6 +147,7 @@ def evaluate(
             overwrite=overwrite,
             resume=resume,
             device=device,
+            on=on,
         ),
         as_json=as_json,
         quiet=quiet,

@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from drsvg_cli.commands import evaluation_report
+from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.evaluation_report import Findings, Protocol, Row, write
 from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader, reference
@@ -20,10 +22,11 @@ from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one
 from drsvg_cli.commands.tables import show
 from drsvg_cli.data.dataset import Benchmark
 from drsvg_cli.device import explained_memory, keep_memory, prepare
-from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
 from drsvg_cli.evaluation.latents import LatentUse, latent_use, motion_latent_use
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.prediction import Content, Judge, Scores, draw, join, measure
+from drsvg_cli.frames import Frames
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 from drsvg_cli.inference.motion import MotionPredictor
 from drsvg_cli.weights.files import load_state, save_state
@@ -36,6 +39,8 @@ SAMPLES, PAPER_SAMPLES = 10, 100
 LATENT_SEQUENCES = 32
 """Sequences on which latents are measured."""
 TRUE_FRAMES = "true frames"
+_Sequence = tuple[int, Frames]
+"""Which one it is, and its frames."""
 
 
 @dataclass
@@ -131,7 +136,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         session = _open(request, reporter)
         measured = session.restore() if request.resume else Measured()
         try:
-            _measure(session, measured, reporter)
+            _measure(session, measured, request, reporter)
         except KeyboardInterrupt:
             if measured.sequences:
                 session.save(measured)
@@ -147,13 +152,14 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
 
 
-def _open(request: Request, reporter: Reporter) -> Session:
-    """Load the models, and gather what they are measured on."""
+def _open(request: Request, reporter: Reporter, task: Benchmark | None = None) -> Session:
+    """Load the models, and gather what they are measured on if it is not given."""
     keep_memory()  # every batch wants as much
     device = prepare(request.device)
     subjects = load(request, device)
     first = reference(subjects)
-    task = gather(request, first.recipe, reporter, whole=first.network is None)
+    if task is None:
+        task = gather(request, first.recipe, reporter, whole=first.network is None)
     small = min(min(clip.shape[1:3]) for clip in task.clips)
     if small < SMALLEST:
         raise ConfigError(f"frames of {small} pixels are too small to be measured")
@@ -193,32 +199,60 @@ def _rows(subjects: Sequence[Subject], protocol: Protocol) -> list[Row]:
     return rows
 
 
-def _measure(session: Session, measured: Measured, reporter: Reporter) -> None:
+def _measure(session: Session, measured: Measured, request: Request, reporter: Reporter) -> None:
     """Measure sequence after sequence, every row in turn, and keep what is whole."""
     protocol, total, begun = session.protocol, len(session.task.clips), measured.sequences
     per_sequence = protocol.horizon * sum(len(row.seeds) for row in session.rows)
     began = saved = time.monotonic()
     with reporter.progress() as progress:
         bar = progress.add_task("Measuring", total=total * per_sequence, note="")
-        while measured.sequences < total:
-            done = measured.sequences
-            progress.update(bar, completed=done * per_sequence)
-            scores = _measure_one(session, done, lambda count: progress.advance(bar, count))
+        ahead = dict[int, dict[str, Scores]]()
+        todo = list(enumerate(session.task.clips))[begun:]
+        tick = partial(progress.advance, bar)
+        for number, scores in _scores(session, todo, request, tick):
+            ahead[number] = scores
             with postponed():
-                for name, each in scores.items():
-                    measured.scores.setdefault(name, []).append(each)
-                measured.sequences += 1
-            if done == begun and measured.sequences < total:
-                left = _duration((time.monotonic() - began) * (total - measured.sequences))
+                while measured.sequences in ahead:
+                    for name, each in ahead.pop(measured.sequences).items():
+                        measured.scores.setdefault(name, []).append(each)
+                    measured.sequences += 1
+            done = measured.sequences + len(ahead)
+            progress.update(bar, completed=done * per_sequence)
+            if request.on is None and done == begun + 1 < total:
+                left = _duration((time.monotonic() - began) * (total - done))
                 reporter.note(f"{total} sequences to measure, {left} to go")
-            if time.monotonic() - saved > SAVE_EVERY:
+            if time.monotonic() - saved > SAVE_EVERY and measured.sequences:
                 session.save(measured)
                 saved = time.monotonic()
 
 
-def _measure_one(session: Session, number: int, tick: Callable[[int], object]) -> dict[str, Scores]:
+def _scores(
+    session: Session, todo: Sequence[_Sequence], request: Request, tick: Callable[[int], object]
+) -> Iterable[tuple[int, dict[str, Scores]]]:
+    """Yield the scores of sequences, in any order."""
+    if request.on is None:
+        yield from ((each[0], _measure_one(session, tick, each)) for each in todo)
+        return
+    small = {"clips": session.task.clips[:1], "labels": dict(session.task.labels), "poses": {}}
+    begin = partial(_begin, request, session.task._replace(**small))
+    gpus = any(subject.network is not None for subject in session.subjects)
+    for (number, _), scores in spread(request.on, begin, todo, gpus=gpus):
+        if scores is None:
+            raise ResourceError(f"{TRIES} workers died at sequence {number + 1}")
+        yield number, scores
+
+
+def _begin(request: Request, task: Benchmark) -> Callable[[_Sequence], dict[str, Scores]]:
+    """Load the models in a process of a cluster; return what measures a sequence there."""
+    session = _open(request, Reporter(as_json=True, quiet=True), task)
+    return partial(_measure_one, session, lambda _: None)
+
+
+def _measure_one(
+    session: Session, tick: Callable[[int], object], sequence: _Sequence
+) -> dict[str, Scores]:
     """Measure one sequence; nothing is kept before all rows have been."""
-    clip, horizon = session.task.clips[number], session.protocol.horizon
+    (number, clip), horizon = sequence, session.protocol.horizon
     observed, truth = clip[:-horizon], clip[-horizon:]
     scores = {}
     for row in session.rows:
