@@ -38,7 +38,7 @@ def surprise(
             help="From one moment that is predicted from to the next.",
             rich_help_panel=options.SAMPLING,
         ),
-    ] = 0.25,
+    ] = 0.5,
     horizon: Annotated[
         str,
         typer.Option(

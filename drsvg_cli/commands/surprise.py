@@ -3,12 +3,11 @@
 import webbrowser
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from drsvg_cli.commands.clip_input import LESS, Session, Settings, open_session
 from drsvg_cli.commands.console import Reporter, one_line
@@ -18,10 +17,10 @@ from drsvg_cli.data.windows import is_cut
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
 from drsvg_cli.evaluation.surprise import LEAST, Usual, judge_blocks, learn_usual
-from drsvg_cli.frames import Frames, resize, to_tensor
-from drsvg_cli.inference.moments import MULTIPLE, SIDE, draw_moments
+from drsvg_cli.frames import Frames, resize
+from drsvg_cli.inference.baselines import DETERMINISTIC
+from drsvg_cli.inference.moments import MULTIPLE, SIDE, as_predicted, draw_moments
 from drsvg_cli.inference.motion import CONTEXT
-from drsvg_cli.motion_model.fields import halve
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
 from drsvg_cli.video.reading import grid_rate, read_frames
@@ -57,6 +56,8 @@ def run(inputs: Sequence[str], settings: Settings, watch: Watch, *, source: Path
         DrsvgError: nothing could be started, or a clip is bad.
     """
     reporter = Reporter(as_json=watch.as_json, quiet=watch.quiet)
+    if settings.samples > 1 and settings.model in DETERMINISTIC:
+        settings = replace(settings, samples=1)  # all would be the same
     clips, normal = find_clips(inputs), find_clips(watch.normal) if watch.normal else []
     folders = choose_folders(clips, watch.out, overwrite=watch.overwrite, names=result_files())
     session = open_session(settings, source)
@@ -128,10 +129,8 @@ def walk(session: Session, clip: Path, *, every: float, tick: Callable[[float], 
             horizon,
             seeds=session.seeds,
         )
-        truth = [
-            halve(to_tensor(window[context:], channels=3)[:, None])[:, 0] for window in waiting
-        ]
-        course.maps.extend(judge_blocks(samples, torch.stack(truth)).numpy().astype(np.float16))
+        truth = as_predicted(np.stack([window[context:] for window in waiting]))
+        course.maps.extend(judge_blocks(samples, truth).numpy().astype(np.float16))
         waiting.clear()
 
     for index, frame in enumerate(read_frames(clip, rate=wanted)):

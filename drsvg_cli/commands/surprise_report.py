@@ -107,6 +107,7 @@ class Report:
         curve = timeline(
             times,
             self.rarity,
+            step=self._spacing,
             limit=self._limit,
             length=course.frames / rate,
             events=[(event.begin, event.end) for event in self.events],

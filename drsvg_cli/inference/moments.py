@@ -23,6 +23,11 @@ SIDE, MULTIPLE = SEEN_SIDE, 2 * GRID
 what is predicted has half of it."""
 
 
+def as_predicted(frames: Frames) -> Tensor:
+    """Bring frames `(..., H, W, 3)` to the size of what is predicted: `(..., 3, H / 2, W / 2)`."""
+    return halve(to_tensor(frames, channels=3))
+
+
 @torch.inference_mode()
 def draw_moments(
     predictor: Predictor, windows: Sequence[Frames], horizon: int, *, seeds: Sequence[int]
@@ -46,7 +51,7 @@ def draw_moments(
         frames = np.zeros((len(seeds), horizon, *window.shape[1:]), np.uint8)
         for moment in predictor.predict(window, horizon, seeds=seeds):
             frames[moment.samples.start : moment.samples.stop, moment.time] = moment.frames
-        drawn.append(halve(to_tensor(frames, channels=3)))
+        drawn.append(as_predicted(frames))
     return torch.stack(drawn)
 
 
@@ -58,7 +63,7 @@ def _together(
     seen = [window[-CONTEXT:] for window in windows]
     measured = [measure_evidence(window) for window in seen]
     flows = halve_flow(torch.from_numpy(np.stack(measured, 1)).movedim(-1, 2))
-    pictures = halve(torch.stack([to_tensor(window, channels=3) for window in seen], 1))
+    pictures = as_predicted(np.stack(seen, 1))
     steps = torch.from_numpy(np.stack([measure_steps(w) for w in seen], 1)).movedim(-1, 2)
     encoded = network.encode(features(pictures, steps))
     scene, state = network.look(evidence(pictures.flip(0), flows), flows, encoded[-1])

@@ -25,6 +25,7 @@ def timeline(
     seconds: Sequence[float],
     rarity: NDArray[np.float64],
     *,
+    step: float,
     limit: float,
     length: float,
     events: Sequence[tuple[float, float]] = (),
@@ -35,6 +36,7 @@ def timeline(
     Args:
         seconds: when each moment is, from the clip's beginning.
         rarity: seconds in which something like it is expected once, of each.
+        step: seconds from a moment to the next.
         limit: the rarity from which on something is an event.
         length: of the clip, in seconds.
         events: from when to when each lasts.
@@ -58,30 +60,14 @@ def timeline(
         _write(page, name, _LEFT - 6, y(wait) - _SIZES.text // 2, align=1.0)
     for cut in cuts:
         page[top:bottom:6, x(cut)] = page[top + 1 : bottom : 6, x(cut)] = layout.NEUTRAL
-    page[y(limit), _LEFT : _LEFT + width] = layout.PREDICTED
-    # Of what falls on one column the rarest is seen, however long the clip is.
-    columns: dict[int, int] = {}
     for moment, wait in zip(seconds, rarity, strict=True):
-        columns[x(moment)] = min(columns.get(x(moment), bottom), y(float(wait)))
-    for points in _runs(sorted(columns.items()), most=max(4, 4 * width // max(len(seconds), 1))):
-        cv2.polylines(page, [np.array(points)], False, layout.OBSERVED, 2, cv2.LINE_AA)
+        page[y(float(wait)) : bottom, x(moment) : x(moment + step) + 1] = layout.OBSERVED
+    page[y(limit), _LEFT : _LEFT + width] = layout.PREDICTED
     for share in (0, 0.25, 0.5, 0.75, 1):
         _write(page, clock(share * length), x(share * length), bottom + 6, align=share)
-    words = "how rarely something like it is expected; shaded: events" + "; dotted: cuts" * bool(
-        cuts
-    )
+    words = "how rarely something like it is expected (shaded: events, dotted: camera cuts)"
     _write(page, words, _LEFT, bottom + 8 + _SIZES.line, align=0.0)
     return page
-
-
-def _runs(points: Sequence[tuple[int, int]], *, most: int) -> list[list[tuple[int, int]]]:
-    """Part points where there are none between two for more than `most` pixels."""
-    runs: list[list[tuple[int, int]]] = []
-    for point in points:
-        if not runs or point[0] - runs[-1][-1][0] > most:
-            runs.append([])
-        runs[-1].append(point)
-    return runs
 
 
 def clock(seconds: float) -> str:
