@@ -76,7 +76,7 @@ class MotionPredictor:
 
     def __init__(self, network: MotionNetwork, *, temperature: float = TEMPERATURE) -> None:
         """Take a network in evaluation mode, and the temperature of its samples."""
-        self.network, self._temperature = network, temperature
+        self.network, self.temperature = network, temperature
 
     @torch.inference_mode()
     def predict(
@@ -89,7 +89,7 @@ class MotionPredictor:
         between: int = 0,
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; poses come from their prior (Eq. 9)."""
-        temperature = self._temperature if temperature is None else temperature
+        temperature = self.temperature if temperature is None else temperature
         look = self._look(observed[-CONTEXT:])
 
         def draw_pose(_time: int, state: Tensor, noise: Noise) -> Tensor:

@@ -45,6 +45,8 @@ class Picture(NamedTuple):
     pixels: Frames
     """uint8 RGB `(H, W, 3)`."""
     words: str
+    wide: bool = False
+    """Whether it takes the page's width."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Page:
             "height": self.shape[0],
             "width": self.shape[1],
             "pictures": [
-                {"title": each.title, "source": _address(each.pixels), "words": each.words}
+                {**each._asdict(), "pixels": None, "source": _address(each.pixels)}
                 for each in self.pictures
             ],
             "tables": [table._asdict() for table in self.tables],
