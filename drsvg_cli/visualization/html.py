@@ -1,7 +1,7 @@
 """Videos that lie beside each other, as one HTML page that plays them together.
 
-`page.html` beside this module is the page; this module puts the style, the player and its data into it.
-The page needs the videos in its folder, and no server, no network and nothing else.
+`page.html` beside this module is the page; this module puts style, player and data into it. The
+page needs the videos in its folder, and no server, no network and nothing else.
 """
 
 import base64
