@@ -58,6 +58,15 @@ def serve(
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"drsvg serve needs {' and '.join(missing)}: pip install 'drsvg[web]'")
-    from drsvg_cli.web.server import Serving, run
+    from drsvg_cli.web.server import run
 
-    run(Serving(host, port, token, models or [], device, offline, open_page, quiet))
+    run(
+        models or [],
+        host=host,
+        port=port,
+        token=token,
+        device=device,
+        offline=offline,
+        open_page=open_page,
+        quiet=quiet,
+    )

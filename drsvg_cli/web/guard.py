@@ -5,10 +5,8 @@ point here (DNS rebinding) even read the answers. So a request needs a host that
 origin, and the token, which is the first part of every path. Cookies would go to other ports, too.
 """
 
-import ipaddress
 import re
 import secrets
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -16,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drsvg_cli.errors import ConfigError
 
+ADDRESS = re.compile(r"[\d.]+|\[[\da-f:]+\]", re.ASCII | re.IGNORECASE)
 TOKEN = re.compile(r"[\w-]{16,128}", re.ASCII)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -34,15 +33,7 @@ HEADERS = {
 
 def is_loopback(host: str) -> bool:
     """Tell whether only programs on this computer reach a host."""
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def choose_token(token: str | None, host: str) -> str:
@@ -103,13 +94,7 @@ class Guard:
 
     def _is_ours(self, header: str) -> bool:
         """Tell whether a Host header names us; where others may come in, by any address."""
-        try:
-            parts = urlsplit(f"//{header}")
-            name, port = parts.hostname or "", parts.port or 80
-        except ValueError:
-            return False
-        if port != self._port or parts.netloc != header or "@" in header:
-            return False
-        if is_loopback(self._host):
-            return name in ("127.0.0.1", "::1", "localhost", self._host)
-        return name in ("localhost", self._host.lower()) or _is_address(name)
+        name, _, port = (header if self._port != 80 else f"{header}:80").rpartition(":")
+        names = ("127.0.0.1", "localhost", "[::1]", self._host.lower(), f"[{self._host}]")
+        is_open = not is_loopback(self._host) and ADDRESS.fullmatch(name)
+        return port == str(self._port) and (name.lower() in names or bool(is_open))

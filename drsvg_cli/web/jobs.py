@@ -18,8 +18,6 @@ from drsvg_cli.errors import ConfigError
 MOST_WAITING = 8
 MOST_KEPT = 24
 """Results that are kept; of more, the oldest one leaves."""
-PATIENCE = 5.0
-"""Seconds that a process which is to stop may take to tidy up."""
 WORKER = (sys.executable, "-m", "drsvg_cli.web.worker")
 
 
@@ -27,10 +25,10 @@ WORKER = (sys.executable, "-m", "drsvg_cli.web.worker")
 class Job:
     """A prediction or a swap."""
 
+    id: str
     title: str
     asked: dict[str, Any]
-    """What the worker is asked for; its `folder` is added."""
-    folder: Path
+    """What `worker.work` takes."""
     state: str = "waiting"
     """`waiting`, `running`, `done`, `failed` or `stopped`."""
     text: str = ""
@@ -39,25 +37,33 @@ class Job:
     process: Process | None = None
 
     @property
-    def id(self) -> str:
-        """What the browser calls it."""
-        return self.folder.name
+    def folder(self) -> Path:
+        """Where the results are."""
+        return Path(self.asked["folder"])
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen."""
         return self.state not in ("waiting", "running")
 
-    def plain(self, text: str) -> str:
-        """Write a clip's name without the folder that it lies in here."""
-        for clip in filter(None, (self.asked["clip"], self.asked["second"])):
-            text = text.replace(f"{Path(clip).parent}{os.sep}", "")
-        return text
-
     def record(self) -> dict[str, Any]:
         """Say what the browser should know."""
-        record = {"id": self.id, "title": self.title, "state": self.state, "text": self.text}
-        return record | {"share": self.share, "notes": self.notes}
+        return {
+            name: getattr(self, name) for name in ("id", "title", "state", "text", "share", "notes")
+        }
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Take what the process says; it knows clips by the folders that they lie in here."""
+        for clip in filter(None, (self.asked["clip"], self.asked["second"])):
+            folder = f"{Path(clip).parent}{os.sep}"
+            said = {
+                name: value.replace(folder, "") if isinstance(value, str) else value
+                for name, value in said.items()
+            }
+        self.text, self.share = said.get("text", self.text), said.get("share", self.share)
+        self.notes += [said["note"]] if "note" in said else []
+        if "error" in said:
+            self.state, self.text = "failed", said["error"]
 
 
 class Jobs:
@@ -91,31 +97,29 @@ class Jobs:
         if len(waiting) >= MOST_WAITING:
             raise ConfigError(f"{len(waiting)} predictions wait already; cancel one, or wait")
         over = [job for job in self._jobs.values() if job.is_over]
-        for job in over[: len(over) + 1 - MOST_KEPT]:
+        for job in over[: max(0, len(over) + 1 - MOST_KEPT)]:
             self._forget(job)
-        folder = self._folder / secrets.token_hex(8)
-        job = Job(title, asked | {"folder": str(folder)}, folder)
-        self._jobs[job.id] = job
+        name = secrets.token_hex(8)
+        # A folder in a folder: what is begun beside the results is removed with them.
+        job = Job(name, title, asked | {"folder": str(self._folder / name / "results")})
+        job.folder.parent.mkdir()
+        self._jobs[name] = job
         self._tell()
         return job
 
     def remove(self, job: Job) -> None:
         """Cancel a job that waits or runs, and forget one that is over."""
-        if job.state == "running" and job.process is not None:
+        if job.process is not None:
             job.state, job.text = "stopped", "cancelled"
-            _close(job.process)
-            asyncio.get_running_loop().call_later(PATIENCE, _kill, job.process)
+            _kill(job.process)
         else:
             self._forget(job)
         self._tell()
 
     def is_used(self, clip: Path) -> bool:
         """Tell whether a clip is still needed."""
-        return any(
-            str(clip) in (job.asked["clip"], job.asked["second"])
-            for job in self._jobs.values()
-            if not job.is_over
-        )
+        needed = [job.asked for job in self._jobs.values() if not job.is_over]
+        return any(str(clip) in (asked["clip"], asked["second"]) for asked in needed)
 
     async def states(self) -> AsyncIterator[list[dict[str, Any]]]:
         """Yield all jobs as records, now and after every change, until the server ends."""
@@ -131,7 +135,7 @@ class Jobs:
         """Start a process that waits, so that the next job begins at once."""
         async with self._starting:
             if self._spare is None or self._spare.returncode is not None:
-                # In a session of its own: Ctrl-C is for the server, and this ends with its stdin.
+                # In a session of its own: Ctrl-C is for the server, which ends it.
                 self._spare = await asyncio.create_subprocess_exec(
                     *WORKER, stdin=PIPE, stdout=PIPE, start_new_session=os.name == "posix"
                 )
@@ -146,42 +150,38 @@ class Jobs:
                 else:
                     await self._run(job)
         finally:
-            running = [job.process for job in self._jobs.values() if job.process is not None]
-            for process in filter(None, [*running, self._spare]):
-                _close(process)
-                await _end(process)
+            for process in [self._spare, *(job.process for job in self._jobs.values())]:
+                if process is not None:
+                    _kill(process)
+                    await process.wait()
 
     async def _run(self, job: Job) -> None:
         await self.warm_up()
-        process, self._spare = self._spare, None
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        job.state, job.text, job.process = "running", "Starting", process
+        job.process, self._spare = self._spare, None
+        assert job.process is not None and job.process.stdin and job.process.stdout
+        job.state, job.text = "running", "Starting"
         self._tell()
         with suppress(ConnectionError):
-            process.stdin.write(json.dumps(job.asked).encode() + b"\n")
-            await process.stdin.drain()
-        error = ""
-        async for line in process.stdout:
-            said = json.loads(line)
+            job.process.stdin.write(json.dumps(job.asked).encode() + b"\n")
+            await job.process.stdin.drain()
+        async for line in job.process.stdout:
             if job.state == "running":
-                job.text, job.share = said.get("text", job.text), said.get("share", job.share)
-                job.notes += [job.plain(said["note"])] if "note" in said else []
-            error = job.plain(said.get("error", error))
-            self._tell()
-        await _end(process)
+                job.hear(json.loads(line))
+                self._tell()
+        code = await job.process.wait()
         job.process = None
         if job.state == "running":
-            failed = bool(error) or process.returncode != 0
-            job.state = "failed" if failed else "done"
-            job.text = error or ("the process that predicted has ended" if failed else "")
+            job.state, job.text = (
+                ("failed", "the process that predicted has ended") if code else ("done", "")
+            )
         if job.state != "done":
-            shutil.rmtree(job.folder, ignore_errors=True)
+            shutil.rmtree(job.folder.parent, ignore_errors=True)
         self._tell()
         await self.warm_up()
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
-        shutil.rmtree(job.folder, ignore_errors=True)
+        shutil.rmtree(job.folder.parent, ignore_errors=True)
 
     def _tell(self) -> None:
         """Wake up who waits for a change."""
@@ -189,21 +189,7 @@ class Jobs:
         self._changed = asyncio.Event()
 
 
-def _close(process: Process) -> None:
-    """Ask a process to stop."""
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-async def _end(process: Process) -> None:
-    """Wait for a process, and end one that does not by itself."""
-    try:
-        await asyncio.wait_for(process.wait(), PATIENCE)
-    except TimeoutError:
-        _kill(process)
-        await process.wait()
-
-
 def _kill(process: Process) -> None:
+    """End a process: all that it writes to is its job's folder."""
     if process.returncode is None:
         process.kill()

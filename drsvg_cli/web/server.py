@@ -4,7 +4,6 @@ import socket
 import tempfile
 import webbrowser
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -17,45 +16,55 @@ from drsvg_cli.web.guard import Guard, choose_token, is_loopback
 from drsvg_cli.web.site import Site
 
 
-@dataclass(frozen=True)
-class Serving:
-    """What was asked for, as in the command's options."""
-
-    host: str
-    port: int
-    token: str | None
-    models: Sequence[str]
-    device: str
-    offline: bool
-    open_page: bool
-    quiet: bool
-
-
-def run(serving: Serving) -> None:
+def run(
+    models: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    device: str,
+    offline: bool,
+    open_page: bool,
+    quiet: bool,
+) -> None:
     """Serve until interrupted.
 
     Raises:
         ConfigError: the host, the port or the token cannot be.
         WeightsError: there is no such model.
     """
-    reporter = Reporter(as_json=False, quiet=serving.quiet)
-    token = choose_token(serving.token, serving.host)
-    for model in serving.models:
-        find_predictor(model, offline=serving.offline, quiet=serving.quiet)
-    with _listening(serving.host, serving.port) as listener:
+    reporter = Reporter(as_json=False, quiet=quiet)
+    token = choose_token(token, host)
+    for model in models:
+        find_predictor(model, offline=offline, quiet=quiet)
+    with (
+        _listening(host, port) as listener,
+        tempfile.TemporaryDirectory(prefix="drsvg-") as folder,
+    ):
         port = listener.getsockname()[1]
-        host = f"[{serving.host}]" if ":" in serving.host else serving.host
-        address = f"http://{host}:{port}/{token}/"
-        if not is_loopback(serving.host):
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}/{token}/"
+        if not is_loopback(host):
             reporter.note(
-                f"warning: who reaches {serving.host} and knows the token can use this computer to "
-                "predict, and see all clips and results; what is sent is not encrypted"
+                f"warning: whoever reaches {host} and knows the token can use this computer to "
+                "predict, and see all clips and results; nothing that is sent is encrypted"
             )
         reporter.result({}, f"open {address} · Ctrl-C ends it")
-        if serving.open_page:
+        if open_page:
             webbrowser.open(address)
-        with tempfile.TemporaryDirectory(prefix="drsvg-") as folder:
-            _serve(listener, Path(folder), serving, token)
+        servers: list[uvicorn.Server] = []
+        site = Site(Path(folder), models, device, is_ending=lambda: servers[0].should_exit)
+        config = uvicorn.Config(
+            site.app(Middleware(Guard, token=token, host=host, port=port)),
+            log_level="warning",
+            access_log=False,  # it would hold the token
+            proxy_headers=False,
+            server_header=False,
+            ws="none",
+            limit_concurrency=64,
+            timeout_graceful_shutdown=5,
+        )
+        servers.append(uvicorn.Server(config))
+        servers[0].run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -72,23 +81,3 @@ def _listening(host: str, port: int) -> socket.socket:
             f"cannot listen at {host}, port {port}: {error.strerror or error}; choose another "
             "--port or --host"
         ) from None
-
-
-def _serve(listener: socket.socket, folder: Path, serving: Serving, token: str) -> None:
-    """Serve what lies in a folder at a port."""
-    servers: list[uvicorn.Server] = []
-    site = Site(folder, serving.models, serving.device, is_ending=lambda: servers[0].should_exit)
-    port = listener.getsockname()[1]
-    guard = Middleware(Guard, token=token, host=serving.host, port=port)
-    config = uvicorn.Config(
-        site.app(guard),
-        log_level="warning",
-        access_log=False,  # it would hold the token
-        proxy_headers=False,
-        server_header=False,
-        ws="none",
-        limit_concurrency=64,
-        timeout_graceful_shutdown=5,
-    )
-    servers.append(uvicorn.Server(config))
-    servers[0].run(sockets=[listener])

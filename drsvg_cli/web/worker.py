@@ -1,15 +1,13 @@
 """The process that predicts: a request on stdin, what happens as lines of JSON on stdout.
 
 It imports PyTorch before it is asked, so that one that waits begins at once, and ends after one
-request. When stdin is closed, be it to cancel or since the server has ended, it stops as at Ctrl-C.
+request, or when stdin is closed: the server is no longer there.
 """
 
 import json
 import os
-import signal
 import sys
 import threading
-from _thread import interrupt_main
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +54,15 @@ def work(asked: dict[str, Any], tell: Tell) -> None:
 
 def main() -> None:
     """Answer one request."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    threading.Thread(target=_stop_with_stdin, daemon=True).start()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
-        work(json.loads(line), _tell)
+        if line:
+            work(json.loads(line), _tell)
     except DrsvgError as error:
         _tell({"error": str(error)})
     except MemoryError:
         _tell({"error": NO_MEMORY})
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)
     os._exit(0)  # at once: to take PyTorch apart takes its time
 
 
@@ -77,9 +71,9 @@ def _tell(record: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _stop_with_stdin() -> None:
+def _end_with_stdin() -> None:
     if not os.read(0, 1):
-        interrupt_main()
+        os._exit(1)
 
 
 if __name__ == "__main__":
