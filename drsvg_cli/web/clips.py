@@ -6,7 +6,6 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import cv2
 
 from drsvg_cli.errors import ConfigError, ResourceError, VideoError
 from drsvg_cli.video.isolation import read_isolated
+from drsvg_cli.visualization.layout import enlarge
 
 LARGEST = 2 * 2**30
 """Bytes of a clip."""
@@ -82,31 +82,29 @@ class Clips:
             VideoError: it cannot be read.
         """
         if length is None or length > LARGEST:
-            raise ResourceError(f"a clip may have {LARGEST >> 30} GB, and this one has more")
+            raise ResourceError(f"a clip may have {LARGEST >> 30} GB, and this one announces more")
         self._make_room(length)
         path = self._folder / secrets.token_hex(8) / file_name(name)
-        path.parent.mkdir()
         try:
             size = await _spool(chunks, path)
             async with self._one:
                 sent = await asyncio.to_thread(_examine, path, size)
-        except VideoError as error:
+        except BaseException as error:  # a cancelled request, too, leaves nothing
             shutil.rmtree(path.parent, ignore_errors=True)
-            raise VideoError(str(error).replace(f"{path.parent}{os.sep}", "")) from None
-        except BaseException:  # a cancelled request, too, leaves nothing
-            shutil.rmtree(path.parent, ignore_errors=True)
+            if isinstance(error, VideoError):
+                raise VideoError(str(error).replace(f"{path.parent}{os.sep}", "")) from None
             raise
         self._sent[sent.id] = sent
         return sent
 
     async def still(self, sent: Sent, at: float) -> bytes:
-        """Read one frame as JPEG, for formats that the browser does not play.
+        """Read the frame at a moment as JPEG, for formats that the browser does not play.
 
         Raises:
             VideoError: it cannot be read.
         """
         async with self._one:
-            return await asyncio.to_thread(_still, sent.path, min(max(at, 0.0), sent.last))
+            return await asyncio.to_thread(_still, sent.path, at)
 
     def _make_room(self, length: int) -> None:
         """Let the oldest clips leave that nothing waits for."""
@@ -131,6 +129,7 @@ async def _spool(chunks: AsyncIterator[bytes], path: Path) -> int:
     """Write chunks, as long as there are not too many of them; return how many bytes there were."""
     size = 0
     try:
+        path.parent.mkdir()
         with path.open("xb") as file:
             async for chunk in chunks:
                 size += len(chunk)
@@ -153,8 +152,6 @@ def _examine(path: Path, size: int) -> Sent:
 
 def _still(path: Path, at: float) -> bytes:
     frame = read_isolated(path, 1, at=at).frames[0]
-    scale = min(1.0, STILL / max(frame.shape[:2]))
-    with suppress(cv2.error):
-        frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    small = enlarge(frame, min(STILL, max(frame.shape[:2])))
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR))
     return data.tobytes()

@@ -73,9 +73,8 @@ class Guard:
             await send(message)
 
         status, words = self._refusal(Headers(scope=scope), scope["path"])
-        if status or scope["type"] != "http":
-            answer = PlainTextResponse(words, status or 400)
-            await answer(scope, receive, send_guarded)
+        if status:
+            await PlainTextResponse(words, status)(scope, receive, send_guarded)
             return
         scope["root_path"] = f"/{self._token}"
         await self._app(scope, receive, send_guarded)
@@ -87,7 +86,7 @@ class Guard:
             return 421, "This name is not that of the server.\n"
         if headers.get("origin", f"http://{host}") != f"http://{host}":
             return 403, "Another page asks; only the server's own may.\n"
-        given = path.split("/")[1]
+        given = path.removeprefix("/").partition("/")[0]
         if not secrets.compare_digest(given.encode(), self._token.encode()):
             return 403, "Open the whole address that `drsvg serve` printed, with its token.\n"
         return 0, ""

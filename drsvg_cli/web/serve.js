@@ -94,7 +94,6 @@ const first = place(by("first"), "Drop a clip here", "or press to choose one: MP
 const second = place(by("second"), "A second clip, if you like", "the first one then moves as this one does");
 
 function refresh() {
-  if (!first || !second) return;
   first.show();
   second.show();
   const { clip } = first, swap = Boolean(second.clip), compare = by("compare");

@@ -51,8 +51,7 @@ def run(
         reporter.result({}, f"open {address} · Ctrl-C ends it")
         if open_page:
             webbrowser.open(address)
-        servers: list[uvicorn.Server] = []
-        site = Site(Path(folder), models, device, is_ending=lambda: servers[0].should_exit)
+        site = Site(Path(folder), models, device, is_ending=lambda: server.should_exit)
         config = uvicorn.Config(
             site.app(Middleware(Guard, token=token, host=host, port=port)),
             log_level="warning",
@@ -63,8 +62,8 @@ def run(
             limit_concurrency=64,
             timeout_graceful_shutdown=5,
         )
-        servers.append(uvicorn.Server(config))
-        servers[0].run(sockets=[listener])
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

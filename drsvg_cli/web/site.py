@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -26,7 +26,6 @@ LONGEST = 10.0
 """Seconds that may be predicted."""
 LARGEST_REQUEST = 10_000
 """Bytes of one that is no clip."""
-STYLES, SCRIPTS = "text/css", "text/javascript"
 
 
 class Site:
@@ -35,13 +34,9 @@ class Site:
     def __init__(
         self, folder: Path, models: Sequence[str], device: str, *, is_ending: Callable[[], bool]
     ) -> None:
-        """Take an empty folder for all that comes and is made.
+        """Take an empty folder, models to offer beside the presets, and what computes.
 
-        Args:
-            folder: it.
-            models: offered beside the presets and the baselines.
-            device: computes.
-            is_ending: whether the server is about to end.
+        `is_ending` knows whether the server is to end.
         """
         self._device = device
         results, clips = folder / "results", folder / "clips"
@@ -52,13 +47,8 @@ class Site:
         trained = [name for name, path in presets().items() if weights_path(path).is_file()]
         ours = sorted([*trained, *BASELINES], key=lambda name: name != DEFAULT_MODEL)
         self._models = list(dict.fromkeys([*models, *ours]))
-        own = {name: files("drsvg_cli.web").joinpath(name) for name in ("serve.css", "serve.js")}
-        self._parts = {
-            "page.css": (part("page.css"), STYLES),
-            "player.js": (part("player.js"), SCRIPTS),
-            "serve.css": (own["serve.css"].read_text("utf-8"), STYLES),
-            "serve.js": (own["serve.js"].read_text("utf-8"), SCRIPTS),
-        }
+        self._parts = {name: part(name) for name in ("page.css", "player.js")}
+        self._parts |= {name: _own(name) for name in ("serve.css", "serve.js")}
 
     def app(self, guard: Middleware) -> Starlette:
         """Return the application."""
@@ -76,7 +66,7 @@ class Site:
             routes=routes,
             middleware=[guard],
             lifespan=self._working,
-            exception_handlers={DrsvgError: _explained},
+            exception_handlers={DrsvgError: _explained, ClientDisconnect: _gone},
         )
 
     @asynccontextmanager
@@ -90,17 +80,19 @@ class Site:
     async def page(self, _: Request) -> Response:
         """Give the page."""
         options = "".join(f"<option>{html.escape(name)}</option>" for name in self._models)
-        page = files("drsvg_cli.web").joinpath("serve.html").read_text("utf-8")
-        for mark, text in (("PLAYER", part("player.html")), ("MODELS", options)):
+        page = _own("serve.html")
+        marks = {"LARGEST": str(LARGEST), "PLAYER": part("player.html"), "MODELS": options}
+        for mark, text in marks.items():
             page = page.replace(mark, text)
-        return Response(page.replace("LARGEST", str(LARGEST)), media_type="text/html")
+        return Response(page, media_type="text/html")
 
     async def part(self, request: Request) -> Response:
         """Give a style or a script of the page."""
-        if request.path_params["name"] not in self._parts:
+        name = request.path_params["name"]
+        if name not in self._parts:
             return Response(status_code=404)
-        text, kind = self._parts[request.path_params["name"]]
-        return Response(text, media_type=kind)
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        return Response(self._parts[name], media_type=kind)
 
     async def events(self, _: Request) -> Response:
         """Tell of all jobs, at every change (server-sent events)."""
@@ -144,7 +136,8 @@ class Site:
         work = {"clip": str(clip.path), "second": None, "at_second": None, "settings": settings}
         title = f"{clip.path.name} from {min(float(asked['at']), clip.last):.2f} s"
         if second is not None:
-            work |= {"second": str(second.path), "at_second": _moment(asked, "at_second", second)}
+            at_second = _moment(asked, "at_second", second) or "100%"
+            work |= {"second": str(second.path), "at_second": at_second}
             title = f"{clip.path.name} moving as {second.path.name}"
         title += f" · {settings['samples']} × {settings['model']}"
         return JSONResponse(self._jobs.add(title, work).record())
@@ -160,6 +153,11 @@ class Site:
         if job.state != "done" or name not in {path.name for path in job.folder.iterdir()}:
             return Response(status_code=404)
         return FileResponse(job.folder / name)
+
+
+def _own(name: str) -> str:
+    """Read a file beside this module."""
+    return files("drsvg_cli.web").joinpath(name).read_text("utf-8")
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -189,13 +187,18 @@ def _number(asked: Mapping[str, Any], name: str, least: float, most: float) -> f
     return value
 
 
-def _moment(asked: Mapping[str, Any], name: str, clip: Sent) -> str:
-    """Read a moment of a clip as `--at` would have it; about the last frame means the end."""
+def _moment(asked: Mapping[str, Any], name: str, clip: Sent) -> str | None:
+    """Read a moment of a clip as `--at` would have it; None at about its last frame."""
     moment = _number(asked, name, 0, 1e9)
-    return "100%" if moment > clip.last - 0.5 / clip.rate else f"{moment:.4f}"
+    return None if moment > clip.last - 0.5 / clip.rate else f"{moment:.4f}"
 
 
 async def _explained(_: Request, error: Exception) -> Response:
     """Answer with what a user can mend."""
     status = 413 if isinstance(error, ResourceError) else 400
     return JSONResponse({"error": str(error)}, status)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Answer nobody: who sent a clip has gone away."""
+    return Response(status_code=400)
