@@ -313,9 +313,9 @@ def test_a_walk_in_a_browser(address, model_folder):
         moment.focus()
         for _ in range(20):
             moment.press("ArrowLeft")
-        page.get_by_label("Model").select_option(str(model_folder))
-        page.get_by_label("Samples").fill("2")
-        page.get_by_label("Seconds ahead").fill("0.3")
+        page.get_by_role("combobox", name="Model").select_option(str(model_folder))
+        page.get_by_role("spinbutton", name="Samples").fill("2")
+        page.get_by_role("spinbutton", name="Seconds ahead").fill("0.3")
         page.get_by_role("button", name="Predict").click()
         page.wait_for_selector("#result video")
         assert page.locator("#result .tile").count() == 3

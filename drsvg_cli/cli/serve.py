@@ -26,12 +26,8 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    offline: Annotated[
-        bool, options.flag("--offline", help="Download nothing: use what is cached.")
-    ] = False,
-    device: Annotated[
-        str, typer.Option(envvar="DRSVG_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
+    offline: options.Offline = False,
+    device: options.Device = "auto",
     port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 0,
     host: Annotated[
         str,

@@ -177,6 +177,7 @@ async function view(job) {
     keep.download = `${data.title.replace(/\.\w+$/, "")}_${tile.source}`;
     keep.className = "keep";
     keep.title = "Download this video";
+    keep.setAttribute("aria-label", `Keep ${tile.label}`);
     for (const name of ["click", "keydown"]) keep.addEventListener(name, (event) => event.stopPropagation());
   });
   title.tabIndex = -1;
