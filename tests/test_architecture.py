@@ -16,7 +16,8 @@ PACKAGE = ROOT / "drsvg_cli"
 # What each folder, or module beside them, imports of the others.
 LAYERS = {
     "__main__": "cli errors",
-    "cli": "commands weights errors",
+    "cli": "web commands weights errors",
+    "web": "commands visualization weights video errors",
     "commands": "training evaluation inference visualization data weights model video frames "
     "config device network storage errors",
     "training": "evaluation inference data weights motion_model model frames config device storage "
@@ -50,6 +51,8 @@ HOMES = {
     "typer": "cli.",
     "ray": "commands.cluster",
     "rich": "cli. commands.",
+    "starlette": "web.",
+    "uvicorn": "web.",
 }
 # The models do not know files, video/ does not know torch.
 FORBIDDEN = {
@@ -58,7 +61,10 @@ FORBIDDEN = {
     "video.": {"torch"},
 }
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "base"}
-HEAVY = {"av", "cv2", "filelock", "huggingface_hub", "numpy", "safetensors", "torch"}
+HEAVY = {
+    *("av", "cv2", "filelock", "huggingface_hub", "numpy", "safetensors", "starlette", "torch"),
+    "uvicorn",
+}
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import data, evaluate, finetune, models, predict, surprise, swap, train
+from drsvg_cli.cli import data, evaluate, finetune, models, predict, serve, surprise, swap, train
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.errors import (
     NO_MEMORY,
@@ -40,6 +40,7 @@ app.command(epilog=surprise.EPILOG)(surprise.surprise)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(epilog=serve.EPILOG)(serve.serve)
 app.add_typer(models.app)
 app.add_typer(data.app)
 

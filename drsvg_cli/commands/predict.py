@@ -53,13 +53,20 @@ class Output:
 
 
 @explained_memory(LESS)
-def run(inputs: Sequence[str], settings: Settings, output: Output, *, source: Path | None) -> None:
+def run(
+    inputs: Sequence[str],
+    settings: Settings,
+    output: Output,
+    *,
+    source: Path | None,
+    reporter: Reporter | None = None,
+) -> None:
     """Predict every clip; go on past a bad one, and fail at the end if there was any.
 
     Raises:
         DrsvgError: nothing could be started, or a clip is bad.
     """
-    reporter = Reporter(as_json=output.as_json, quiet=output.quiet)
+    reporter = reporter or Reporter(as_json=output.as_json, quiet=output.quiet)
     if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
         reporter.note("all samples would be the same: one is drawn")
         settings = replace(settings, samples=1)

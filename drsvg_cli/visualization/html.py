@@ -1,11 +1,12 @@
 """Videos that lie beside each other, as one HTML page that plays them together.
 
-`page.html` beside this module is the page; this module fills in its data. The page needs the videos
-in its folder, and no server, no network and nothing else.
+`page.html` beside this module is the page; this module puts style, player and data into it. The
+page needs the videos in its folder, and no server, no network and nothing else.
 """
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +18,6 @@ from drsvg_cli.visualization.layout import Frames
 
 MOST_TILES = 24
 """Videos on the page; a browser need not play a hundred at once."""
-_MARK = "DATA"
 
 
 class Tile(NamedTuple):
@@ -90,9 +90,14 @@ class Page:
         }
         # A name of a file may hold what would end the script.
         text = json.dumps(data).replace("<", "\\u003c")
-        page = files("drsvg_cli.visualization").joinpath("page.html").read_text("utf-8")
-        before, after = page.split(_MARK)
-        return before + text + after
+        filled = {"STYLE": part("page.css"), "PLAYER": part("player.html")}
+        filled |= {"DATA": text, "SCRIPT": part("player.js")}
+        return re.sub("STYLE|PLAYER|DATA|SCRIPT", lambda mark: filled[mark[0]], part("page.html"))
+
+
+def part(name: str) -> str:
+    """Return a part of the page: `page.css`, `player.html` or `player.js`."""
+    return files("drsvg_cli.visualization").joinpath(name).read_text("utf-8")
 
 
 def _address(picture: Frames) -> str:
