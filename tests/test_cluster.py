@@ -3,9 +3,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,15 +20,14 @@ def cluster():
     """Start a cluster; give the environment in which it is `ray`."""
     pytest.importorskip("ray", reason="the extra drsvg[cluster] is not installed")
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2"]
-    ports = ["--port=0", "--ray-client-server-port=0", "--include-dashboard=false", "--block"]
-    with subprocess.Popen([*ray, *ports], stdout=subprocess.PIPE, text=True) as process:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    options = [f"--port={port}", "--include-dashboard=false", "--block"]
+    with subprocess.Popen([*ray, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "ray.init" in line or "Ray runtime started" in line:
-                break
-        address = Path("/tmp/ray/ray_current_cluster").read_text()
+        assert any("runtime started" in line for line in process.stdout), "it says why, above"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RAY_ADDRESS", address)
+            patch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
             yield
         process.send_signal(signal.SIGTERM)
         process.stdout.read()

@@ -233,8 +233,9 @@ def _scores(
     if request.on is None:
         yield from ((each[0], _measure_one(session, tick, each)) for each in todo)
         return
-    small = {"clips": session.task.clips[:1], "labels": dict(session.task.labels), "poses": {}}
-    begin = partial(_begin, request, session.task._replace(**small))
+    task = session.task
+    task = task._replace(clips=task.clips[:1], labels=dict(task.labels), poses={})
+    begin = partial(_begin, request, task)
     gpus = any(subject.network is not None for subject in session.subjects)
     for (number, _), scores in spread(request.on, begin, todo, gpus=gpus):
         if scores is None:
