@@ -284,6 +284,12 @@ def test_without_the_extra_one_line_says_how_to_install_it(drsvg, monkeypatch):
     assert done.code == 2 and "pip install 'drsvg[web]'" in done.err
 
 
+def until(page, expression):
+    """Wait until something is true; Playwright's own way is `eval`, which the page forbids."""
+    while not page.evaluate(expression):
+        page.wait_for_timeout(50)
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser")
 def test_a_walk_in_a_browser(address, model_folder):
     from playwright.sync_api import sync_playwright
@@ -320,10 +326,10 @@ def test_a_walk_in_a_browser(address, model_folder):
         page.wait_for_selector("#result video")
         assert page.locator("#result .tile").count() == 3
         playing = "[...document.querySelectorAll('#result video')].every(v => v.currentTime > 0.2)"
-        page.wait_for_function(playing)
+        until(page, playing)
         page.get_by_role("slider", name="Time").fill("5")
-        page.wait_for_function(
-            "[...document.querySelectorAll('.tile video')].every(v => v.paused && !v.seeking)"
+        until(
+            page, "[...document.querySelectorAll('.tile video')].every(v => v.paused && !v.seeking)"
         )
         times = page.locator("#result .tile video").evaluate_all(
             "all => all.map(v => v.currentTime)"

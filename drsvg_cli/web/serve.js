@@ -67,7 +67,7 @@ function place(section, title, words) {
       if (video.error) unplayable();
       slider.disabled = false;
       slider.value = slider.max = Math.round(clip.last * clip.rate);
-      $("figcaption span").textContent = `${clip.width}×${clip.height}, ${Number(clip.rate.toFixed(2))} frames a second`;
+      $("figcaption span").textContent = `${clip.width}×${clip.height}, ${Number(clip.rate.toFixed(2))} fps`;
       seek();
     } catch (problem) {
       if (sent.signal.aborted) return;
@@ -102,6 +102,7 @@ function refresh() {
   by("go").disabled = !clip;
   by("go").textContent = swap ? "Swap" : "Predict";
   compare.disabled = !goesOn;
+  compare.parentElement.hidden = swap;
   by("why").textContent = !clip || goesOn ? "" : swap
     ? "The frames up to both moments are used: what is seen comes from the first clip, how it moves from the second."
     : "Choose an earlier moment to see what really happened beside the samples.";

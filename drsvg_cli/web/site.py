@@ -139,7 +139,8 @@ class Site:
             at_second = _moment(asked, "at_second", second) or "100%"
             work |= {"second": str(second.path), "at_second": at_second}
             title = f"{clip.path.name} moving as {second.path.name}"
-        title += f" · {settings['samples']} × {settings['model']}"
+        count = settings["samples"]
+        title += f" · {settings['model']}, {count} sample{'s' * (count > 1)}"
         return JSONResponse(self._jobs.add(title, work).record())
 
     async def remove(self, request: Request) -> Response:
