@@ -1,3 +1,3 @@
 """Stochastic video prediction with disentangled representations, for any clip."""
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.3.0"
