@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
@@ -25,9 +24,9 @@ from drsvg_cli.frames import Frames
 from drsvg_cli.video.clip import ClipInfo, explained
 from drsvg_cli.video.reading import read_frames
 from drsvg_cli.video.writing import ClipWriter
+from drsvg_cli.visualization.events import RAREST, clock, heated, outlined, timeline
 from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
-from drsvg_cli.visualization.samples import HEAT_SCALE, enlarge, heat_overlay
-from drsvg_cli.visualization.timeline import RAREST, clock, outlined, timeline
+from drsvg_cli.visualization.samples import enlarge
 
 PAGE, CURVE, HEAT = "index.html", "curve.png", "heat.mp4"
 EVENTS, SCORES, RECORD_FILE = "events.csv", "scores.csv", "surprise.json"
@@ -35,8 +34,8 @@ SHOWN = 12
 """Events with a short clip each: the rarest."""
 BEFORE, AFTER = 1.5, 2.5
 """Seconds of such a clip before and after the event begins."""
-SIDE = 640
-"""Pixels along the longer side of the videos."""
+SIDE = 480
+"""Pixels along the longer side of the videos, at most."""
 
 
 def result_files() -> list[str]:
@@ -184,9 +183,9 @@ class Report:
             )
             frames = read_frames(course.info.path, rate=course.rate)
             for index, frame in enumerate(islice(frames, course.frames)):
-                picture = enlarge(frame, SIDE)
+                picture = enlarge(frame, min(SIDE, max(frame.shape)))
                 shape = picture.shape[:2]
-                heat.write(heat_overlay(picture[None], self._heat(index, shape)[None])[0])
+                heat.write(heated(picture, self._heat(index)))
                 for writer, begin, event in zip(cut_outs, begins, self.shown, strict=True):
                     if begin <= index < begin + self._length:
                         during = event.begin <= index / course.rate < event.end
@@ -199,17 +198,15 @@ class Report:
         first = round((event.begin - BEFORE) * self._course.rate)
         return max(0, min(first, self._course.frames - self._length))
 
-    def _heat(self, index: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return how unexpected each pixel of a frame is, `(H, W)`; events are brightest."""
+    def _heat(self, index: int) -> NDArray[np.float32]:
+        """Return how unexpected each block of a frame is, `(h, w)`; 1 makes an event."""
         course = self._course
         last = bisect_right(course.moments, index)
         first = bisect_right(course.moments, index - course.horizon)
         if first == last:
-            return np.zeros(shape, np.float32)
+            return np.zeros((1, 1), np.float32)
         blocks = np.stack(course.maps[first:last]).astype(np.float32)
-        most = self._usual.standard(blocks).max(0) * np.float32(HEAT_SCALE / self._score_limit)
-        large = cv2.resize(most.clip(0, HEAT_SCALE), shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(large, np.float32)
+        return self._usual.standard(blocks).max(0) / np.float32(self._score_limit)
 
     def _page(self, record: dict[str, Any], curve: Frames, shape: tuple[int, int]) -> str:
         course, rate = self._course, float(self._course.rate)
