@@ -25,8 +25,8 @@ from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
 from drsvg_cli.video.reading import grid_rate, read_frames
 
-TOGETHER = 8
-"""Moments that are predicted from in one batch."""
+TOGETHER = 2
+"""Moments that are predicted from in one batch: with 8 samples each, what caches hold."""
 LONGEST = 4
 """Times as long as the shorter side that the longer one is when a clip is read; what is longer is
 squeezed."""
