@@ -86,7 +86,7 @@ def surprise(
     """
     options.check_range("--samples", samples, 1, 1000)
     options.check_range("--every", every, 0.01, 3600)
-    options.check_range("--once-in", once_in, 0.001)
+    options.check_range("--once-in", once_in, 0.001, 8000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     if rate is not None:
         options.check_range("--rate", rate, 0.01, 1000)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drsvg_cli.commands.clip_input import LESS, Session, Settings, open_session
+from drsvg_cli.commands.clip_input import Session, Settings, open_session
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import choose_folders, filled
 from drsvg_cli.commands.surprise_report import PAGE, Course, Report, result_files, summary
@@ -25,8 +25,9 @@ from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.finding import find_clips
 from drsvg_cli.video.reading import grid_rate, read_frames
 
-TOGETHER = 8
-"""Moments that are predicted from in one batch."""
+FEWER = "choose fewer --samples or a shorter --horizon"
+TOGETHER = 2
+"""Moments that are predicted from in one batch: with 8 samples each, what caches hold."""
 LONGEST = 4
 """Times as long as the shorter side that the longer one is when a clip is read; what is longer is
 squeezed."""
@@ -48,7 +49,7 @@ class Watch:
     quiet: bool
 
 
-@explained_memory(LESS)
+@explained_memory(FEWER)
 def run(inputs: Sequence[str], settings: Settings, watch: Watch, *, source: Path | None) -> None:
     """Walk through every clip and write a folder each; fail at the end if a clip is bad.
 
@@ -81,7 +82,7 @@ def run(inputs: Sequence[str], settings: Settings, watch: Watch, *, source: Path
             try:
                 with filled(folder, overwrite=watch.overwrite) as part:
                     course = followed(clip)
-                    known = usual or _learn_own(clip, course)
+                    known = _known(clip, course, usual)
                     report = Report(session, course, known, once_in=watch.once_in)
                     records.append(report.write(part, clip, folder, list(map(str, normal))))
             except VideoError as error:
@@ -184,15 +185,20 @@ def _learn_normal(courses: Sequence[Course]) -> Usual | None:
     return usual
 
 
-def _learn_own(clip: Path, course: Course) -> Usual:
-    """Learn what is usual from the quiet parts of a clip itself.
+def _known(clip: Path, course: Course, usual: Usual | None) -> Usual:
+    """Return what is usual in a clip, learned from its own quiet parts where it is not known yet.
 
     Raises:
-        VideoError: it is too short.
+        VideoError: it is too short, or of another shape.
     """
     maps = course.maps
-    usual = learn_usual(np.stack(maps).astype(np.float32), trusted=False) if maps else None
-    if usual is None:
+    if usual is not None and maps and maps[0].shape != usual.high.shape:
+        raise VideoError(
+            f"{clip} and the clips of --normal differ in shape: give those of one camera"
+        )
+    if usual is None and maps:
+        usual = learn_usual(np.stack(maps).astype(np.float32), trusted=False)
+    if usual is None or not maps:
         raise VideoError(
             f"{clip} has {len(maps)} moments to predict from, too few to know what is usual; give "
             "a longer clip, --normal clips of the same camera, or a smaller --every"

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import RenderableType
@@ -25,18 +24,19 @@ from drsvg_cli.frames import Frames
 from drsvg_cli.video.clip import ClipInfo, explained
 from drsvg_cli.video.reading import read_frames
 from drsvg_cli.video.writing import ClipWriter
+from drsvg_cli.visualization.events import RAREST, clock, heated, outlined, timeline
 from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
-from drsvg_cli.visualization.samples import HEAT_SCALE, enlarge, heat_overlay
-from drsvg_cli.visualization.timeline import RAREST, clock, outlined, timeline
+from drsvg_cli.visualization.samples import enlarge
 
 PAGE, CURVE, HEAT = "index.html", "curve.png", "heat.mp4"
 EVENTS, SCORES, RECORD_FILE = "events.csv", "scores.csv", "surprise.json"
+COLUMNS = ("from", "to", "once in", "box")
 SHOWN = 12
 """Events with a short clip each: the rarest."""
 BEFORE, AFTER = 1.5, 2.5
 """Seconds of such a clip before and after the event begins."""
-SIDE = 640
-"""Pixels along the longer side of the videos."""
+SIDE = 480
+"""Pixels along the longer side of the videos, at most."""
 
 
 def result_files() -> list[str]:
@@ -72,6 +72,8 @@ class Event(NamedTuple):
     score: float
     probability: float
     """Of something like it in one quiet moment."""
+    hours: float
+    """Something like it is expected once in so many, at most a year."""
     x: int
     y: int
     width: int
@@ -141,8 +143,9 @@ class Report:
 
     def _find_events(self) -> list[Event]:
         """Join moments that are rare and near each other."""
-        course, rare = self._course, np.flatnonzero(self.rarity >= self._limit)
-        groups = np.split(rare, np.flatnonzero(_gaps(course.moments, rare) > course.horizon) + 1)
+        course, rare = self._course, np.flatnonzero(self._scores > self._score_limit)
+        gaps = np.diff(np.asarray(course.moments)[rare])
+        groups = np.split(rare, np.flatnonzero(gaps > course.horizon) + 1)
         return [self._event(group) for group in groups if len(group)]
 
     def _event(self, group: NDArray[np.int_]) -> Event:
@@ -170,6 +173,7 @@ class Report:
             round(min(end, course.frames) / rate, 3),
             round(float(self._scores[peak]), 3),
             float(f"{self._probability[peak]:.3g}"),
+            float(f"{self.rarity[peak] / 3600:.3g}"),
             *map(int, (left, top, right - left, bottom - top)),
         )
 
@@ -184,14 +188,14 @@ class Report:
             )
             frames = read_frames(course.info.path, rate=course.rate)
             for index, frame in enumerate(islice(frames, course.frames)):
-                picture = enlarge(frame, SIDE)
+                picture = enlarge(frame, min(SIDE, max(frame.shape)))
                 shape = picture.shape[:2]
-                heat.write(heat_overlay(picture[None], self._heat(index, shape)[None])[0])
+                heat.write(heated(picture, self._heat(index)))
                 for writer, begin, event in zip(cut_outs, begins, self.shown, strict=True):
                     if begin <= index < begin + self._length:
                         during = event.begin <= index / course.rate < event.end
                         scale = shape[1] / course.info.width
-                        writer.write(outlined(picture, event[4:], scale) if during else picture)
+                        writer.write(outlined(picture, event[5:], scale) if during else picture)
         return shape
 
     def _cut_out(self, event: Event) -> int:
@@ -199,32 +203,26 @@ class Report:
         first = round((event.begin - BEFORE) * self._course.rate)
         return max(0, min(first, self._course.frames - self._length))
 
-    def _heat(self, index: int, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """Return how unexpected each pixel of a frame is, `(H, W)`; events are brightest."""
+    def _heat(self, index: int) -> NDArray[np.float32]:
+        """Return how unexpected each block of a frame is, `(h, w)`; 1 makes an event."""
         course = self._course
         last = bisect_right(course.moments, index)
         first = bisect_right(course.moments, index - course.horizon)
         if first == last:
-            return np.zeros(shape, np.float32)
+            return np.zeros((1, 1), np.float32)
         blocks = np.stack(course.maps[first:last]).astype(np.float32)
-        most = self._usual.standard(blocks).max(0) * np.float32(HEAT_SCALE / self._score_limit)
-        large = cv2.resize(most.clip(0, HEAT_SCALE), shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(large, np.float32)
+        return self._usual.standard(blocks).max(0) / np.float32(self._score_limit)
 
     def _page(self, record: dict[str, Any], curve: Frames, shape: tuple[int, int]) -> str:
         course, rate = self._course, float(self._course.rate)
         tiles = [
-            Tile(f"event {number}, {clock(event.begin)}", f"event_{number}.mp4", "sample", note)
+            Tile(f"event at {clock(event.begin)}", f"event_{number}.mp4", "sample", note)
             for number, event in enumerate(self.shown, 1)
-            for note in [self._rarity_of(event)]
+            for note in [f"once in {spell(3600 * event.hours)}"]
         ]
         length, before = self._length, round(BEFORE * rate)
         if not tiles:
-            tiles, length, before = (
-                [Tile("the whole clip, and its heat", HEAT, "given")],
-                course.frames,
-                0,
-            )
+            tiles, length, before = [Tile("the heat", HEAT, "given")], course.frames, 0
         words = (
             f"Every {self._spacing:.2g} s, {record['settings']['samples']} samples of the next "
             f"{course.horizon / rate:.2g} s were compared with what happened. The curve says how "
@@ -233,21 +231,13 @@ class Report:
             f"moments ({spell(self._usual.moments * self._spacing)}). {HEAT} shows the whole clip; "
             "what is bright there was not expected."
         )
-        head = ["from", "to", "how rare", "score", "x, y, width, height"]
-        rows = [
-            [
-                clock(e.begin),
-                clock(e.end),
-                self._rarity_of(e),
-                f"{e.score:.1f}",
-                ", ".join(map(str, e[4:])),
-            ]
-            for e in self.events
-        ]
         facts = {key: value for key, value in record["settings"].items() if value is not None}
         facts |= {key: record[key] for key in ("normal", "cuts", "device", "drsvg", "torch")}
         settings = Listing("Settings", [[key, str(value)] for key, value in facts.items()])
-        tables = [Listing(f"Events ({len(rows)})", [head, *rows]), settings]
+        tables = [
+            Listing(f"Events ({len(self.events)})", [COLUMNS, *map(_cells, self.events)]),
+            settings,
+        ]
         return Page(
             title=course.info.path.name,
             subtitle=_gist(record),
@@ -256,13 +246,10 @@ class Report:
             observed=before,
             frames=length,
             shape=shape,
-            words=("before", "after it begins"),
+            words=("before", "after it begins" if before else "of the clip"),
             pictures=[Picture("What nobody expected", curve, words, wide=True)],
             tables=tables,
         ).html()
-
-    def _rarity_of(self, event: Event) -> str:
-        return f"once in {spell(self._spacing / max(event.probability, self._spacing / RAREST))}"
 
 
 def _gist(record: dict[str, Any]) -> str:
@@ -275,11 +262,9 @@ def _gist(record: dict[str, Any]) -> str:
 def summary(record: dict[str, Any]) -> list[RenderableType]:
     """Say in a line or a few what was found."""
     lines: list[RenderableType] = []
-    table = Table("from", "to", "once in", "box", box=None)
+    table = Table(*COLUMNS, box=None)
     for event in record["events"]:
-        wait = record["every"] / max(event["probability"], record["every"] / RAREST)
-        box = f"{event['width']}x{event['height']} at {event['x']}, {event['y']}"
-        table.add_row(clock(event["begin"]), clock(event["end"]), spell(wait), box)
+        table.add_row(*_cells(Event(**event)))
     if record["events"]:
         lines.append(table)
     name = (one_line(record["folder"]), "bold")
@@ -288,21 +273,20 @@ def summary(record: dict[str, Any]) -> list[RenderableType]:
     return lines
 
 
+def _cells(event: Event) -> list[str]:
+    """Lay out what is said of an event, under `COLUMNS`."""
+    box = f"{event.width}x{event.height} at {event.x}, {event.y}"
+    return [clock(event.begin), clock(event.end), spell(3600 * event.hours), box]
+
+
 def spell(seconds: float) -> str:
-    """Say a length of time in words."""
-    units = {"year": 31_536_000, "day": 86400, "h": 3600, "min": 60}
+    """Say a length of time in words; a year is the most."""
     if seconds >= RAREST:
-        return "more than a year"
-    for name, length in units.items():
-        if seconds >= length:
-            return f"{seconds / length:.2g} {name}" + "s" * (
-                name == "day" and seconds >= 1.5 * length
-            )
-    return f"{seconds:.2g} s"
-
-
-def _gaps(moments: Sequence[int], chosen: NDArray[np.int_]) -> NDArray[np.int_]:
-    return np.diff(np.asarray(moments)[chosen])
+        return "a year or more"
+    units = (("days", 86400, 2 * 86400), ("h", 3600, 3600), ("min", 60, 60), ("s", 1, 0))
+    name, length = next(unit[:2] for unit in units if seconds >= unit[2])
+    number = seconds / length
+    return f"{number:.0f} {name}" if number >= 9.5 else f"{number:.2g} {name}"
 
 
 def _write_table(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

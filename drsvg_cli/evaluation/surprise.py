@@ -103,13 +103,16 @@ def learn_usual(maps: Maps, *, trusted: bool) -> Usual | None:
         maps: energy scores by block.
         trusted: all moments are quiet. Otherwise those far above the median are left out.
     """
-    high = np.quantile(maps, HIGH, axis=0).astype(np.float32)
-    high = high + np.median(high) + FLOOR
-    scores = score_moments(maps / high)
-    if not trusted:
-        middle, upper = np.quantile(scores, (0.5, 0.75))
-        expected = np.log(len(scores) / 2 / OUTLIERS)  # scales above the median
-        scores = scores[scores <= middle + expected * (upper - middle) / np.log(2)]
+    quiet = np.ones(len(maps), bool)
+    for _ in range(1 if trusted else 3):  # what is high is known better without the events
+        high = np.quantile(maps[quiet], HIGH, axis=0).astype(np.float32)
+        high = high + np.median(high) + FLOOR
+        scores = score_moments(maps / high)
+        if not trusted:
+            middle, upper = np.quantile(scores, (0.5, 0.75))
+            expected = np.log(len(scores) / 2 / OUTLIERS)  # scales above the median
+            quiet = scores <= middle + expected * (upper - middle) / np.log(2)
+    scores = scores[quiet]
     if len(scores) < LEAST:
         return None
     level = float(np.quantile(scores, 1 - TAIL))

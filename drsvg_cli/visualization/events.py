@@ -1,6 +1,6 @@
-"""Draw how rare each moment of a clip is, over time, with what stands out marked.
+"""Draw what stands out in a clip: how rare each moment is over time, boxes and heat in frames.
 
-Knows times and how often something is expected, and nothing of how that was found.
+Knows times, places and how often something is expected, and nothing of how that was found.
 """
 
 from collections.abc import Sequence
@@ -98,3 +98,11 @@ def outlined(frame: Frames, box: Sequence[int], scale: float) -> Frames:
     for colour, thickness in ((layout.BACKGROUND, 4), (layout.PREDICTED, 2)):
         cv2.rectangle(picture, (x + 1, y + 1), (x + width - 2, y + height - 2), colour, thickness)
     return picture
+
+
+def heated(frame: Frames, heat: NDArray[np.float32]) -> Frames:
+    """Let heat `(h, w)` from 0 to 1, of any size, glow over a dimmed gray frame `(H, W, 3)`."""
+    levels = cv2.resize((255 * heat.clip(0, 1)).astype(np.uint8), frame.shape[1::-1])
+    gray = cv2.convertScaleAbs(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), alpha=0.5)
+    glow = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.add(glow, cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB)), np.uint8)
