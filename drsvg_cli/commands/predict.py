@@ -10,7 +10,13 @@ from typing import Any
 
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import LESS, Session, Settings, open_session
+from drsvg_cli.commands.clip_input import (
+    LESS,
+    Session,
+    Settings,
+    open_session,
+    without_copies,
+)
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.manifest import Manifest, take_shard
 from drsvg_cli.commands.output_folder import (
@@ -24,7 +30,6 @@ from drsvg_cli.commands.prediction import Prediction
 from drsvg_cli.commands.prediction_report import PAGE, RECORD_FILE, result_files, summary
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import ConfigError, VideoError
-from drsvg_cli.inference.baselines import DETERMINISTIC
 from drsvg_cli.storage import read_own
 from drsvg_cli.video.finding import find_clips
 
@@ -53,9 +58,7 @@ def run(inputs: Sequence[str], settings: Settings, output: Output, *, source: Pa
         DrsvgError: nothing could be started, or a clip is bad.
     """
     reporter = Reporter(as_json=output.as_json, quiet=output.quiet)
-    if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
-        reporter.note("all samples would be the same: one is drawn")
-        settings = replace(settings, samples=1)
+    settings = without_copies(settings, reporter)
     clips = find_clips(inputs)
     folders = [path for path in map(Path, inputs) if path.is_dir() and path not in clips]
     is_batch = len(clips) > 1 or bool(folders)
