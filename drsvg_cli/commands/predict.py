@@ -47,14 +47,14 @@ class Output:
     """Where results go, and how they are told."""
 
     out: Path | None
-    overwrite: bool
-    shard: tuple[int, int]
-    on: str | None
+    overwrite: bool = False
+    shard: tuple[int, int] = (1, 1)
+    on: str | None = None
     """The cluster that predicts many clips; this process if left out."""
-    open_page: bool
-    as_json: bool
-    quiet: bool
-    dry_run: bool
+    open_page: bool = False
+    as_json: bool = False
+    quiet: bool = False
+    dry_run: bool = False
 
 
 @explained_memory(LESS)
