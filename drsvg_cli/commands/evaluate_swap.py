@@ -1,6 +1,5 @@
 """The work behind `drsvg evaluate --swap`: swaps of pairs of sequences, read and measured."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,27 +9,12 @@ from torch import Tensor
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.evaluation_setup import Request, gather, load, reader
 from drsvg_cli.commands.output_folder import check_free, filled
-from drsvg_cli.commands.swap_report import (
-    RESULT_FILES,
-    STILL,
-    TRUTH,
-    SwapFindings,
-    all_made,
-    tables,
-    write,
-)
+from drsvg_cli.commands.swap_report import RESULT_FILES, STILL, TRUTH, SwapFindings, tables, write
 from drsvg_cli.commands.tables import show
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
-from drsvg_cli.evaluation.disentanglement import (
-    Known,
-    Made,
-    Reading,
-    agreement,
-    movement,
-    partners,
-    swap_all,
-)
+from drsvg_cli.evaluation.classifier import Known, Reading
+from drsvg_cli.evaluation.disentanglement import partners, swap_all
 
 
 @explained_memory("choose fewer --samples or --sequences")
@@ -58,11 +42,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     stacked = np.stack([task.clips[number] for number in chosen])[..., : task.channels]
     frames = torch.from_numpy(np.ascontiguousarray(stacked)).movedim(-1, 2)
     groups = [task.groups[number] for number in chosen]
-    classifier = reader(recipe, task, device)
-    known = None
-    if classifier is not None:
-        poses = {name: each for name, each in task.poses.items() if name in classifier.attributes}
-        known = Known(classifier, task.labels, poses) if poses else None
+    known = reader(recipe, task, device)
+    known = known if known and known.poses else None
     seeds = [request.seed + number for number in range(1, (request.samples or 1) + 1)]
     temperature = 1.0 if request.temperature is None else request.temperature
     swaps = {}
@@ -80,26 +61,12 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             if not bool(torch.isfinite(swaps[name]["swap"].sharpness).all()):
                 raise WeightsError(f"{name} draws no numbers; its weights are broken")
     bounds = {} if known is None else _bounds(frames.to(device), known)
-    moves = _moves(movement(frames.float() / 255), swaps)
-    found = SwapFindings(subjects, task, groups, frames, seeds, temperature, swaps, moves, bounds)
+    found = SwapFindings(subjects, task, groups, frames, seeds, temperature, swaps, bounds)
     with filled(request.out, overwrite=request.overwrite) as part:
         record = write(found, part)
     for table in tables(found):
         show(table, reporter)
     reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
-
-
-def _moves(own: Tensor, swaps: Mapping[str, Mapping[str, Made]]) -> dict[str, dict[str, float]]:
-    """Compare how swaps, reconstructions and sequences move with how these, `(N, T, M)`, do."""
-    other = own[partners(len(own))]
-    moved = {TRUTH: own[:, None], **{name: made.motion for name, made in all_made(swaps).items()}}
-    return {
-        name: {
-            "as_a": agreement(motion, own[:, None].expand_as(motion)),
-            "as_b": agreement(motion, other[:, None].expand_as(motion)),
-        }
-        for name, motion in moved.items()
-    }
 
 
 def _bounds(frames: Tensor, known: Known) -> dict[str, Reading]:

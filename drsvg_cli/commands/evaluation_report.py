@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import version
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any
 
@@ -180,34 +180,22 @@ def _by_frame(found: Findings) -> Table:
     """Lay out the marks one by one, and the PSNR of all frames."""
     metrics = ("psnr", "lpips", "energy")
     heads = [f"{COLUMNS[metric][0]}, {mark}" for metric in metrics for mark in found.marks]
-    rows = [
-        [
-            name,
-            *(
-                _mean(column, COLUMNS[metric][1])
-                for metric in metrics
-                for column in found.at_marks(scores, metric).unbind(1)
-            ),
-            _mean(scores.psnr, 2),
-        ]
-        for name, scores in found.scores.items()
-    ]
+    rows = []
+    for name, scores in found.scores.items():
+        columns = [(m, each) for m in metrics for each in found.at_marks(scores, m).unbind(1)]
+        cells = [_mean(values, COLUMNS[metric][1]) for metric, values in columns]
+        rows.append([name, *cells, _mean(scores.psnr, 2)])
     return Table(["frame", *heads, "PSNR, all"], rows)
 
 
 def _differences(found: Findings) -> Table:
     """Lay out paired differences, each with its interval over clips."""
     heads = [COLUMNS[metric][0] for metric in COMPARED]
-    return Table(
-        ["difference, 95 % over clips", *heads],
-        [
-            [
-                f"{one} − {other}",
-                *(difference(values[metric], COLUMNS[metric][1]) for metric in COMPARED),
-            ]
-            for one, other, values in _compared(found)
-        ],
-    )
+    rows = [
+        [f"{one} − {other}", *(difference(values[m], COLUMNS[m][1]) for m in COMPARED)]
+        for one, other, values in _compared(found)
+    ]
+    return Table(["difference, 95 % over clips", *heads], rows)
 
 
 def _compared(found: Findings) -> list[tuple[str, str, dict[str, Estimate]]]:
@@ -258,13 +246,12 @@ def _papers(found: Findings) -> Table:
 
 
 def _record(found: Findings) -> dict[str, Any]:
+    asked = found.protocol.temperature
     models = {
         subject.name: {
             "weights_sha256": subject.weights,
             "trained_horizon": subject.recipe.data.horizon,
-            "temperature": subject.temperature
-            if found.protocol.temperature is None
-            else found.protocol.temperature,
+            "temperature": subject.temperature if asked is None else asked,
             "latents": {k: use._asdict() for k, use in found.latents.get(subject.name, {}).items()},
         }
         for subject in found.subjects
@@ -320,23 +307,19 @@ def _chart(found: Findings) -> Frames:
     titles = {"psnr": "PSNR (dB)", "ssim": "SSIM", "content": "content kept (%)"}
     panels = []
     for metric in found.metrics:
-        factor = 100.0 if metric == "content" else 1.0
-        lines = [
-            _curve(found, name, PALETTE[number % len(PALETTE)], getattr(scores, metric) * factor)
-            for number, (name, scores) in enumerate(found.scores.items())
-        ]
+        lines = [*zip(found.scores.items(), cycle(PALETTE))]
         if metric == "content":
-            lines.append(_curve(found, "true frames", TRUTH, found.truth.content * factor))
-        panels.append(Panel(titles[metric], lines))
+            lines.append((("true frames", found.truth), TRUTH))
+        curves = []
+        for (name, scores), colour in lines:
+            values = getattr(scores, metric).mean(1) * (100.0 if metric == "content" else 1.0)
+            each = [found.over(column) for column in values.unbind(1)]
+            spread = [(estimate.high - estimate.low) / 2 for estimate in each]
+            curves.append(Curve(name, colour, [estimate.value for estimate in each], spread))
+        panels.append(Panel(titles[metric], curves))
     trained = {subject.recipe.data.horizon for subject in found.subjects}
     stops = sorted(horizon for horizon in trained if horizon < found.protocol.horizon)
     return chart(panels, along="predicted frame", separators=stops)
-
-
-def _curve(found: Findings, label: str, colour: tuple[int, int, int], values: Tensor) -> Curve:
-    estimates = [found.over(column) for column in values.mean(1).unbind(1)]
-    spread = [(each.high - each.low) / 2 for each in estimates]
-    return Curve(label, colour, [each.value for each in estimates], spread)
 
 
 def _examples(found: Findings) -> Frames:
@@ -345,25 +328,22 @@ def _examples(found: Findings) -> Frames:
     A sample is its clip and its seed, so it is drawn again instead of having been kept.
     """
     horizon, pages = found.protocol.horizon, []
+    rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
     for number in range(min(SHOWN, found.sequences)):
         clip = found.task.clips[number]
-        observed = clip[:-horizon]
-        films = [("what happened", clip)]
+        observed, films = clip[:-horizon], [("what happened", clip)]
         for row in found.rows:
-            best = int(best_of(found.scores[row.name].psnr[number]))
-            chosen = {"best PSNR": best} if len(row.seeds) > 1 else {"": 0}
-            others = [sample for sample in range(len(row.seeds)) if sample != best][:2]
-            chosen |= {f"sample {sample + 1}": sample for sample in others}
-            seeds = [row.seeds[sample] for sample in chosen.values()]
+            best, count = int(best_of(found.scores[row.name].psnr[number])), len(row.seeds)
+            chosen = [best, *[sample for sample in range(count) if sample != best][:2]]
+            seeds = [row.seeds[sample] for sample in chosen]
             drawn = draw(row.predictor, observed, horizon, seeds=seeds, temperature=row.temperature)
-            for label, sample in zip(chosen, drawn, strict=True):
-                title = f"{row.name}, {label}" if label else row.name
-                films.append((title, np.concatenate([observed, sample])))
-        rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
+            for sample, film in zip(chosen, drawn, strict=True):
+                label = ", best PSNR" if sample == best else f", sample {sample + 1}"
+                title = row.name + label * (count > 1)
+                films.append((title, np.concatenate([observed, film])))
         tile = max(64, min(128, max(clip.shape[1:3])))
         pages.append(strip(films, tile=tile, rate=rate, columns=18, observed=len(observed)))
     width = max(page.shape[1] for page in pages)
-    wide = [
-        np.pad(page, ((0, 0), (0, width - page.shape[1]), (0, 0)), mode="edge") for page in pages
-    ]
-    return np.concatenate(wide)
+    return np.concatenate(
+        [np.pad(page, ((0, 0), (0, width - page.shape[1]), (0, 0)), mode="edge") for page in pages]
+    )

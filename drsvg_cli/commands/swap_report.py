@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from drsvg_cli.commands.evaluation_setup import Subject
 from drsvg_cli.commands.output_folder import write_picture, write_record
 from drsvg_cli.commands.tables import Table, markdown, percent, triple
 from drsvg_cli.data.dataset import Benchmark
-from drsvg_cli.evaluation.disentanglement import WHOLE, Made, Reading, partners
+from drsvg_cli.evaluation.classifier import WHOLE, Reading
+from drsvg_cli.evaluation.disentanglement import Made, agreement, movement, partners
 from drsvg_cli.evaluation.metrics import LEAST_SHARPNESS, sharpness
 from drsvg_cli.evaluation.scores import Estimate, estimate
 from drsvg_cli.frames import Frames, to_frames
 from drsvg_cli.inference.rollout import swap
-from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.visualization.samples import strip
 
 TABLE_FILE, PICTURE_FILE, RECORD_FILE = "table.md", "swaps.png", "swaps.json"
@@ -47,10 +48,19 @@ class SwapFindings:
     """Of the posteriors: 0 takes their means."""
     swaps: Mapping[str, Mapping[str, Made]]
     """By model, and by what was made."""
-    moves: Mapping[str, Mapping[str, float]]
-    """How much swaps, reconstructions and the true frames move as A and as B does."""
     bounds: Mapping[str, Reading]
     """What needs no model: A standing still while B moves, and A as it is."""
+
+    @cached_property
+    def moves(self) -> dict[str, dict[str, float]]:
+        """Tell how much all that was made, and the true frames, move as A and as B does."""
+        own = movement(self.frames.float() / 255)[:, None]
+        moved = {TRUTH: own} | {k: each.motion for k, each in all_made(self.swaps).items()}
+        sides = {"as_a": own, "as_b": own[partners(len(own))]}
+        return {
+            name: {k: agreement(motion, side.expand_as(motion)) for k, side in sides.items()}
+            for name, motion in moved.items()
+        }
 
     def over(self, values: Tensor) -> Estimate:
         """Average `(N, S, T)`, with an interval over clips."""
@@ -73,12 +83,16 @@ def all_made(swaps: Mapping[str, Mapping[str, Made]]) -> dict[str, Made]:
 
 def tables(found: SwapFindings) -> list[Table]:
     """Lay out whether swaps are right, how they move, how sharp; each attribute if it is known."""
-    made, rows = all_made(found.swaps), []
-    readings = {name: one.reading for name, one in made.items()} | dict(found.bounds)
-    known = list(found.bounds.get(TRUTH, {}))
-    for name in readings if found.bounds else [*readings, TRUTH]:
-        shares = [percent(found.over(readings[name][each])) for each in known[: len(WHOLE)]]
-        moved = [f"{value:.2f}" for value in found.moves.get(name, {}).values()] or ["", ""]
+    made, moves = all_made(found.swaps), found.moves
+    readings = {name: one.reading for name, one in made.items()} | {STILL: {}, TRUTH: {}}
+    readings |= found.bounds
+    known = list(readings[TRUTH])
+    rows = []
+    for name, reading in readings.items():
+        if name == STILL and not known:  # how it moves is no question
+            continue
+        shares = [percent(found.over(reading[each])) for each in known[: len(WHOLE)]]
+        moved = [f"{value:.2f}" for value in moves.get(name, {}).values()] or ["", ""]
         rest = ["", ""]
         if name in made:
             apart = made[name].distance.mean()
@@ -86,27 +100,33 @@ def tables(found: SwapFindings) -> list[Table]:
         rows.append([name, *shares, *moved, *rest])
     heads = ["content kept", "pose taken", "both"] if known else []
     heads += ["moves as A", "moves as B", "sharpness", "from the swap"]
-    attributes = [
-        [name, *(f"{100 * reading[each].mean():.1f}" for each in known[len(WHOLE) :])]
-        for name, reading in readings.items()
-    ]
-    single = [Table(["right, in %", *known[len(WHOLE) :]], attributes)] if known else []
-    return [Table(["", *heads], rows), *single]
+    single = Table(
+        ["right, in %", *known[len(WHOLE) :]],
+        [
+            [name, *(f"{100 * reading[each].mean():.1f}" for each in known[len(WHOLE) :])]
+            for name, reading in readings.items()
+        ],
+    )
+    return [Table(["", *heads], rows), *[single] * bool(known)]
 
 
 def _picture(found: SwapFindings) -> Frames:
     """Show pairs: A, B, and each model's reconstruction of A and swap (Fig. 5)."""
-    frames, pages = found.frames, []
-    others = partners(len(frames))
+    others, pages = partners(len(found.frames)), []
     rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
-    for number in _shown(frames):
-        first, second = frames[number], frames[others[number]]
+    for number in _shown(found.frames):
+        first, second = found.frames[number], found.frames[others[number]]
         rows = [("A", to_frames(first)), ("B", to_frames(second))]
         for subject in found.subjects:
-            assert subject.network is not None
-            for label, pose in (("A reconstructed", first), ("A moving as B", second)):
-                made = _swapped(subject.network, first, pose, found)
-                rows.append((f"{subject.name}, {label}", made))
+            network = subject.network
+            assert network is not None
+            device, temperature = next(network.parameters()).device, found.temperature
+            content = torch.stack([first, first]).to(device).float() / 255
+            pose = torch.stack([first, second]).to(device).float() / 255
+            made = swap(network, content, pose, seeds=found.seeds[:1], temperature=temperature)
+            films = torch.cat([content[:, :1], made.frames[:, 0]], 1).cpu()
+            for label, film in zip(("A reconstructed", "A moving as B"), films, strict=True):
+                rows.append((f"{subject.name}, {label}", to_frames(film)))
         pages.append(strip(rows, tile=64, rate=rate, columns=20))
     return np.concatenate(pages)
 
@@ -121,14 +141,6 @@ def _shown(frames: Tensor) -> list[int]:
     begun = torch.minimum(begun, begun[partners(len(frames))])
     parts = torch.arange(len(frames)).tensor_split(min(SHOWN, len(frames)))
     return [int(part[begun[part].argmax()]) for part in parts]
-
-
-def _swapped(network: DRSVG, content: Tensor, pose: Tensor, found: SwapFindings) -> Frames:
-    device = next(network.parameters()).device
-    given, other = (each[None].to(device).float() / 255 for each in (content, pose))
-    seeds, temperature = found.seeds[:1], found.temperature
-    made = swap(network, given, other, seeds=seeds, temperature=temperature).frames[0, 0]
-    return to_frames(torch.cat([given[0, :1], made]).cpu())
 
 
 def _record(found: SwapFindings) -> dict[str, Any]:
