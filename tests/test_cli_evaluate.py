@@ -12,7 +12,7 @@ import torch
 
 from drsvg_cli.commands import evaluate as work
 from drsvg_cli.commands import evaluation_report, evaluation_setup
-from drsvg_cli.commands.evaluation_report import Findings, Protocol, Row
+from drsvg_cli.commands.evaluation_results import Findings, Protocol, Row
 from drsvg_cli.commands.output_folder import kept_for_one
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.data import moving_mnist

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from drsvg_cli.commands.evaluate_swap import _bounds
-from drsvg_cli.commands.swap_report import STILL, TRUTH
+from drsvg_cli.commands.evaluate_swap import STILL, TRUTH, _bounds
 from drsvg_cli.evaluation import disentanglement
 from drsvg_cli.evaluation.classifier import Classifier, Known
 from drsvg_cli.evaluation.disentanglement import agreement, movement, partners, swap_all

@@ -4,20 +4,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from drsvg_cli.commands import evaluation_report
+from drsvg_cli.commands import evaluation_report as report
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.evaluation_report import Findings, Protocol, Row, write
+from drsvg_cli.commands.evaluation_results import TRUE_FRAMES, Findings, Plan, Protocol, Row
 from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader, reference
 from drsvg_cli.commands.interruptions import postponed
-from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one
-from drsvg_cli.commands.tables import show
-from drsvg_cli.data.dataset import Benchmark
+from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one, write_record
+from drsvg_cli.commands.tables import write_results
 from drsvg_cli.device import explained_memory, keep_memory, prepare
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.evaluation.latents import LatentUse, latent_use, motion_latent_use
@@ -34,17 +34,12 @@ SAMPLES, PAPER_SAMPLES = 10, 100
 """Samples by default: of clips, and of a data set with published tables."""
 LATENT_SEQUENCES = 32
 """Sequences on which latents are measured."""
-TRUE_FRAMES = "true frames"
 
 
 @dataclass(frozen=True)
-class Session:
+class Session(Plan):
     """All that an evaluation is made of, where it leaves its results, and what there is so far."""
 
-    subjects: Sequence[Subject]
-    rows: Sequence[Row]
-    task: Benchmark
-    protocol: Protocol
     judge: Judge
     out: Path
     measured: list[dict[str, Scores]] = field(default_factory=list)
@@ -117,8 +112,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     reporter = Reporter(as_json=as_json, quiet=quiet)
     if request.resume and not (request.out / PARTIAL_FILE).is_file():
         raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
-    overwrite = request.overwrite or request.resume
-    check_free(request.out, overwrite=overwrite, names=evaluation_report.RESULT_FILES)
+    again = request.overwrite or request.resume
+    check_free(request.out, overwrite=again, names=report.RESULT_FILES)
     with kept_for_one(request.out):
         session = _open(request, reporter)
         if request.resume:
@@ -150,15 +145,10 @@ def _open(request: Request, reporter: Reporter) -> Session:
     if (small := min(min(clip.shape[1:3]) for clip in task.clips)) < SMALLEST:
         raise ConfigError(f"frames of {small} pixels are too small to be measured")
     is_paper = first.recipe.data.source != "clips"
-    protocol = Protocol(
-        data=task.words,
-        context=request.context or first.recipe.data.context,
-        horizon=task.horizons[-1],
-        samples=request.samples or (PAPER_SAMPLES if is_paper else SAMPLES),
-        seed=request.seed,
-        temperature=request.temperature,
-        digest=task.digest,
-    )
+    context = request.context or first.recipe.data.context
+    samples = request.samples or (PAPER_SAMPLES if is_paper else SAMPLES)
+    how = context, task.horizons[-1], samples, request.seed, request.temperature
+    protocol = Protocol(task.words, *how, task.digest)
     known = reader(first.recipe, task, device)
     judge = Judge(LPIPS(device), is_paper, task.channels, device, known)
     return Session(subjects, _rows(subjects, protocol), task, protocol, judge, request.out)
@@ -186,7 +176,7 @@ def _measure(session: Session, reporter: Reporter) -> None:
         bar = progress.add_task("Measuring", total=total * per_sequence, note="")
         for number in range(begun, total):
             progress.update(bar, completed=number * per_sequence)
-            scores = _measure_one(session, number, lambda count: progress.advance(bar, count))
+            scores = _measure_one(session, number, partial(progress.advance, bar))
             with postponed():
                 session.measured.append(scores)
             if number == begun and number + 1 < total:
@@ -200,17 +190,11 @@ def _measure(session: Session, reporter: Reporter) -> None:
 def _measure_one(session: Session, number: int, tick: Callable[[int], object]) -> dict[str, Scores]:
     """Measure one sequence; nothing is kept before all rows have been."""
     clip, horizon, judge = session.task.clips[number], session.protocol.horizon, session.judge
+    measured = partial(
+        score_clip, clip=clip, horizon=horizon, judge=judge, number=number, tick=tick
+    )
     scores = {
-        row.name: score_clip(
-            row.predictor,
-            clip,
-            horizon=horizon,
-            seeds=row.seeds,
-            judge=judge,
-            number=number,
-            temperature=row.temperature,
-            tick=tick,
-        )
+        row.name: measured(row.predictor, seeds=row.seeds, temperature=row.temperature)
         for row in session.rows
     }
     truth, last = clip[-horizon:], clip[-horizon - 1]
@@ -242,12 +226,14 @@ def _write(
     session: Session, latents: Mapping[str, Mapping[str, LatentUse]], reporter: Reporter
 ) -> dict[str, Any]:
     """Write the results of what has been measured, and print their tables."""
+    plan = session.subjects, session.rows, session.task, session.protocol
     scores = session.joined()
     truth = scores.pop(TRUE_FRAMES)
-    made_of = session.subjects, session.rows, session.task, session.protocol
-    found = Findings(*made_of, scores, truth, latents)
+    found = Findings(*plan, scores, truth, latents)
+    pictures = {
+        report.CURVES_FILE: report.curves(found),
+        report.EXAMPLES_FILE: report.examples(found),
+    }
     with filled(session.out, overwrite=True) as part:  # checked at the start
-        record = write(found, part)
-    for table in evaluation_report.tables(found):
-        show(table, reporter)
-    return record
+        write_results(part, report.tables(found), pictures, reporter)
+        return write_record(part, report.RECORD_FILE, report.record(found))

@@ -83,11 +83,8 @@ def recognised(classifier: Classifier, frames: Tensor, labels: Mapping[str, Tens
     Returns:
         bool `(...)`.
     """
-    right = torch.ones(frames.shape[:-3], dtype=torch.bool, device=frames.device)
     found = read(classifier, frames)
-    for name, wanted in labels.items():
-        right &= found[name] == wanted
-    return right
+    return torch.stack([found[name] == wanted for name, wanted in labels.items()]).all(0)
 
 
 WHOLE = ("content", "pose", "both")
@@ -137,13 +134,9 @@ def read_classifier(path: Path) -> Classifier:
     with safetensors.safe_open(path, framework="pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    sizes = {name: int(header[name]) for name in ("size", "channels")}
     with torch.device("meta"):
-        classifier = Classifier(
-            json.loads(header["attributes"]),
-            size=int(header["size"]),
-            channels=int(header["channels"]),
-        )
-    floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    classifier.load_state_dict(floats, assign=True)
+        classifier = Classifier(json.loads(header["attributes"]), **sizes)
+    classifier.to_empty(device="cpu").load_state_dict(tensors)
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier.eval()

@@ -6,6 +6,7 @@ moves can be measured without anybody who knows what it shows.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -100,6 +101,7 @@ def swap_all(
         comes from the first frame alone.
     """
     device, parts = next(model.parameters()).device, []
+    swapped_with = partial(swap, model, seeds=seeds, temperature=temperature)
     kinds = ["swap", "reconstruction", *["content of B"] * (len(model.latents) > 1)]
     for some in torch.arange(len(frames)).split(PAIRS_AT_ONCE):
         others = partners(len(frames))[some]
@@ -108,18 +110,12 @@ def swap_all(
         true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True).clamp(min=LEAST_SHARPNESS)
         made: dict[str, Made] = {}
         for kind in kinds:
-            shown = swap(
-                model,
-                content,
-                content if kind == "reconstruction" else pose,
-                seeds=seeds,
-                temperature=temperature,
-                content_latents=pose if kind == "content of B" else None,
-            ).frames
+            giver, poses = (content, some) if kind == "reconstruction" else (pose, others)
+            latents = pose if kind == "content of B" else None
+            shown = swapped_with(content, giver, content_latents=latents).frames
             if kind == "swap":
                 swapped = shown
             films = torch.cat([content[:, None, :1].expand(-1, len(seeds), *[-1] * 4), shown], 2)
-            poses = some if kind == "reconstruction" else others
             made[kind] = Made(
                 known.judge(shown, content=some, poses=poses) if known else {},
                 (sharpness(shown) / true).cpu(),
