@@ -1,22 +1,19 @@
 """Every option of the command line, written once, and how their values are read."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from drsvg_cli.config import Box
 from drsvg_cli.errors import ConfigError
 
 LARGEST = 100_000
-SHORTEST_CONTEXT = 2
 LARGEST_SEED = 2**32 - 1
 
 INPUT, SAMPLING, OUTPUT = "Input", "Sampling", "Output"
 """Panels of `--help`."""
-Box = tuple[int, int] | int | Literal["source"] | None
-"""Of results: a box of width and height, the shorter side, the clip's own, or what suits it."""
 
 
 def option(
@@ -215,27 +212,3 @@ def check_range(option: str, value: float | None, least: float, most: float = LA
     """
     if value is not None and not least <= value <= most:
         raise ConfigError(f"{option} is {value}; choose {least} to {most}")
-
-
-def read_moment(
-    text: str | None, length: Callable[[], float], *, option: str = "--at"
-) -> float | None:
-    """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `length` measures the clip's.
-
-    Raises:
-        ConfigError: the text is none of these.
-    """
-    if text is None:
-        return None
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
-        if float(match[1]) > 100:
-            raise ConfigError(f"{option} is {text}; choose 0% to 100%")
-        return length() * float(match[1]) / 100
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
-        raise ConfigError(
-            f"{option} is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)"
-        )
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = seconds * 60 + float(part)
-    return seconds

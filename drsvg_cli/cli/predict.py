@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.config import SHORTEST_CONTEXT
 
 EPILOG = """Examples:
 
@@ -111,7 +112,7 @@ def predict(
     options.check_range("--samples", samples, 1)
     options.check_range("--past", past, 0, 60)
     options.check_range("--temperature", temperature, 0, 100)
-    options.check_range("--context", context, options.SHORTEST_CONTEXT)
+    options.check_range("--context", context, SHORTEST_CONTEXT)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     options.check_range("--rate", rate, 0.01, 1000)
     asked, box, part = (
