@@ -9,12 +9,10 @@ import numpy as np
 from drsvg_cli.commands.clip_input import Excerpt, Session
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.metrics import best_of
-from drsvg_cli.evaluation.prediction import Judge, Scores, measure, score
+from drsvg_cli.evaluation.prediction import SIDE, Judge, Scores, measure, score
 from drsvg_cli.frames import Frames, resize_whole
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 
-SIDE = 128
-"""Pixels along the shorter side, at which whole frames are measured."""
 METRICS = {"psnr": 2, "lpips": 4, "energy": 4}
 
 

@@ -13,11 +13,9 @@ from drsvg_cli.data.dataset import Benchmark, BenchmarkOptions, DataPaths, Progr
 from drsvg_cli.data.registry import benchmark, comparability
 from drsvg_cli.errors import ConfigError
 from drsvg_cli.evaluation.classifier import Known, load_classifier
+from drsvg_cli.evaluation.prediction import SIDE
 from drsvg_cli.inference.loading import LoadedModel, load_predictor
 from drsvg_cli.weights.registry import BASELINES
-
-SIDE = 128
-"""Pixels along the shorter side, at which whole frames are measured."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from drsvg_cli.evaluation.scores import judge_ensemble
 from drsvg_cli.frames import Frames
 from drsvg_cli.inference.predictor import Predictor
 
+SIDE = 128
+"""Pixels along the shorter side, at which whole frames are measured."""
 STILL = 8
 """A pixel stands still in a sequence if it never is further from what was last observed, in levels
 of 255."""
