@@ -12,12 +12,13 @@ BIN := $(VENV)/bin
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 INSTALL := $(CONSTRAINED) $(BIN)/python -m pip --disable-pip-version-check install -q
 
-.PHONY: help demo test bench format clean
+.PHONY: help demo test bench release format clean
 
 help:
 	@echo 'make demo     go on with the clip examples/bunny.mp4, into demo/'
 	@echo 'make test     check the format, the lint rules and the types, then run the tests'
 	@echo 'make bench    measure speed against the usual ways, into docs/performance.md'
+	@echo 'make release  build the wheel and the source archive, and try each in an empty environment'
 	@echo 'make format   format the code and mend what the lint rules can mend'
 	@echo 'make clean    remove the environment, the demo and every cache'
 
@@ -33,6 +34,14 @@ test: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks
+
+release:
+	rm -rf dist
+	$(PYTHON) -m venv dist/.tools
+	dist/.tools/bin/python -m pip --disable-pip-version-check install -q build twine
+	dist/.tools/bin/python -m build
+	dist/.tools/bin/twine check --strict dist/drsvg-*
+	for archive in dist/drsvg-*; do tests/release.sh "$$archive" $(PYTHON); done
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff format

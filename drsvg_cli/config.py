@@ -143,9 +143,6 @@ class TrainingConfig:
     """The highest one: it rises over the first steps and then falls along half a cosine."""
     beta: Annotated[float, Range(0, 1e6)] = 1e-4
     """Weight of both KL terms of Eq. 4, against the mean squared error of a pixel."""
-    kl_anneal_steps: Annotated[int, Range(0, 10**9), Only("model.kind", ("drsvg",))] = 0
-    """`beta` is 0 for this many steps and then rises linearly over as many, so that latents are
-    used before they are penalised."""
     adversarial: Annotated[float, Range(0, 1e6)] = 1e-3
     """Weight of Eq. 6 against the mean squared error of a pixel."""
     shuffled_features: Annotated[float, Range(0, 1), Only("model.kind", ("drsvg",))] = 0.0

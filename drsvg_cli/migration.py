@@ -8,7 +8,7 @@ RENAMED = {
     "": {"parent": "base_model", "trained_on": "training_data"},
     "model": {"latent_hidden": "hidden"},
     "data": {"rate": "frame_rate", "shortest_context": "min_context"},
-    "training": {"swapped": "shuffled_features", "kl_warmup": "kl_anneal_steps"},
+    "training": {"swapped": "shuffled_features"},
 }
 IGNORED = {
     "": ("hub",),
@@ -20,7 +20,7 @@ IGNORED = {
     "training": (
         *("warmup", "likelihood", "content_kl", "autoencoded_steps", "matching", "drawing"),
         *("motion", "blind", "closed_loop", "prior_dropout", "decoded", "average", "clip"),
-        *("patience", "keep"),
+        *("patience", "keep", "kl_warmup", "kl_anneal_steps"),
     ),
 }
 """Keys that are gone, and say nothing of how weights predict."""

@@ -3,7 +3,7 @@
 Kroeger et al. 2016, as OpenCV has it. Knows nothing of models.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
@@ -91,6 +91,30 @@ def fetch(frame: Frame, path: Flow) -> Frame:
     brought to that of the frame.
     """
     return _remap(frame, resize_flow(path, frame.shape[:2]), cv2.INTER_CUBIC)
+
+
+def fetcher(frame: Frame) -> Callable[[Flow], Frame]:
+    """Prepare to fetch from a frame `(H, W, 3)` along many paths, each as `fetch` does.
+
+    The frame is enlarged once, by cubic interpolation at half a pixel, and is fetched from by
+    linear interpolation: a third of the time of a cubic one, and hardly a level of 255 beside it.
+    """
+    height, width = frame.shape[:2]
+    fine = cv2.warpAffine(
+        cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA),  # OpenCV is fastest with four channels
+        np.array([[0.5, 0, 0], [0, 0.5, 0]], np.float32),
+        (2 * width - 1, 2 * height - 1),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    places = 2 * _places(height, width)
+
+    def along(path: Flow) -> Frame:
+        doubled = resize_flow(2 * path, (height, width)) + places
+        moved = cv2.remap(fine, doubled, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), np.uint8)
+
+    return along
 
 
 def interpolate(before: Frame, after: Frame, count: int) -> Iterator[Frame]:

@@ -16,7 +16,8 @@ PACKAGE = ROOT / "drsvg_cli"
 # What each folder, or module beside them, imports of the others.
 LAYERS = {
     "__main__": "cli errors",
-    "cli": "commands weights config errors",
+    "cli": "web commands weights config errors",
+    "web": "commands visualization weights video errors",
     "commands": "training evaluation inference visualization data weights model video frames "
     "config device network storage errors",
     "training": "evaluation inference data weights motion_model model frames config device storage "

@@ -47,7 +47,6 @@ TRAINING = {
     "batch": 3,
     "learning_rate": 1e-5,
     "beta": 1e-16,
-    "kl_anneal_steps": 5,
     "adversarial": 0.0,
     "shuffled_features": 0.25,
     "seed": 4,

@@ -18,7 +18,7 @@ from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.training import step as training_step
 from drsvg_cli.training.preparation import prepare_run
 from drsvg_cli.training.run_folder import LOG_FILE, STATE_FILE, read_log
-from drsvg_cli.training.step import DRSVGLearner, kl_share, learning_rate
+from drsvg_cli.training.step import DRSVGLearner, learning_rate
 from drsvg_cli.training.task import Task, Validation
 from drsvg_cli.training.trainer import fit
 from drsvg_cli.weights.files import load_model, load_state, save_model, save_state
@@ -307,20 +307,6 @@ def test_the_learning_rate_rises_and_then_falls(make_recipe, tmp_path):
     assert group["lr"] == pytest.approx(learning_rate(recipe.training, 2))
 
 
-def test_the_divergences_are_free_at_first_and_cost_more_and_more(make_recipe, tmp_path):
-    shares = [kl_share(TrainingConfig(kl_anneal_steps=10), step) for step in range(40)]
-    assert shares[:11] == [0.0] * 11 and shares[20:] == [1.0] * 20
-    assert shares[15] == pytest.approx(0.5) and shares == sorted(shares)
-    assert kl_share(TrainingConfig(kl_anneal_steps=0), 0) == 1
-    weights = {}
-    for beta, steps in ((0.0, 0), (1.0, 50), (1.0, 0)):
-        folder = tmp_path / f"{beta}-{steps}"
-        list(run(make_recipe(steps=2, beta=beta, kl_anneal_steps=steps), folder))
-        weights[beta, steps] = dict(state_of(folder)["model"])
-    assert equal(weights[0.0, 0], weights[1.0, 50])
-    assert not equal(weights[0.0, 0], weights[1.0, 0])
-
-
 def test_a_moving_square_is_learned(make_recipe, tmp_path):
     recipe = make_recipe(
         model={"width": 8, "feature_dim": 16},
@@ -476,7 +462,7 @@ def test_a_run_from_before_a_setting_existed_had_its_default(make_recipe, tmp_pa
     next(first)
     first.close()
     state = load_state(tmp_path / STATE_FILE)
-    del state["facts"]["training.kl_anneal_steps"]
+    del state["facts"]["training.shuffled_features"]
     save_state(tmp_path / STATE_FILE, state)
     assert len(list(run(recipe, tmp_path, resume=True))) == 6
 

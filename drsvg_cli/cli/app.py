@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import data, evaluate, finetune, models, predict, swap, train
+from drsvg_cli.cli import data, evaluate, finetune, models, predict, serve, surprise, swap, train
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.errors import (
     NO_MEMORY,
@@ -36,9 +36,11 @@ app = typer.Typer(
 )
 app.command(epilog=predict.EPILOG)(predict.predict)
 app.command(epilog=swap.EPILOG)(swap.swap)
+app.command(epilog=surprise.EPILOG)(surprise.surprise)
 app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(epilog=serve.EPILOG)(serve.serve)
 app.add_typer(models.app)
 app.add_typer(data.app)
 

@@ -64,6 +64,7 @@ def evaluate(
         bool, options.flag("--resume", help="Go on where the same evaluation stopped.")
     ] = False,
     device: options.Device = "auto",
+    on: options.On = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -83,7 +84,8 @@ def evaluate(
     options.check_range("--seed", seed, 0, options.LARGEST_SEED - 10_000)
     options.check_range("--temperature", temperature, 0, 100)
     options.check_range("--size", size, 32, 512)
-    for name, given in (("size", size), ("resume", resume)):
+    options.check_cluster(on)
+    for name, given in (("size", size), ("on", on), ("resume", resume)):
         if swap and given:
             raise ConfigError(f"--{name} is for predictions; leave it out with --swap")
     from drsvg_cli.commands.models import find_predictor
@@ -106,6 +108,7 @@ def evaluate(
             overwrite=overwrite,
             resume=resume,
             device=device,
+            on=on,
         ),
         as_json=as_json,
         quiet=quiet,

@@ -145,6 +145,14 @@ Data = Annotated[
         "--data",
     ),
 ]
+On = Annotated[
+    str | None,
+    option(
+        "Let a Ray cluster do the work: this machine's, or the one at an address.",
+        metavar="ray|ray://HOST:PORT",
+        panel=INPUT,
+    ),
+]
 Resume = Annotated[
     bool, flag("--resume", help="Go on where an earlier run stopped, with its settings.")
 ]
@@ -202,6 +210,18 @@ def read_shard(text: str | None) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise ConfigError(f"--shard is {text!r}; give a part and how many there are, as 3/16")
     return int(match[1]), int(match[2])
+
+
+def check_cluster(text: str | None) -> None:
+    """Refuse a value of `--on` that names no cluster.
+
+    Raises:
+        ConfigError: it is something else than `ray` and `ray://HOST:PORT`.
+    """
+    if text not in (None, "ray") and not re.fullmatch(r"ray://\S+:\d+", text or ""):
+        raise ConfigError(
+            f"--on is {text!r}; give ray, or the address ray://HOST:PORT of a cluster"
+        )
 
 
 def check_range(option: str, value: float | None, least: float, most: float = LARGEST) -> None:

@@ -41,6 +41,7 @@ def predict(
             panel=options.INPUT,
         ),
     ] = None,
+    on: options.On = None,
     horizon: options.Horizon = "10",
     samples: Annotated[
         int | None,
@@ -120,6 +121,7 @@ def predict(
         options.read_size(size),
         options.read_shard(shard),
     )
+    options.check_cluster(on)
     from drsvg_cli.commands.models import find_predictor
 
     # Before the seconds that torch takes.
@@ -147,5 +149,5 @@ def predict(
         mark=mark,
         grid=grid,
     )
-    output = Output(out, overwrite, part, open_page, as_json, quiet, dry_run)
+    output = Output(out, overwrite, part, on, open_page, as_json, quiet, dry_run)
     run(clips, settings, output, source=source)

@@ -153,6 +153,8 @@ def open_session(settings: Settings, source: Path | None) -> Session:
     """
     device = prepare(settings.device)
     loaded = load_predictor(settings.model, source, device)
+    if loaded.network is None:  # its maps are small: a second thread would wait more than it does
+        torch.set_num_threads(1)
     if settings.fit is not None:
         if loaded.network is None:
             raise ConfigError(

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,20 @@ import numpy as np
 import torch
 
 from drsvg_cli.commands import evaluation_report as report
+from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.evaluation_results import TRUE_FRAMES, Findings, Plan, Protocol, Row
 from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader, reference
 from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one, write_record
 from drsvg_cli.commands.tables import write_results
+from drsvg_cli.data.dataset import Benchmark
 from drsvg_cli.device import explained_memory, keep_memory, prepare
-from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
 from drsvg_cli.evaluation.latents import LatentUse, latent_use, motion_latent_use
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.prediction import Judge, Scores, join, measure, score_clip
+from drsvg_cli.frames import Frames
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 from drsvg_cli.inference.motion import MotionPredictor
 from drsvg_cli.weights.files import load_state, save_state
@@ -34,6 +37,8 @@ SAMPLES, PAPER_SAMPLES = 10, 100
 """Samples by default: of clips, and of a data set with published tables."""
 LATENT_SEQUENCES = 32
 """Sequences on which latents are measured."""
+_Sequence = tuple[int, Frames]
+"""Which one it is, and its frames."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         if request.resume:
             session.restore()
         try:
-            _measure(session, reporter)
+            _measure(session, request, reporter)
         except KeyboardInterrupt:
             if session.measured:
                 session.save()
@@ -135,13 +140,13 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
 
 
-def _open(request: Request, reporter: Reporter) -> Session:
-    """Load the models, and gather what they are measured on."""
+def _open(request: Request, reporter: Reporter, task: Benchmark | None = None) -> Session:
+    """Load the models, and gather what they are measured on if it is not given."""
     keep_memory()  # every batch wants as much
     device = prepare(request.device)
     subjects = load(request, device)
     first = reference(subjects)
-    task = gather(request, first.recipe, reporter, whole=first.network is None)
+    task = task or gather(request, first.recipe, reporter, whole=first.network is None)
     if (small := min(min(clip.shape[1:3]) for clip in task.clips)) < SMALLEST:
         raise ConfigError(f"frames of {small} pixels are too small to be measured")
     is_paper = first.recipe.data.source != "clips"
@@ -167,29 +172,58 @@ def _rows(subjects: Sequence[Subject], protocol: Protocol) -> list[Row]:
     return rows
 
 
-def _measure(session: Session, reporter: Reporter) -> None:
+def _measure(session: Session, request: Request, reporter: Reporter) -> None:
     """Measure sequence after sequence, every row in turn, and keep what is whole."""
     total, begun = len(session.task.clips), session.sequences
     per_sequence = session.protocol.horizon * sum(len(row.seeds) for row in session.rows)
     began = saved = time.monotonic()
     with reporter.progress() as progress:
         bar = progress.add_task("Measuring", total=total * per_sequence, note="")
-        for number in range(begun, total):
-            progress.update(bar, completed=number * per_sequence)
-            scores = _measure_one(session, number, partial(progress.advance, bar))
+        ahead, todo = dict[int, dict[str, Scores]](), [*enumerate(session.task.clips)][begun:]
+        for number, scores in _scores(session, todo, request, partial(progress.advance, bar)):
+            ahead[number] = scores
             with postponed():
-                session.measured.append(scores)
-            if number == begun and number + 1 < total:
-                left = _duration((time.monotonic() - began) * (total - number - 1))
+                while session.sequences in ahead:
+                    session.measured.append(ahead.pop(session.sequences))
+            done = session.sequences + len(ahead)
+            progress.update(bar, completed=done * per_sequence)
+            if request.on is None and done == begun + 1 < total:
+                left = _duration((time.monotonic() - began) * (total - done))
                 reporter.note(f"{total} sequences to measure, {left} to go")
-            if time.monotonic() - saved > SAVE_EVERY:
+            if time.monotonic() - saved > SAVE_EVERY and session.measured:
                 session.save()
                 saved = time.monotonic()
 
 
-def _measure_one(session: Session, number: int, tick: Callable[[int], object]) -> dict[str, Scores]:
+def _scores(
+    session: Session, todo: Sequence[_Sequence], request: Request, tick: Callable[[int], object]
+) -> Iterable[tuple[int, dict[str, Scores]]]:
+    """Yield the scores of sequences, in any order."""
+    if request.on is None:
+        yield from ((each[0], _measure_one(session, tick, each)) for each in todo)
+        return
+    task = session.task._replace(
+        clips=session.task.clips[:1], labels=dict(session.task.labels), poses={}
+    )
+    begin = partial(_begin, request, task)
+    gpus = any(subject.network is not None for subject in session.subjects)
+    for (number, _), scores in spread(request.on, begin, todo, gpus=gpus):
+        if scores is None:
+            raise ResourceError(f"{TRIES} workers died at sequence {number + 1}")
+        yield number, scores
+
+
+def _begin(request: Request, task: Benchmark) -> Callable[[_Sequence], dict[str, Scores]]:
+    """Load the models in a process of a cluster; return what measures a sequence there."""
+    session = _open(request, Reporter(as_json=True, quiet=True), task)
+    return partial(_measure_one, session, lambda _: None)
+
+
+def _measure_one(
+    session: Session, tick: Callable[[int], object], sequence: _Sequence
+) -> dict[str, Scores]:
     """Measure one sequence; nothing is kept before all rows have been."""
-    clip, horizon, judge = session.task.clips[number], session.protocol.horizon, session.judge
+    (number, clip), horizon, judge = sequence, session.protocol.horizon, session.judge
     measured = partial(
         score_clip, clip=clip, horizon=horizon, judge=judge, number=number, tick=tick
     )

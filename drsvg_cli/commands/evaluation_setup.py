@@ -37,6 +37,8 @@ class Request:
     overwrite: bool
     resume: bool
     device: str
+    on: str | None = None
+    """The cluster that measures; this process if left out."""
 
 
 @dataclass(frozen=True)

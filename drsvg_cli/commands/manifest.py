@@ -67,13 +67,20 @@ class Manifest:
             and Path(str(line.get("folder"))).is_dir()
         )
 
-    def add(self, clip: Path, *, seed: int, seconds: float, **outcome: Any) -> None:
+    def add(self, clip: Path, *, digest: str, seed: int, seconds: float, **outcome: str) -> None:
         """Write a clip's line; other processes may write theirs meanwhile.
+
+        Args:
+            clip: as it was named.
+            digest: of the clip that was predicted.
+            seed: of its samples.
+            seconds: that it took.
+            outcome: `done` or `failed`, and the folder or the error.
 
         Raises:
             ResourceError: it cannot be written.
         """
-        line = {"clip": str(clip), "digest": digest(clip), **outcome}
+        line: dict[str, Any] = {"clip": str(clip), "digest": digest, **outcome}
         line |= {"seed": seed, "seconds": round(seconds, 2), "settings": self._settings}
         self._lines[str(clip)] = line
         text = json.dumps(line) + "\n"

@@ -25,8 +25,9 @@ VIDEOS = (".mp4", ".gif", ".webp", ".png")
 RESULT = re.compile(
     r"(?:grid|truth|sample_\d+|clip_[AB]|swap_[AB]_as_[AB]_\d+|reconstruction_[AB])"
     r"\.(?:mp4|gif|webp|png)"
+    r"|(?:heat|event_\d+)\.mp4|(?:events|scores)\.csv|curve\.png"
     r"|(?:sheet|disagreement|curves|examples|swaps)\.png|index\.html|table\.md"
-    r"|(?:prediction|swap|swaps|evaluation)\.json"
+    r"|(?:prediction|swap|swaps|evaluation|surprise)\.json"
 )
 """Every name that a file of results has: what else a record lists is not removed."""
 LONGEST_NAME = 255

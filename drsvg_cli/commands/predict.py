@@ -3,16 +3,19 @@
 import json
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from rich.progress import Progress
 from rich.text import Text
 
 from drsvg_cli.commands.clip_input import LESS, Session, Settings, open_session
+from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.manifest import Manifest, take_shard
+from drsvg_cli.commands.manifest import Manifest, digest, take_shard
 from drsvg_cli.commands.output_folder import (
     check_free,
     check_video,
@@ -30,6 +33,8 @@ from drsvg_cli.video.finding import find_clips
 
 BATCH_FOLDER = Path("predictions")
 """Where the folders of several clips lie by default."""
+_Pair = tuple[Path, Path]
+"""A clip and its folder."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Output:
     out: Path | None
     overwrite: bool
     shard: tuple[int, int]
+    on: str | None
+    """The cluster that predicts many clips; this process if left out."""
     open_page: bool
     as_json: bool
     quiet: bool
@@ -46,13 +53,20 @@ class Output:
 
 
 @explained_memory(LESS)
-def run(inputs: Sequence[str], settings: Settings, output: Output, *, source: Path | None) -> None:
+def run(
+    inputs: Sequence[str],
+    settings: Settings,
+    output: Output,
+    *,
+    source: Path | None,
+    reporter: Reporter | None = None,
+) -> None:
     """Predict every clip; go on past a bad one, and fail at the end if there was any.
 
     Raises:
         DrsvgError: nothing could be started, or a clip is bad.
     """
-    reporter = Reporter(as_json=output.as_json, quiet=output.quiet)
+    reporter = reporter or Reporter(as_json=output.as_json, quiet=output.quiet)
     if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
         reporter.note("all samples would be the same: one is drawn")
         settings = replace(settings, samples=1)
@@ -116,34 +130,43 @@ def _predict_all(
     todo = [pair for pair in pairs if output.overwrite or not _is_done(manifest, *pair, settings)]
     for _, folder in todo:
         check_free(folder, overwrite=output.overwrite, names=names, remedy="redo it with --redo")
-    session = open_session(settings, source)
+    spreads = output.on is not None and not output.dry_run
+    session = open_session(replace(settings, device="cpu") if spreads else settings, source)
     if settings.seed is None and manifest.seed is not None and not output.overwrite:
         session = replace(session, seed=manifest.seed)
-    prediction = Prediction(session, reporter, overwrite=output.overwrite)
-    records, failures = [], dict[str, str]()
+    records, failures, said = [], dict[str, str](), set[str]()
     with reporter.progress() as progress:
         task = progress.add_task("Clips", total=len(todo), note="")
-        for clip, folder in todo:
-            begun = time.monotonic()
-            try:
-                if output.dry_run:
-                    record = prediction.plan(clip, folder)
-                else:
-                    record = prediction.write_folder(clip, folder, progress)
-            except VideoError as error:
-                failures[str(clip)] = str(error)
-                reporter.error(str(error))
-                outcome = {"outcome": "failed", "error": str(error)}
+        if output.on is not None and spreads:
+            begin = partial(_begin, settings, source, session.seed)
+            results = spread(output.on, begin, todo, gpus=not session.is_whole)
+            attempts = ((pair, result or _given_up(pair)) for pair, result in results)
+        else:
+            prediction = Prediction(session, reporter, overwrite=output.overwrite)
+            attempts = (
+                (pair, _attempt(prediction, pair, progress, output.dry_run)) for pair in todo
+            )
+        for (clip, folder), attempt in attempts:
+            for text in set(attempt.notes) - said:
+                reporter.note(text)
+            said.update(attempt.notes)
+            if attempt.record is None:
+                failures[str(clip)] = attempt.error
+                reporter.error(attempt.error)
             else:
-                records.append(record)
+                records.append(attempt.record)
                 if not output.as_json:
-                    lines = [_planned(record)] if output.dry_run else summary(record)
-                    reporter.result(record, *lines)
-                outcome = {"outcome": "done", "folder": str(folder)}
+                    planned = [_planned(attempt.record)] if output.dry_run else None
+                    reporter.result(attempt.record, *(planned or summary(attempt.record)))
             progress.advance(task)
             if not output.dry_run:
-                seconds = time.monotonic() - begun
-                manifest.add(clip, seed=session.seed, seconds=seconds, **outcome)
+                manifest.add(
+                    clip,
+                    digest=attempt.digest,
+                    seed=session.seed,
+                    seconds=attempt.seconds,
+                    **attempt.outcome(folder),
+                )
     told = {"plan" if output.dry_run else "results": records, "failures": failures}
     if failures:
         raise VideoError(
@@ -153,6 +176,70 @@ def _predict_all(
     line = f": {len(records)} clips predicted" + f", {earlier} done before" * bool(earlier)
     done = Text.assemble((one_line(str(whole)), "bold"), line)
     reporter.result(told, _manner(session) if output.dry_run else done)
+
+
+class Attempt(NamedTuple):
+    """What came of a clip."""
+
+    record: dict[str, Any] | None = None
+    error: str = ""
+    """Why there is no record."""
+    digest: str = ""
+    seconds: float = 0.0
+    notes: Sequence[str] = ()
+    """What is yet to be said of it."""
+
+    def outcome(self, folder: Path) -> dict[str, str]:
+        """Return what the manifest says of it."""
+        if self.record is None:
+            return {"outcome": "failed", "error": self.error}
+        return {"outcome": "done", "folder": str(folder)}
+
+
+def _given_up(pair: _Pair) -> Attempt:
+    return Attempt(error=f"{pair[0]}: {TRIES} workers died at it", digest=digest(pair[0]))
+
+
+def _attempt(
+    prediction: Prediction, pair: _Pair, progress: Progress, dry_run: bool = False
+) -> Attempt:
+    """Predict a clip, if it can be."""
+    clip, folder = pair
+    begun, state = time.monotonic(), "" if dry_run else digest(clip)
+    try:
+        if dry_run:
+            record = prediction.plan(clip, folder)
+        else:
+            record = prediction.write_folder(clip, folder, progress)
+    except VideoError as error:
+        return Attempt(None, str(error), state, time.monotonic() - begun)
+    return Attempt(record, "", state, time.monotonic() - begun)
+
+
+def _begin(settings: Settings, source: Path | None, seed: int) -> Callable[[_Pair], Attempt]:
+    """Load the model in a process of a cluster; return what predicts a clip there."""
+    session, reporter = replace(open_session(settings, source), seed=seed), _Silent()
+    # The folders were free: what is there now is of a worker that was killed right after.
+    prediction = Prediction(session, reporter, overwrite=True)
+
+    def work(pair: _Pair) -> Attempt:
+        reporter.notes.clear()
+        with reporter.progress() as progress:
+            return _attempt(prediction, pair, progress)._replace(notes=[*reporter.notes])
+
+    return work
+
+
+class _Silent(Reporter):
+    """Keeps what is to be said in passing."""
+
+    def __init__(self) -> None:
+        super().__init__(as_json=True, quiet=True)
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self.notes.append(text)
 
 
 def _is_done(manifest: Manifest, clip: Path, folder: Path, settings: Settings) -> bool:

@@ -88,13 +88,14 @@ def run(
     open_page: bool,
     as_json: bool,
     quiet: bool,
+    reporter: Reporter | None = None,
 ) -> None:
     """Swap two clips.
 
     Raises:
         DrsvgError: a clip or the model is bad, or the folder of results is in the way.
     """
-    reporter = Reporter(as_json=as_json, quiet=quiet)
+    reporter = reporter or Reporter(as_json=as_json, quiet=quiet)
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
     plans = _plans(list(range(settings.samples)), both=both)
     check_free(folder, overwrite=overwrite, names=_result_files(plans, settings.format))

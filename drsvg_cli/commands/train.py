@@ -29,6 +29,7 @@ from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
 from drsvg_cli.evaluation.prediction import draw
 from drsvg_cli.frames import Frames, cut_out
 from drsvg_cli.storage import locked, sha256, write_atomically
+from drsvg_cli.training import distributed
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.training.preparation import Run, prepare_run
 from drsvg_cli.training.run_folder import STATE_FILE, read_log
@@ -72,6 +73,7 @@ class Request:
 
 @explained_memory("choose a smaller batch: --batch, or training.batch of a recipe")
 @tiny_as_zero()
+@distributed.joined()
 def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     """Gather what is to be learned, train on it, and leave a model folder.
 
@@ -79,14 +81,17 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         DrsvgError: there is nothing to learn from, or training cannot start or go on.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved.
     """
-    reporter = Reporter(as_json=as_json, quiet=quiet)
-    _check_folder(request)
+    is_first = not distributed.rank()
+    reporter = Reporter(as_json=as_json, quiet=quiet or not is_first)
+    if is_first:
+        _check_folder(request)
     device = prepare(request.device)
     keep_memory()
     recipe, weights = _recipe(request)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
-        prepared = _prepared(request, recipe, reporter, device, weights)
+        with distributed.first_before_others():
+            prepared = _prepared(request, recipe, reporter, device, weights)
         if request.resume:
             start, history = "", []  # the run knows
         else:
@@ -94,9 +99,10 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
                 recipe = replace(recipe, training_data=prepared.train_description)
             # A run that is killed before its first validation can be resumed as well.
             text = format_recipe(recipe)
-            write_atomically(
-                request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
-            )
+            if is_first:
+                write_atomically(
+                    request.out / RECIPE_FILE, lambda part: part.write_text(text, encoding="utf-8")
+                )
             start = sha256(weights_path(request.start)) if request.start else ""
             history = read_history(request.start) if request.start else []
         steps = fit(
@@ -111,6 +117,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             resume=request.resume,
         )
         _watch(steps, recipe, reporter)
+    if not is_first:
+        return
     picture = _picture(prepared, recipe)
     write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
     log = read_log(request.out)
@@ -178,6 +186,9 @@ def _is_cached(path: Path) -> bool:
 def _claimed(request: Request) -> Iterator[None]:
     """Keep other processes off the run folder, and remove what a killed one left half-written."""
     out = request.out
+    if distributed.rank():
+        yield  # the first process has claimed it
+        return
     with ExitStack() as stack:
         try:
             stack.enter_context(made(out))
@@ -200,7 +211,7 @@ def _undone_before_the_first_state(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not (folder / STATE_FILE).exists():
+        if not distributed.rank() and not (folder / STATE_FILE).exists():
             shutil.rmtree(folder / STATE_FILE.parent, ignore_errors=True)
             (folder / RECIPE_FILE).unlink(missing_ok=True)
 
@@ -214,9 +225,7 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         model, its = load_model(request.start)
         name, start = _public_name(request.base_model), model.state_dict()
         _check_same_network(recipe.model, its.model, name)
-        # Latents that are of use already need not be free of cost at first.
-        training = replace(recipe.training, kl_anneal_steps=0)
-        recipe = replace(recipe, base_model=name, training=training)
+        recipe = replace(recipe, base_model=name)
     if request.own:
         data = replace(recipe.data, source="clips")
         recipe = replace(recipe, summary="", license="other", training_data="", data=data)
@@ -268,7 +277,7 @@ def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporte
             if step.terms:
                 shown = f"loss {step.terms['loss']:.5f} · {step.rate:.0f} sequences/s · {note}"
             progress.update(task, completed=step.number, note=shown)
-            if interrupted:
+            if distributed.agreed(len(interrupted)):
                 steps.close()
                 reporter.note(f"stopped at step {step.number}; --resume goes on from there")
                 raise KeyboardInterrupt

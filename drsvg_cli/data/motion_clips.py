@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -56,11 +56,13 @@ class MotionClips:
     """Height and width of a crop, in pixels."""
     batch_size: int
     seed: int
+    part: slice = field(default_factory=lambda: slice(None))
+    """Which sequences of a batch are wanted."""
 
     def batch(self, index: int) -> MotionBatch:
-        """Draw a batch, and measure how it moves."""
+        """Draw a batch, and measure how its part moves."""
         rng = random.Random(f"{self.seed}/{index}")
-        drawn = [self._sequence(rng) for _ in range(self.batch_size)]
+        drawn = [self._sequence(rng) for _ in range(self.batch_size)][self.part]
         with one_thread():
             evidence = [measure_evidence(frames[: self.context]) for frames in drawn]
             steps = [measure_steps(frames) for frames in drawn]

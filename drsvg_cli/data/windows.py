@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from drsvg_cli.data.clip_cache import CachedClip
@@ -19,6 +20,9 @@ SHORTEST_CONTEXT = 5
 """Observed frames that every window has, if so many are asked for."""
 CUT = 45.0
 """Mean absolute difference of neighbouring frames, in levels, that is taken for a camera cut."""
+ALIKE, DETAIL = 0.25, 64.0
+"""Correlation of the detail of frames of one scene, at least, and how much detail tells a scene: a
+level at each of 64 × 64 places."""
 
 
 class Windows(NamedTuple):
@@ -101,6 +105,22 @@ def cut_windows(frames: Frames, *, context: int, horizon: int, each: int = 1) ->
         for start in starts
         if not has_cut(frames[max(0, start - least) : start + horizon])
     ]
+
+
+def is_cut(before: Frames, after: Frames) -> bool:
+    """Tell whether two neighbouring frames `(H, W, 3)` show different scenes.
+
+    Either all has changed at once, or what is left after the lighting, the detail, has nothing to
+    do with that before. A change in a part of the frame is no cut.
+    """
+    if has_cut(np.stack([before, after])):
+        return True
+    details = []
+    for frame in (before, after):
+        gray = cv2.resize(frame.mean(2, dtype=np.float32), (64, 64), interpolation=cv2.INTER_AREA)
+        details.append((gray - cv2.blur(gray, (9, 9))).ravel())
+    lengths = [float(np.linalg.norm(detail)) for detail in details]
+    return bool(min(lengths) > DETAIL and details[0] @ details[1] < ALIKE * lengths[0] * lengths[1])
 
 
 def has_cut(frames: Frames) -> bool:

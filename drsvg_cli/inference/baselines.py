@@ -12,7 +12,7 @@ import numpy as np
 
 from drsvg_cli.frames import Frames
 from drsvg_cli.inference.predictor import Moment, Predictor
-from drsvg_cli.optical_flow import Flow, extend_path, fetch, measure_flow
+from drsvg_cli.optical_flow import Flow, extend_path, fetcher, measure_flow
 
 SPEED_DEVIATION = 0.6
 SLOWEST = -0.5
@@ -77,12 +77,12 @@ class MotionSpeeds:
 
 def _moved(frame: Frames, flow: Flow, horizon: int, between: int) -> Iterator[Frames]:
     """Follow a flow on and on, and show the frame as far as it has come."""
-    path = np.zeros_like(flow)
+    path, show = np.zeros_like(flow), fetcher(frame)
     for _ in range(horizon):
         for part in range(1, between + 1):
-            yield fetch(frame, extend_path(path, flow * np.float32(part / (between + 1))))
+            yield show(extend_path(path, flow * np.float32(part / (between + 1))))
         path = extend_path(path, flow)
-        yield fetch(frame, path)
+        yield show(path)
 
 
 def _alike(frame: Frames, samples: int, time: int) -> Moment:

@@ -20,6 +20,7 @@ from drsvg_cli.optical_flow import (
     Flow,
     extend_path,
     fetch,
+    fetcher,
     measure_evidence,
     measure_flow,
     measure_steps,
@@ -75,7 +76,7 @@ class MotionPredictor:
 
     def __init__(self, network: MotionNetwork, *, temperature: float = TEMPERATURE) -> None:
         """Take a network in evaluation mode, and the temperature of its samples."""
-        self.network, self._temperature = network, temperature
+        self.network, self.temperature = network, temperature
 
     @torch.inference_mode()
     def predict(
@@ -88,7 +89,7 @@ class MotionPredictor:
         between: int = 0,
     ) -> Iterator[Moment]:
         """Predict as `Predictor` says; poses come from their prior (Eq. 9)."""
-        temperature = self._temperature if temperature is None else temperature
+        temperature = self.temperature if temperature is None else temperature
         look = self._look(observed[-CONTEXT:])
 
         def draw_pose(_time: int, state: Tensor, noise: Noise) -> Tensor:
@@ -163,6 +164,7 @@ class MotionPredictor:
         between: int = 0,
     ) -> Iterator[Moment]:
         """Follow flows from the last frame `(H, W, 3)`, a frame after the other."""
+        show = fetcher(last)
         for first in range(0, len(seeds), BATCH):
             chosen = range(first, min(first + BATCH, len(seeds)))
             noise = SeededNoise([seeds[sample] for sample in chosen])
@@ -179,7 +181,7 @@ class MotionPredictor:
                         extend_path(path, flow * share)
                         for path, flow in zip(paths, flows, strict=True)
                     ]
-                    frames = np.stack([fetch(last, path) for path in moved])
+                    frames = np.stack([show(path) for path in moved])
                     yield Moment(chosen, time * (between + 1) + part - 1, frames)
                 paths = moved
 

@@ -20,7 +20,7 @@ EVIDENCE_CHANNELS = 3 + 2 * len(EARLIER) + len(EARLIER) + 2
 FEATURE_CHANNELS = 3 + 2 + 3
 
 
-def fetch(values: Tensor, path: Tensor) -> Tensor:
+def fetch(values: Tensor, path: Tensor, *, mode: str = "bilinear") -> Tensor:
     """Fetch maps `(B, C, H, W)` at p + path(p); beyond the border the nearest place counts."""
     height, width = path.shape[-2:]
     x = torch.arange(width, device=path.device, dtype=path.dtype)
@@ -28,7 +28,9 @@ def fetch(values: Tensor, path: Tensor) -> Tensor:
     places = torch.stack(
         [(2 * (x + path[:, 0]) + 1) / width - 1, (2 * (y + path[:, 1]) + 1) / height - 1], dim=-1
     )
-    return functional.grid_sample(values, places, padding_mode="border", align_corners=False)
+    return functional.grid_sample(
+        values, places, mode=mode, padding_mode="border", align_corners=False
+    )
 
 
 def extend(path: Tensor | None, flow: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from drsvg_cli.config import MotionConfig, Recipe, TrainingConfig
 from drsvg_cli.data.motion_clips import MotionBatch
 from drsvg_cli.motion_model.discriminator import PoseDiscriminator
 from drsvg_cli.motion_model.network import MotionNetwork, build_network
+from drsvg_cli.training import distributed
 from drsvg_cli.training.learner import AdversarialLearner
 from drsvg_cli.training.motion_losses import Perceptual, discriminator_loss, motion_losses
 
@@ -64,7 +65,7 @@ class MotionLearner(AdversarialLearner[MotionNetwork, PoseDiscriminator]):
         chance = random.Random(f"{training.seed}/{number}/step")
         self.set_learning_rate(learning_rate(training, number))
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(chance.getrandbits(63))
+            torch.default_generator.manual_seed(chance.getrandbits(63) + distributed.rank())
             terms, poses = motion_losses(
                 self.model,
                 self.discriminator,
@@ -76,16 +77,19 @@ class MotionLearner(AdversarialLearner[MotionNetwork, PoseDiscriminator]):
             loss = _total(terms, training)
             self.optimizer.zero_grad()
             loss.backward()
+            distributed.average_gradients(self.model.parameters())
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
             self.optimizer.step()
             opposed = discriminator_loss(self.discriminator, poses, chance)
             self.discriminator_optimizer.zero_grad()
             opposed.backward()
+            distributed.average_gradients(self.discriminator.parameters())
             self.discriminator_optimizer.step()
         # Faster at the start of a run.
         self.update_average(min(AVERAGE_DECAY, (1 + number) / (2 + number)))
         values = {"loss": loss, **terms, "discriminator": opposed, "gradient_norm": norm}
-        return {name: float(value.detach()) for name, value in values.items()}
+        means = distributed.average(torch.stack([*values.values()]).detach())
+        return dict(zip(values, means.tolist(), strict=True))
 
 
 def _total(terms: dict[str, Tensor], training: TrainingConfig) -> Tensor:

@@ -19,6 +19,7 @@ from drsvg_cli.frames import Frames
 from drsvg_cli.inference.motion import MotionPredictor
 from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.inference.predictor import Predictor
+from drsvg_cli.training import distributed
 from drsvg_cli.training.motion_step import MotionLearner
 from drsvg_cli.training.step import DRSVGLearner
 from drsvg_cli.training.task import Task, Validation
@@ -80,9 +81,12 @@ def _drsvg_run(
     predictor = PaperPredictor(learner.average, fit=recipe.data.fit)
     held = as_clips((found.validation * 255).round().to(torch.uint8))
     judge = Judge(LPIPS(device), similarity=True, channels=recipe.drsvg.channels, device=device)
+    part = distributed.part(training.batch)
     task = Task(
         learner,
-        lambda number: found.sequences.batch(training.batch, seed=f"{training.seed}/{number}"),
+        lambda number: found.sequences.batch(training.batch, seed=f"{training.seed}/{number}")[
+            :, part
+        ],
         _validation(predictor, held, recipe.data.horizon, judge),
     )
     return Run(
@@ -103,7 +107,13 @@ def _motion_run(
     length = data.context + data.horizon
     found = gather_motion(paths, progress, rate=data.frame_rate, length=length, seed=training.seed)
     clips = MotionClips(
-        found.train, data.context, data.horizon, CROP, training.batch, training.seed
+        found.train,
+        data.context,
+        data.horizon,
+        CROP,
+        training.batch,
+        training.seed,
+        distributed.part(training.batch),
     )
     most = -(-len(found.validation) // MOST_WINDOWS)
     held = windows(

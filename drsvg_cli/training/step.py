@@ -12,6 +12,7 @@ from drsvg_cli.model.discriminator import PoseDiscriminator
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.model.noise import BatchNoise
+from drsvg_cli.training import distributed
 from drsvg_cli.training.learner import AdversarialLearner
 from drsvg_cli.weights.files import blueprint
 
@@ -42,6 +43,7 @@ class DRSVGLearner(AdversarialLearner[DRSVG, PoseDiscriminator]):
             torch.default_generator.manual_seed(recipe.training.seed)
             network = DRSVG(recipe.drsvg).to(device)
             discriminator = PoseDiscriminator(recipe.drsvg.pose_dim).to(device)
+        distributed.share_norms(network)
         if start is not None:
             network.load_state_dict(start)
         super().__init__(network, _adam(network), discriminator, _adam(discriminator))
@@ -58,7 +60,7 @@ class DRSVGLearner(AdversarialLearner[DRSVG, PoseDiscriminator]):
         frames = batch.to(device)
         frames = frames.float() / 255 if frames.dtype == torch.uint8 else frames
         context, order = _drawn(self._recipe, number, len(frames))
-        noise = BatchNoise(training.seed * 1_000_003 + number, device)
+        noise = distributed.shared(BatchNoise(training.seed * 1_000_003 + number, device))
         self.set_learning_rate(learning_rate(training, number))
 
         self.model.train()
@@ -71,19 +73,19 @@ class DRSVGLearner(AdversarialLearner[DRSVG, PoseDiscriminator]):
                 discriminator=self.discriminator,
                 order=order,
             )
-        beta = training.beta * kl_share(training, number)
-        loss = terms.total(beta=beta, adversarial=training.adversarial)
+        loss = terms.total(beta=training.beta, adversarial=training.adversarial)
         self.optimizer.zero_grad()
         loss.backward()
+        distributed.average_gradients(self.model.parameters())
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
         self.optimizer.step()
 
-        opposed = self._discriminate(pose)
+        opposed = self._discriminate(distributed.gather(pose))
         # Faster at the start of a run.
         self.update_average(min(AVERAGE_DECAY, (2 + number) / (11 + number)))
         names = ("loss", *LossTerms._fields, "discriminator", "gradient_norm")
-        values = torch.stack([loss, *terms, opposed, norm]).tolist()  # one wait for a GPU, not many
-        return dict(zip(names, values, strict=True))
+        values = distributed.average(torch.stack([loss, *terms, opposed, norm]).detach())
+        return dict(zip(names, values.tolist(), strict=True))  # one wait for a GPU, not many
 
     def _discriminate(self, pose: Tensor) -> Tensor:
         """Take one step with the discriminator (Eq. 5)."""
@@ -115,10 +117,3 @@ def learning_rate(training: TrainingConfig, number: int) -> float:
     rise = min(1.0, (number + 1) / max(1, min(WARMUP, training.steps // 10)))
     fall = 0.5 + 0.5 * math.cos(math.pi * number / training.steps)
     return training.learning_rate * rise * max(fall, 0.01)
-
-
-def kl_share(training: TrainingConfig, number: int) -> float:
-    """Return the share of `beta` in force: none at first, then a linear rise."""
-    if not training.kl_anneal_steps:
-        return 1.0
-    return min(1.0, max(0.0, number / training.kl_anneal_steps - 1))

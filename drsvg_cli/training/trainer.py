@@ -19,6 +19,7 @@ import torch
 from drsvg_cli import __version__
 from drsvg_cli.config import Recipe, digest, training_facts
 from drsvg_cli.errors import TrainingError, WeightsError
+from drsvg_cli.training import distributed
 from drsvg_cli.training.run_folder import (
     STATE_FILE,
     append_to_log,
@@ -96,7 +97,9 @@ def fit(
     training = recipe.training
     if resume:
         run.restore()
-    elif (folder / WEIGHTS_FILE).exists() or (folder / STATE_FILE).exists():
+    elif not distributed.rank() and any(
+        (folder / each).exists() for each in (WEIGHTS_FILE, STATE_FILE)
+    ):
         raise TrainingError(f"{folder} already holds a model; resume it or choose another folder")
     else:
         # At once, so that a run can be resumed from its first moment and a full disk shows early.
@@ -146,7 +149,9 @@ class _Run(Generic[Batch]):
     seconds: float = 0.0
 
     def save(self) -> None:
-        """Write all that is needed to go on."""
+        """Write all that is needed to go on, where this is the first process."""
+        if distributed.rank():
+            return
         state = {name: getattr(self, name) for name in _KEPT}
         state |= {"learner": self.task.learner.state(), "origin": self.origin}
         with checkpoint_kept(self.folder):
@@ -167,15 +172,19 @@ class _Run(Generic[Batch]):
             ) from None
         for name in _KEPT:
             setattr(self, name, state[name])
-        rewind_log(self.folder, last=self.number if self.best > -math.inf else -1)
+        if not distributed.rank():
+            rewind_log(self.folder, last=self.number if self.best > -math.inf else -1)
 
     def validated(self, step: Step) -> Step:
         """Validate; keep the weights if they are the best, or if the last ones are to be kept."""
-        result = self.task.validate()
-        better = result.score > self.best
-        self.best = max(self.best, result.score)
+        result = Validation(0.0, {}) if distributed.rank() else self.task.validate()
+        score = distributed.agreed(result.score)
+        better = score > self.best
+        self.best = max(self.best, score)
         self.stale = 0 if better else self.stale + 1
         kept = better or self.keep == "last"
+        if distributed.rank():
+            return step._replace(kept=kept)
         line = {
             "step": step.number,
             "seconds": self.seconds,

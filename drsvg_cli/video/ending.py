@@ -71,7 +71,5 @@ def _read(info: ClipInfo, end: float) -> Clip:
 
 def _small(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bring a frame `(H, W, C)` to a small gray one `(side, side, 1)`."""
-    gray = frame.mean(axis=2, dtype=np.float32)
-    return cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)[
-        ..., None
-    ]
+    small = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return small.reshape(_SIDE, _SIDE, -1).mean(axis=2, keepdims=True).astype(np.uint8)

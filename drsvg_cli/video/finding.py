@@ -84,7 +84,7 @@ def _is_passed_over(part: str) -> bool:
 
 def _results(folder: Path) -> list[str]:
     """List the files that are earlier results, in a folder of whatever name, by its record."""
-    for name in ("prediction.json", "swap.json"):
+    for name in ("prediction.json", "swap.json", "surprise.json"):
         with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
             text = (folder / name).read_text(encoding="utf-8")
             return [str(file) for file in json.loads(text)["files"]]

@@ -1,11 +1,12 @@
 """Videos that lie beside each other, as one HTML page that plays them together.
 
-`page.html` beside this module is the page; this module fills in its data. The page needs the videos
-in its folder, and no server, no network and nothing else.
+`page.html` beside this module is the page; this module puts style, player and data into it. The
+page needs the videos in its folder, and no server, no network and nothing else.
 """
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,7 +18,6 @@ from drsvg_cli.visualization.layout import Frames
 
 MOST_TILES = 24
 """Videos on the page; a browser need not play a hundred at once."""
-_MARK = "DATA"
 
 
 class Tile(NamedTuple):
@@ -45,6 +45,8 @@ class Picture(NamedTuple):
     pixels: Frames
     """uint8 RGB `(H, W, 3)`."""
     words: str
+    wide: bool = False
+    """Whether it takes the page's width."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,21 @@ class Page:
             "height": self.shape[0],
             "width": self.shape[1],
             "pictures": [
-                {"title": each.title, "source": _address(each.pixels), "words": each.words}
+                {**each._asdict(), "pixels": None, "source": _address(each.pixels)}
                 for each in self.pictures
             ],
             "tables": [table._asdict() for table in self.tables],
         }
         # A name of a file may hold what would end the script.
         text = json.dumps(data).replace("<", "\\u003c")
-        page = files("drsvg_cli.visualization").joinpath("page.html").read_text("utf-8")
-        before, after = page.split(_MARK)
-        return before + text + after
+        filled = {"STYLE": part("page.css"), "PLAYER": part("player.html")}
+        filled |= {"DATA": text, "SCRIPT": part("player.js")}
+        return re.sub("STYLE|PLAYER|DATA|SCRIPT", lambda mark: filled[mark[0]], part("page.html"))
+
+
+def part(name: str) -> str:
+    """Return a part of the page: `page.css`, `player.html` or `player.js`."""
+    return files("drsvg_cli.visualization").joinpath(name).read_text("utf-8")
 
 
 def _address(picture: Frames) -> str:

@@ -1,0 +1,115 @@
+"""`drsvg surprise`: what nobody expected in these clips?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from drsvg_cli.cli import options
+
+EPILOG = """Examples:
+
+  $ drsvg surprise camera.mp4 --open
+
+  $ drsvg surprise camera.mp4 --normal yesterday/ --once-in 8
+
+  $ drsvg surprise clips/ --model garden-model -o watched --json
+"""
+
+
+def surprise(
+    clips: Annotated[list[str], typer.Argument(help="Video files, folders or patterns.")],
+    model: options.Model = "general",
+    offline: options.Offline = False,
+    normal: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Clips of the same camera in which all is as usual; may be given several times. "
+            "By default the quiet parts of each clip itself.",
+            show_default=False,
+            rich_help_panel=options.INPUT,
+        ),
+    ] = None,
+    rate: options.Rate = None,
+    every: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="From one moment that is predicted from to the next.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = 0.5,
+    horizon: Annotated[
+        str,
+        typer.Option(
+            "--horizon",
+            "-n",
+            metavar="FRAMES|2s",
+            help="How far to predict from each moment: frames of the model, or seconds.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = "0.5s",
+    samples: options.Samples = 8,
+    once_in: Annotated[
+        float,
+        typer.Option(
+            metavar="HOURS",
+            help="An event is what is expected less than once in so many hours.",
+            rich_help_panel=options.SAMPLING,
+        ),
+    ] = 1.0,
+    seed: Annotated[
+        int,
+        typer.Option(help="Sample k depends on SEED + k alone.", rich_help_panel=options.SAMPLING),
+    ] = 0,
+    device: options.Device = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Folder for the results, CLIP_drsvg by default.",
+            show_default=False,
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    open_page: options.Open = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Find what nobody expected: moments of a clip that none of the predictions held possible.
+
+    Predicts half a second from every moment, measures how far what happened lies outside of the
+    samples, and says how rarely that is expected. Writes a folder a clip: a page (index.html), the
+    curve over time, a table of events, a short clip of each and a video with its heat.
+    """
+    options.check_range("--samples", samples, 1, 1000)
+    options.check_range("--every", every, 0.01, 3600)
+    options.check_range("--once-in", once_in, 0.001)
+    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
+    if rate is not None:
+        options.check_range("--rate", rate, 0.01, 1000)
+    asked = options.read_length(horizon)
+    from drsvg_cli.commands.models import find_predictor
+
+    # Before the seconds that torch takes.
+    source = find_predictor(model, offline=offline, quiet=quiet or as_json)
+    from drsvg_cli.commands.clip_input import Settings
+    from drsvg_cli.commands.surprise import Watch, run
+
+    settings = Settings(
+        model=model,
+        horizon=asked,
+        samples=samples,
+        seed=seed,
+        temperature=None,
+        at=None,
+        rate=rate,
+        fit=None,
+        device=device,
+        format="mp4",
+        size=None,
+    )
+    watch = Watch(every, once_in, normal or [], out, overwrite, open_page, as_json, quiet)
+    run(clips, settings, watch, source=source)

@@ -1,0 +1,312 @@
+"""What is told of a clip that was watched: events, curve, heat, a page and a record."""
+
+import csv
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from drsvg_cli.commands.clip_input import Session, provenance
+from drsvg_cli.commands.console import one_line
+from drsvg_cli.commands.output_folder import write_picture, write_record
+from drsvg_cli.evaluation.surprise import Maps, Usual, score_moments
+from drsvg_cli.frames import Frames
+from drsvg_cli.video.clip import ClipInfo, explained
+from drsvg_cli.video.reading import read_frames
+from drsvg_cli.video.writing import ClipWriter
+from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
+from drsvg_cli.visualization.samples import HEAT_SCALE, enlarge, heat_overlay
+from drsvg_cli.visualization.timeline import RAREST, clock, outlined, timeline
+
+PAGE, CURVE, HEAT = "index.html", "curve.png", "heat.mp4"
+EVENTS, SCORES, RECORD_FILE = "events.csv", "scores.csv", "surprise.json"
+SHOWN = 12
+"""Events with a short clip each: the rarest."""
+BEFORE, AFTER = 1.5, 2.5
+"""Seconds of such a clip before and after the event begins."""
+SIDE = 640
+"""Pixels along the longer side of the videos."""
+
+
+def result_files() -> list[str]:
+    """Name the files that results may have."""
+    clips = [f"event_{number}.mp4" for number in range(1, SHOWN + 1)]
+    return [PAGE, CURVE, HEAT, EVENTS, SCORES, RECORD_FILE, *clips]
+
+
+@dataclass(eq=False)
+class Course:
+    """What was found while walking through a clip; frames are counted at the model's rate."""
+
+    info: ClipInfo
+    rate: Fraction
+    horizon: int
+    step: int
+    """Frames from a moment to the next."""
+    frames: int = 0
+    moments: list[int] = field(default_factory=list)
+    """The first frame that was predicted, of each moment."""
+    maps: list[Maps] = field(default_factory=list)
+    """`(h, w)` each."""
+    cuts: list[int] = field(default_factory=list)
+    """Frames that a camera cut comes before."""
+
+
+class Event(NamedTuple):
+    """Something that was not expected."""
+
+    begin: float
+    """Seconds from the clip's first frame."""
+    end: float
+    score: float
+    probability: float
+    """Of something like it in one quiet moment."""
+    x: int
+    y: int
+    width: int
+    height: int
+    """The box, in pixels of the clip."""
+
+
+class Report:
+    """Tells of one clip."""
+
+    def __init__(self, session: Session, course: Course, usual: Usual, *, once_in: float) -> None:
+        """Judge a course by what is usual; an event is expected less than once in so many hours."""
+        self._session, self._course, self._usual = session, course, usual
+        self._limit = 3600 * once_in
+        self._spacing = float(course.step / course.rate)
+        self._scores = score_moments(usual.standard(np.stack(course.maps).astype(np.float32)))
+        self._probability = usual.probability(self._scores)
+        self._score_limit = usual.score_at(self._spacing / self._limit)
+        self.events = self._find_events()
+        rarest = sorted(self.events, key=lambda event: event.score, reverse=True)[:SHOWN]
+        self.shown = sorted(rarest)
+        self._length = min(course.frames, round((BEFORE + AFTER) * course.rate))
+
+    @property
+    def rarity(self) -> NDArray[np.float64]:
+        """Seconds in which a moment like each is expected once."""
+        return self._spacing / np.maximum(self._probability, self._spacing / RAREST)
+
+    def write(self, part: Path, clip: Path, folder: Path, normal: Sequence[str]) -> dict[str, Any]:
+        """Write all files into `part`; return the record."""
+        course, rate = self._course, float(self._course.rate)
+        times = [moment / rate for moment in course.moments]
+        curve = timeline(
+            times,
+            self.rarity,
+            step=self._spacing,
+            limit=self._limit,
+            length=course.frames / rate,
+            events=[(event.begin, event.end) for event in self.events],
+            cuts=[cut / rate for cut in course.cuts],
+        )
+        write_picture(part / CURVE, curve)
+        _write_table(part / EVENTS, Event._fields, self.events)
+        scores = zip(times, self._scores, self._probability, strict=True)
+        _write_table(part / SCORES, ("seconds", "score", "probability"), scores)
+        shape = self._write_videos(part)
+        record = provenance(self._session) | {
+            "clip": str(clip),
+            "folder": str(folder),
+            "normal": list(normal),
+            "rate": rate,
+            "seconds": round(course.frames / rate, 3),
+            "every": self._spacing,
+            "moments": len(times),
+            "once_in_hours": self._limit / 3600,
+            "calibration": {
+                "quiet_moments": self._usual.moments,
+                "quiet_hours": self._usual.moments * self._spacing / 3600,
+                "tail_shape": self._usual.shape,
+                "tail_scale": self._usual.scale,
+            },
+            "cuts": [round(cut / rate, 3) for cut in course.cuts],
+            "events": [event._asdict() for event in self.events],
+        }
+        (part / PAGE).write_text(self._page(record, curve, shape), encoding="utf-8")
+        return write_record(part, RECORD_FILE, record)
+
+    def _find_events(self) -> list[Event]:
+        """Join moments that are rare and near each other."""
+        course, rare = self._course, np.flatnonzero(self.rarity >= self._limit)
+        groups = np.split(rare, np.flatnonzero(_gaps(course.moments, rare) > course.horizon) + 1)
+        return [self._event(group) for group in groups if len(group)]
+
+    def _event(self, group: NDArray[np.int_]) -> Event:
+        """Say when and where it was.
+
+        What a moment predicts overlaps what the one before it did, which was as expected up to
+        there: the event begins after that.
+        """
+        course, rate = self._course, float(self._course.rate)
+        first, last = (course.moments[group[end]] for end in (0, -1))
+        begin = first + max(0, course.horizon - course.step)
+        end = max(begin, last) + course.step
+        peak = group[int(self._scores[group].argmax())]
+        standard = self._usual.standard(course.maps[peak][None].astype(np.float32))[0]
+        rows, columns = np.nonzero(standard >= standard.max() / 3)
+        high, wide = standard.shape
+        top, left = (
+            rows.min() * course.info.height // high,
+            columns.min() * course.info.width // wide,
+        )
+        bottom = -(-(rows.max() + 1) * course.info.height // high)
+        right = -(-(columns.max() + 1) * course.info.width // wide)
+        return Event(
+            round(begin / rate, 3),
+            round(min(end, course.frames) / rate, 3),
+            round(float(self._scores[peak]), 3),
+            float(f"{self._probability[peak]:.3g}"),
+            *map(int, (left, top, right - left, bottom - top)),
+        )
+
+    def _write_videos(self, part: Path) -> tuple[int, int]:
+        """Read the clip once more: paint its heat, cut the events out; return height and width."""
+        course, shape = self._course, (0, 0)
+        begins = [self._cut_out(event) for event in self.shown]
+        with explained(part, "written"), ExitStack() as stack:
+            heat, *cut_outs = (
+                stack.enter_context(ClipWriter(part / name, course.rate, suffix=".mp4"))
+                for name in (HEAT, *(f"event_{n + 1}.mp4" for n in range(len(begins))))
+            )
+            frames = read_frames(course.info.path, rate=course.rate)
+            for index, frame in enumerate(islice(frames, course.frames)):
+                picture = enlarge(frame, SIDE)
+                shape = picture.shape[:2]
+                heat.write(heat_overlay(picture[None], self._heat(index, shape)[None])[0])
+                for writer, begin, event in zip(cut_outs, begins, self.shown, strict=True):
+                    if begin <= index < begin + self._length:
+                        during = event.begin <= index / course.rate < event.end
+                        scale = shape[1] / course.info.width
+                        writer.write(outlined(picture, event[4:], scale) if during else picture)
+        return shape
+
+    def _cut_out(self, event: Event) -> int:
+        """Choose the first frame of an event's short clip; all last equally long."""
+        first = round((event.begin - BEFORE) * self._course.rate)
+        return max(0, min(first, self._course.frames - self._length))
+
+    def _heat(self, index: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """Return how unexpected each pixel of a frame is, `(H, W)`; events are brightest."""
+        course = self._course
+        last = bisect_right(course.moments, index)
+        first = bisect_right(course.moments, index - course.horizon)
+        if first == last:
+            return np.zeros(shape, np.float32)
+        blocks = np.stack(course.maps[first:last]).astype(np.float32)
+        most = self._usual.standard(blocks).max(0) * np.float32(HEAT_SCALE / self._score_limit)
+        large = cv2.resize(most.clip(0, HEAT_SCALE), shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(large, np.float32)
+
+    def _page(self, record: dict[str, Any], curve: Frames, shape: tuple[int, int]) -> str:
+        course, rate = self._course, float(self._course.rate)
+        tiles = [
+            Tile(f"event {number}, {clock(event.begin)}", f"event_{number}.mp4", "sample", note)
+            for number, event in enumerate(self.shown, 1)
+            for note in [self._rarity_of(event)]
+        ]
+        length, before = self._length, round(BEFORE * rate)
+        if not tiles:
+            tiles, length, before = (
+                [Tile("the whole clip, and its heat", HEAT, "given")],
+                course.frames,
+                0,
+            )
+        words = (
+            f"Every {self._spacing:.2g} s, {record['settings']['samples']} samples of the next "
+            f"{course.horizon / rate:.2g} s were compared with what happened. The curve says how "
+            "rarely something as far from all samples is expected where all is as usual; the line "
+            f"is once in {spell(self._limit)}. That was learned from {self._usual.moments} quiet "
+            f"moments ({spell(self._usual.moments * self._spacing)}). {HEAT} shows the whole clip; "
+            "what is bright there was not expected."
+        )
+        head = ["from", "to", "how rare", "score", "x, y, width, height"]
+        rows = [
+            [
+                clock(e.begin),
+                clock(e.end),
+                self._rarity_of(e),
+                f"{e.score:.1f}",
+                ", ".join(map(str, e[4:])),
+            ]
+            for e in self.events
+        ]
+        facts = {key: value for key, value in record["settings"].items() if value is not None}
+        facts |= {key: record[key] for key in ("normal", "cuts", "device", "drsvg", "torch")}
+        settings = Listing("Settings", [[key, str(value)] for key, value in facts.items()])
+        tables = [Listing(f"Events ({len(rows)})", [head, *rows]), settings]
+        return Page(
+            title=course.info.path.name,
+            subtitle=_gist(record),
+            tiles=tiles,
+            rate=rate,
+            observed=before,
+            frames=length,
+            shape=shape,
+            words=("before", "after it begins"),
+            pictures=[Picture("What nobody expected", curve, words, wide=True)],
+            tables=tables,
+        ).html()
+
+    def _rarity_of(self, event: Event) -> str:
+        return f"once in {spell(self._spacing / max(event.probability, self._spacing / RAREST))}"
+
+
+def _gist(record: dict[str, Any]) -> str:
+    count, cuts = len(record["events"]), len(record["cuts"])
+    events = f"{count} event{'s' * (count != 1)}" if count else "no event"
+    camera = f" · {cuts} camera cut{'s' * (cuts != 1)}" * bool(cuts)
+    return f"{events} in {spell(record['seconds'])}{camera} · model {record['settings']['model']}"
+
+
+def summary(record: dict[str, Any]) -> list[RenderableType]:
+    """Say in a line or a few what was found."""
+    lines: list[RenderableType] = []
+    table = Table("from", "to", "once in", "box", box=None)
+    for event in record["events"]:
+        wait = record["every"] / max(event["probability"], record["every"] / RAREST)
+        box = f"{event['width']}x{event['height']} at {event['x']}, {event['y']}"
+        table.add_row(clock(event["begin"]), clock(event["end"]), spell(wait), box)
+    if record["events"]:
+        lines.append(table)
+    name = (one_line(record["folder"]), "bold")
+    page = one_line(str(Path(record["folder"]) / PAGE))
+    lines.append(Text.assemble(name, f": {_gist(record)} · open {page}"))
+    return lines
+
+
+def spell(seconds: float) -> str:
+    """Say a length of time in words."""
+    units = {"year": 31_536_000, "day": 86400, "h": 3600, "min": 60}
+    if seconds >= RAREST:
+        return "more than a year"
+    for name, length in units.items():
+        if seconds >= length:
+            return f"{seconds / length:.2g} {name}" + "s" * (
+                name == "day" and seconds >= 1.5 * length
+            )
+    return f"{seconds:.2g} s"
+
+
+def _gaps(moments: Sequence[int], chosen: NDArray[np.int_]) -> NDArray[np.int_]:
+    return np.diff(np.asarray(moments)[chosen])
+
+
+def _write_table(path: Path, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows(rows)

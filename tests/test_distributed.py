@@ -1,0 +1,144 @@
+"""Several processes that train one model, on gloo; forked, so that all libraries are there."""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+
+import pytest
+import torch
+from conftest import TINY
+
+from drsvg_cli.cli.app import main
+from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
+from drsvg_cli.data.dataset import DataPaths, Progress
+from drsvg_cli.errors import ConfigError, TrainingError
+from drsvg_cli.training import distributed
+from drsvg_cli.training.preparation import prepare_run
+from drsvg_cli.training.trainer import fit
+from drsvg_cli.weights.files import load_state
+
+STEPS = 12
+ENDED = 7
+"""With which a process tells that it was told that another one has ended."""
+RECIPE = Recipe(
+    "tiny",
+    model=ModelConfig(**TINY),
+    data=DataConfig(frame_rate=10.0, context=3, horizon=4),
+    training=TrainingConfig(steps=STEPS, batch=4, validate_every=STEPS, checkpoint_every=4),
+)
+
+
+@pytest.fixture(scope="module")
+def clips(make_clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for seed in range(4):
+        make_clip(folder / f"{seed}.mp4", seed=seed)
+    return folder
+
+
+def together(count, work):
+    """Do work in forked processes as torchrun starts them; return their exit codes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    processes = [os.fork() or _child(rank, count, port, work) for rank in range(count)]
+    return [os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in processes]
+
+
+def _child(rank, count, port, work):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    code = 99
+    try:
+        work(rank)
+        code = 0
+    except SystemExit as end:
+        code = end.code or 0
+    except TrainingError:
+        code = ENDED
+    finally:
+        if code == 99:
+            traceback.print_exc()
+        os._exit(code)
+
+
+def train(clips, run, *, resume=False, killed=None):
+    """Train in this process, and in those beside it; return the weights.
+
+    Process 1 is killed after the step `killed`.
+    """
+    run.mkdir(exist_ok=True)
+    with distributed.joined():
+        paths = DataPaths([str(clips)], run / "training" / "clips", (), 0.3)
+        told = Progress(lambda _: None, lambda *_: None)
+        with distributed.first_before_others():
+            prepared = prepare_run(RECIPE, paths, told, torch.device("cpu"))
+        for step in fit(RECIPE, prepared.task, run, origin=prepared.fingerprint, resume=resume):
+            if distributed.rank() == 1 and step.number == killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+    return load_state(run / "training" / "state.pt")
+
+
+def distance(state, other):
+    """Return the largest difference of two runs' weights, in shares of a tensor's largest one."""
+    assert state["number"] == other["number"]
+    found = 0.0
+    for part in ("model", "average", "discriminator"):
+        for name, values in state["learner"][part].items():
+            same = other["learner"][part][name]
+            off = (values - same).abs().max() / values.abs().max().clamp(min=1e-3)
+            found = max(found, float(off))
+    return found
+
+
+def test_two_processes_train_as_one_and_one_goes_on_where_two_were_killed(clips, tmp_path):
+    alone = train(clips, tmp_path / "alone")
+
+    codes = together(2, lambda _: train(clips, tmp_path / "two"))
+    assert codes == [0, 0]
+    assert distance(load_state(tmp_path / "two" / "training" / "state.pt"), alone) < 1e-4
+
+    killed = tmp_path / "killed"
+    codes = together(2, lambda _: train(clips, killed, killed=6))
+    assert codes == [ENDED, -signal.SIGKILL]
+    assert load_state(killed / "training" / "state.pt")["number"] == 4
+    assert distance(train(clips, killed, resume=True), alone) < 1e-4
+
+
+def test_a_command_in_two_processes_leaves_what_one_leaves_and_speaks_once(clips, tmp_path):
+    recipe = tmp_path / "tiny"
+    recipe.mkdir()
+    (recipe / "preset.toml").write_text(format_recipe(RECIPE))
+
+    def command(rank):
+        sys.argv = [
+            "drsvg",
+            "train",
+            str(recipe),
+            "--data",
+            str(clips),
+            "-o",
+            str(tmp_path / "run"),
+        ]
+        with (tmp_path / f"said{rank}.txt").open("w") as said:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+        main()
+
+    assert together(2, command) == [0, 0], (tmp_path / "said0.txt").read_text()
+    assert "drsvg predict CLIP --model" in (tmp_path / "said0.txt").read_text()
+    assert (tmp_path / "said1.txt").read_text() == ""
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "preset.toml",
+        "model.safetensors",
+        "README.md",
+        "validation.png",
+        "training",
+    }
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    with pytest.raises(ConfigError, match="a batch of 4 cannot be shared equally by 3 processes"):
+        distributed.part(4)
