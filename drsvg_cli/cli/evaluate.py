@@ -18,7 +18,7 @@ EPILOG = """Examples:
 
   $ drsvg evaluate moving-mnist moving-mnist-svg-lp
 
-  $ drsvg evaluate kth kth-svg-lp --swap
+  $ drsvg evaluate sprites --swap
 """
 
 
