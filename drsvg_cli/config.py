@@ -17,6 +17,10 @@ from drsvg_cli.migration import migrate
 
 Fit = Literal["crop", "pad", "stretch"]
 Source = Literal["clips", "moving-mnist", "moving-mnist-deterministic", "kth", "sprites"]
+Box = tuple[int, int] | int | Literal["source"] | None
+"""Of results: a box of width and height, the shorter side, the clip's own, or what suits it."""
+SHORTEST_CONTEXT = 2
+"""Frames that are observed at least: one does not move."""
 _REPO_PART = r"[A-Za-z0-9](?:(?:[\w.]|-(?!-)){0,94}\w)?"
 REPO_PATTERN = rf"{_REPO_PART}/{_REPO_PART}(?<!\.git)"
 """The name of a Hub repo, `org/name`, as the Hub allows them."""

@@ -248,6 +248,12 @@ class TestPredict:
             first, second = (tmp_path / folder / name for folder in ("first", "second"))
             assert first.read_bytes() == second.read_bytes()
 
+    def test_samples_that_would_be_the_same_are_one(self, draw, clip, tmp_path):
+        outcome = draw(clip, "--samples", "3", "--temperature", "0")
+        assert "all samples would be the same: one is drawn" in outcome.err
+        assert record(tmp_path / "clip_drsvg")["sample_seeds"] == [8]
+        assert not (tmp_path / "clip_drsvg" / "sample_2.mp4").exists()
+
     def test_a_single_sample_disagrees_with_nothing(self, draw, clip, tmp_path):
         pages = []
         for count in ("1", "2"):

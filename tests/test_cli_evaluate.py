@@ -12,7 +12,7 @@ import torch
 
 from drsvg_cli.commands import evaluate as work
 from drsvg_cli.commands import evaluation_report, evaluation_setup
-from drsvg_cli.commands.evaluation_report import Findings, Protocol, Row
+from drsvg_cli.commands.evaluation_results import Findings, Protocol, Row
 from drsvg_cli.commands.output_folder import kept_for_one
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.data import moving_mnist
@@ -63,7 +63,7 @@ def measure(drsvg, mnist, save):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Return a function: press Ctrl-C when so much has been drawn, seven times a sequence."""
-    real = work.draw
+    real = work.score_clip
 
     def after(pieces):
         left = [pieces]
@@ -74,7 +74,7 @@ def interrupt(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
             return real(*arguments, **options)
 
-        monkeypatch.setattr(work, "draw", real if pieces is None else some)
+        monkeypatch.setattr(work, "score_clip", real if pieces is None else some)
 
     return after
 
@@ -304,7 +304,7 @@ class TestInterruptions:
             )
             assert measure("-o", "parts").code == 130
         assert names(tmp_path / "parts") == {"partial.pt"}
-        monkeypatch.setattr(work, "draw", None)
+        monkeypatch.setattr(work, "score_clip", None)
         assert measure("-o", "parts", "--resume").code == 0
         assert record(tmp_path / "parts") == whole
 

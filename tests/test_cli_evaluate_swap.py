@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drsvg_cli.commands import evaluate_swap, evaluation_setup
-from drsvg_cli.commands.swap_report import _shown
+from drsvg_cli.commands.evaluate_swap import _shown
 from drsvg_cli.config import DataConfig, Recipe
 from drsvg_cli.data.sprites import GARMENTS
 from drsvg_cli.evaluation.classifier import Classifier

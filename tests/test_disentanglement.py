@@ -4,19 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from drsvg_cli.commands.evaluate_swap import _bounds
-from drsvg_cli.commands.swap_report import STILL, TRUTH
+from drsvg_cli.commands.evaluate_swap import STILL, TRUTH, _bounds
 from drsvg_cli.evaluation import disentanglement
-from drsvg_cli.evaluation.classifier import Classifier
-from drsvg_cli.evaluation.disentanglement import (
-    Known,
-    agreement,
-    movement,
-    partners,
-    swap_all,
-)
+from drsvg_cli.evaluation.classifier import Classifier, Known
+from drsvg_cli.evaluation.disentanglement import agreement, movement, partners, swap_all
 from drsvg_cli.evaluation.metrics import sharpness
-from drsvg_cli.evaluation.prediction import Content
 from drsvg_cli.inference.rollout import swap
 
 LEVELS = 4
@@ -87,9 +79,9 @@ class TestJudge:
 
 
 def test_content_is_that_of_its_own_sequence():
-    content = Content(Reader().eval(), {"who": torch.tensor([0, 1, 2])})
+    content = Known(Reader().eval(), {"who": torch.tensor([0, 1, 2])})
     frames = paint(torch.tensor([0, 1, 3]), torch.zeros(3, 4))
-    assert [content.read(each, n).tolist() for n, each in enumerate(frames)] == [
+    assert [content.shows(each, n).tolist() for n, each in enumerate(frames)] == [
         [1] * 4,
         [1] * 4,
         [0] * 4,

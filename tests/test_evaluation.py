@@ -6,11 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from drsvg_cli.evaluation.classifier import Classifier
+from drsvg_cli.evaluation.classifier import Classifier, Known
 from drsvg_cli.evaluation.lpips import LPIPS
 from drsvg_cli.evaluation.metrics import CEILING, psnr, sharpness, ssim
 from drsvg_cli.evaluation.prediction import (
-    Content,
     Judge,
     Scores,
     draw,
@@ -125,10 +124,10 @@ def test_content_is_read_from_every_frame(judge):
             return {"level": functional.one_hot((4 * frames.mean((1, 2, 3))).long(), 4).float()}
 
     reader = Brightness({"level": 4}, size=32, channels=1).eval()
-    content = Content(reader, {"level": torch.tensor([3, 0])})
+    known = Known(reader, {"level": torch.tensor([3, 0])})
     samples = np.full((2, 3, 32, 32, 3), 10, np.uint8)
     samples[1, 2] = 250
-    given = judge._replace(content=content, channels=1)
+    given = judge._replace(known=known, channels=1)
     found = [measure(samples, samples[0], samples[0, 0], judge=given, number=n) for n in (0, 1)]
     assert found[0].content[0].tolist() == [[0, 0, 0], [0, 0, 1]]
     assert found[1].content[0].tolist() == [[1, 1, 1], [1, 1, 0]]

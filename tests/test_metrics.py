@@ -83,13 +83,6 @@ def test_samples_are_each_measured_against_the_shared_truth(measure: Any) -> Non
     assert torch.allclose(scores[1, 2, 3], measure(predicted[1, 2, 3], truth[1, 0, 3]))
 
 
-def test_ssim_does_not_depend_on_the_size_of_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    predicted, truth = noise(3, 5, 1, 16, 16), noise(5, 1, 16, 16, seed=1)
-    whole = metrics.ssim(predicted, truth)
-    monkeypatch.setattr(metrics, "_CHUNK_ELEMENTS", 4 * 16 * 16)
-    assert torch.equal(metrics.ssim(predicted, truth), whole)
-
-
 def test_half_precision_frames_are_measured_in_single() -> None:
     predicted, truth = pair("shifted")
     half = metrics.ssim(predicted.bfloat16(), truth.bfloat16())

@@ -15,40 +15,21 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", "-o", help="Folder for the files; a cache by default.", show_default=False
-    ),
+    Path | None, options.option("Folder for the files; a cache by default.", "--out", "-o")
 ]
 Mirror = Annotated[
     list[str] | None,
-    typer.Option(
-        "--mirror",
-        help="Address of a folder with the files, instead of the known ones.",
-        show_default=False,
-    ),
+    options.option("Address of a folder with the files, instead of the known ones.", "--mirror"),
 ]
-MNIST_EPILOG = """Examples:
+EPILOG = """Examples:
 
-  $ drsvg data mnist
+  $ drsvg data {0}
 
-  $ drsvg data mnist -o ./mnist
-"""
-KTH_EPILOG = """Examples:
-
-  $ drsvg data kth
-
-  $ drsvg data kth -o ./kth
-"""
-SPRITES_EPILOG = """Examples:
-
-  $ drsvg data sprites
-
-  $ drsvg data sprites -o ./sprites
+  $ drsvg data {0} -o ./{0}
 """
 
 
-@app.command(epilog=MNIST_EPILOG)
+@app.command(epilog=EPILOG.format("mnist"))
 def mnist(
     out: Folder = None,
     mirror: Mirror = None,
@@ -64,7 +45,7 @@ def mnist(
     data.fetch_files("mnist", out, mirror, as_json=as_json, quiet=quiet)
 
 
-@app.command(epilog=KTH_EPILOG)
+@app.command(epilog=EPILOG.format("kth"))
 def kth(
     out: Folder = None,
     mirror: Mirror = None,
@@ -82,7 +63,7 @@ def kth(
     data.fetch_kth(out, mirror, as_json=as_json, quiet=quiet)
 
 
-@app.command(epilog=SPRITES_EPILOG)
+@app.command(epilog=EPILOG.format("sprites"))
 def sprites(
     out: Folder = None,
     mirror: Mirror = None,

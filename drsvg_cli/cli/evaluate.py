@@ -18,7 +18,7 @@ EPILOG = """Examples:
 
   $ drsvg evaluate moving-mnist moving-mnist-svg-lp
 
-  $ drsvg evaluate kth kth-svg-lp --swap
+  $ drsvg evaluate sprites --swap
 """
 
 
@@ -26,68 +26,42 @@ def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODELS...",
-            help="Presets, baselines, folders, files or org/name[@revision].",
+            metavar="MODELS...", help="Presets, baselines, folders, files or org/name[@revision]."
         ),
     ],
     data: options.Data = None,
     context: options.Context = None,
     horizon: Annotated[
         int | None,
-        typer.Option(
-            "--horizon",
-            "-n",
-            help="Frames to predict; the source's own by default.",
-            show_default=False,
-        ),
+        options.option("Frames to predict; the source's own by default.", "--horizon", "-n"),
     ] = None,
     swap: Annotated[
-        bool,
-        typer.Option("--swap", help="Measure swaps of pairs of sequences, not predictions."),
+        bool, options.flag("--swap", help="Measure swaps of pairs of sequences, not predictions.")
     ] = False,
     samples: Annotated[
         int | None,
-        typer.Option(
-            "--samples",
-            "-s",
-            help="Samples of a sequence, 10 by default, 100 of a data set; swaps of a pair, 1.",
-            show_default=False,
-        ),
+        options.option("10 by default; 100 of a data set, 1 with --swap.", "--samples", "-s"),
     ] = None,
     sequences: Annotated[
-        int | None,
-        typer.Option(help="How many at most; the source's own by default.", show_default=False),
+        int | None, options.option("How many at most; the source's own by default.")
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(
-            help="Pixels along the shorter side, at which whole frames of clips are measured; 128 "
-            "by default.",
-            show_default=False,
-        ),
+        options.option("Shorter side, in pixels, of whole frames of clips; 128 by default."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Sample k depends on SEED + k alone.")] = 0,
+    seed: Annotated[int, options.option("Sample k depends on SEED + k alone.", show=True)] = 0,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            help="How far samples stray: 0 not at all, 1 as learned; the models' own by default, 1 "
-            "with --swap.",
-            show_default=False,
-        ),
+        options.option("Of the samples: 1 as learned; the models' own by default, 1 with --swap."),
     ] = None,
     offline: options.Offline = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the results; `evaluation`, or `swaps` with --swap, by default.",
-            show_default=False,
-        ),
+        options.option("Folder for the results, `evaluation` or `swaps`.", "--out", "-o"),
     ] = None,
     overwrite: options.Overwrite = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the same evaluation stopped.")
+        bool, options.flag("--resume", help="Go on where the same evaluation stopped.")
     ] = False,
     device: options.Device = "auto",
     on: options.On = None,
@@ -104,26 +78,16 @@ def evaluate(
     With --swap, sequences are swapped in pairs instead: whether the content of one and the pose of
     the other show, where that is known, how they move, and how sharp the frames are.
     """
-    for option, value, least in (
-        ("--context", context, 1),
-        ("--horizon", horizon, 1),
-        ("--sequences", sequences, 1),
-        ("--samples", samples, 1),
-    ):
-        if value is not None:
-            options.check_range(option, value, least, 10_000)
+    counts = {"context": context, "horizon": horizon, "sequences": sequences, "samples": samples}
+    for name, value in counts.items():
+        options.check_range(f"--{name}", value, 1, 10_000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED - 10_000)
-    if temperature is not None:
-        options.check_range("--temperature", temperature, 0, 100)
-    if size is not None:
-        options.check_range("--size", size, 32, 512)
-    if swap and size:
-        raise ConfigError("--size is for predictions: swaps are measured at the models' own size")
+    options.check_range("--temperature", temperature, 0, 100)
+    options.check_range("--size", size, 32, 512)
     options.check_cluster(on)
-    if swap and on is not None:
-        raise ConfigError("--on is for predictions: swaps are quickly measured here")
-    if swap and resume:
-        raise ConfigError("--resume is for predictions: swaps are quickly measured again")
+    for name, given in (("size", size), ("on", on), ("resume", resume)):
+        if swap and given:
+            raise ConfigError(f"--{name} is for predictions; leave it out with --swap")
     from drsvg_cli.commands.models import find_predictor
 
     sources = [find_predictor(each, offline=offline, quiet=quiet or as_json) for each in models]
@@ -136,10 +100,7 @@ def evaluate(
         Request(
             models=list(zip(models, sources, strict=True)),
             data=data or [],
-            context=context,
-            horizon=horizon,
-            samples=samples,
-            sequences=sequences,
+            **counts,
             size=size,
             seed=seed,
             temperature=temperature,

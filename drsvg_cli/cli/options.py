@@ -1,27 +1,31 @@
 """Every option of the command line, written once, and how their values are read."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from drsvg_cli.config import Box
 from drsvg_cli.errors import ConfigError
 
 LARGEST = 100_000
-SHORTEST_CONTEXT = 2
 LARGEST_SEED = 2**32 - 1
 
 INPUT, SAMPLING, OUTPUT = "Input", "Sampling", "Output"
 """Panels of `--help`."""
-Box = tuple[int, int] | int | Literal["source"] | None
-"""Of results: a box of width and height, the shorter side, the clip's own, or what suits it."""
+
+
+def option(
+    help: str, *names: str, panel: str | None = None, show: bool = False, **more: Any
+) -> Any:
+    """Describe an option; `show` tells its default, where the help does not."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=show, **more)
 
 
 def flag(*names: str, help: str, panel: str | None = None) -> Any:
     """Describe an option that takes no value."""
-    return typer.Option(*names, help=help, metavar="", rich_help_panel=panel, show_default=False)
+    return option(help, *names, panel=panel, metavar="")
 
 
 def _complete_model(incomplete: str) -> list[str]:
@@ -32,110 +36,96 @@ def _complete_model(incomplete: str) -> list[str]:
 
 Model = Annotated[
     str,
-    typer.Option(
+    option(
+        "A preset (`general`), a model folder, a .safetensors file, org/name[@revision], or a "
+        "baseline without weights: copy, motion or motion-speeds.",
         "--model",
         "-m",
-        help="A preset (`general`), a model folder, a .safetensors file, org/name[@revision], or a "
-        "baseline without weights: copy, motion or motion-speeds.",
-        rich_help_panel=INPUT,
+        panel=INPUT,
         autocompletion=_complete_model,
+        show=True,
     ),
 ]
 Offline = Annotated[
     bool, flag("--offline", help="Download nothing: use what is cached.", panel=INPUT)
 ]
 Context = Annotated[
-    int | None,
-    typer.Option(
-        help="Frames the model observes; its own number by default.",
-        show_default=False,
-        rich_help_panel=INPUT,
-    ),
+    int | None, option("Frames the model observes; its own number by default.", panel=INPUT)
 ]
 Horizon = Annotated[
     str,
-    typer.Option(
+    option(
+        "How far to predict: frames of the model, about 12 a second, or seconds.",
         "--horizon",
         "-n",
         metavar="FRAMES|2s",
-        help="How far to predict: frames of the model, about 12 a second, or seconds.",
-        rich_help_panel=SAMPLING,
+        panel=SAMPLING,
+        show=True,
     ),
 ]
 Samples = Annotated[
-    int,
-    typer.Option("--samples", "-s", help="How many samples to draw.", rich_help_panel=SAMPLING),
+    int, option("How many samples to draw.", "--samples", "-s", panel=SAMPLING, show=True)
 ]
 Seed = Annotated[
-    int | None,
-    typer.Option(
-        help="Sample k depends on SEED + k alone; random by default.",
-        show_default=False,
-        rich_help_panel=SAMPLING,
+    int | None, option("Sample k depends on SEED + k alone; random by default.", panel=SAMPLING)
+]
+Temperature = Annotated[
+    float | None,
+    option(
+        "How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
+        panel=SAMPLING,
     ),
 ]
 At = Annotated[
     str | None,
-    typer.Option(
-        help="The last observed moment: seconds, mm:ss or a percentage; the end by default.",
-        show_default=False,
-        rich_help_panel=INPUT,
+    option(
+        "The last observed moment: seconds, mm:ss or a percentage; the end by default.", panel=INPUT
     ),
 ]
 Rate = Annotated[
     float | None,
-    typer.Option(
-        help="Frames a second the model sees; about its own by default: the clip's divided by a "
-        "whole number.",
-        show_default=False,
-        rich_help_panel=INPUT,
+    option(
+        "Frames a second the model sees; about its own by default: the clip's divided by a whole "
+        "number.",
+        panel=INPUT,
     ),
 ]
 FitMode = Annotated[
     Literal["crop", "pad", "stretch"] | None,
-    typer.Option(
+    option(
+        "How frames become squares, for a model that predicts squares; as trained by default.",
         "--fit",
-        help="How frames become squares, for a model that predicts squares; as trained by default.",
-        show_default=False,
-        rich_help_panel=INPUT,
+        panel=INPUT,
     ),
 ]
 Device = Annotated[
-    str,
-    typer.Option(
-        envvar="DRSVG_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=SAMPLING
-    ),
+    str, option("auto, cpu, cuda, cuda:1 or mps.", envvar="DRSVG_DEVICE", panel=SAMPLING, show=True)
 ]
 Format = Annotated[
     Literal["mp4", "gif", "webp", "png"],
-    typer.Option("--format", help="Format of the videos.", rich_help_panel=OUTPUT),
+    option("Format of the videos.", "--format", panel=OUTPUT, show=True),
 ]
 AnySize = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Size of the videos: their shorter side, a box they fit in, or the clip's own; by default "
+        "the clip's own, its longer side at most 1280 (640 in other formats than mp4).",
         "--size",
         metavar="PIXELS|WxH|source",
-        help="Size of the videos: their shorter side, a box they fit in, or the clip's own; by "
-        "default the clip's own, its longer side at most 1280 (640 in other formats than mp4).",
-        show_default=False,
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        "Folder for the results, CLIP_drsvg by default; or a single video, as out.mp4.",
         "--out",
         "-o",
-        help="Folder for the results, CLIP_drsvg by default; or a single video, as out.mp4.",
-        show_default=False,
-        rich_help_panel=OUTPUT,
+        panel=OUTPUT,
     ),
 ]
 RunFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", "-o", help="Model folder to write; NAME-model by default.", show_default=False
-    ),
+    Path | None, option("Model folder to write; NAME-model by default.", "--out", "-o")
 ]
 Overwrite = Annotated[
     bool, flag("--overwrite", "-y", help="Replace earlier results.", panel=OUTPUT)
@@ -150,19 +140,17 @@ DryRun = Annotated[
 ]
 Data = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
+        "Clips, folders, patterns, .txt lists, or a data set's folder (default: its cache).",
         "--data",
-        help="Clips, folders, patterns, .txt lists, or a data set's folder (default: its cache).",
-        show_default=False,
     ),
 ]
 On = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "Let a Ray cluster do the work: this machine's, or the one at an address.",
         metavar="ray|ray://HOST:PORT",
-        help="Let a Ray cluster do the work: this machine's, or the one at an address.",
-        show_default=False,
-        rich_help_panel=INPUT,
+        panel=INPUT,
     ),
 ]
 Resume = Annotated[
@@ -170,13 +158,11 @@ Resume = Annotated[
 ]
 Held = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--validation",
-        help="Clips, folders, patterns, .txt lists to validate on (default: a share).",
-        show_default=False,
+    option(
+        "Clips, folders, patterns, .txt lists to validate on (default: a share).", "--validation"
     ),
 ]
-Share = Annotated[float, typer.Option(help="Share of the clips kept for validation.")]
+Share = Annotated[float, option("Share of the clips kept for validation.", show=True)]
 
 
 def read_size(text: str | None) -> Box:
@@ -238,35 +224,11 @@ def check_cluster(text: str | None) -> None:
         )
 
 
-def check_range(option: str, value: float, least: float, most: float = LARGEST) -> None:
-    """Refuse a value outside `[least, most]`.
+def check_range(option: str, value: float | None, least: float, most: float = LARGEST) -> None:
+    """Refuse a value outside `[least, most]`, where one is given.
 
     Raises:
         ConfigError: with the option's name, the value and the range.
     """
-    if not least <= value <= most:
+    if value is not None and not least <= value <= most:
         raise ConfigError(f"{option} is {value}; choose {least} to {most}")
-
-
-def read_moment(
-    text: str | None, length: Callable[[], float], *, option: str = "--at"
-) -> float | None:
-    """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `length` measures the clip's.
-
-    Raises:
-        ConfigError: the text is none of these.
-    """
-    if text is None:
-        return None
-    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
-        if float(match[1]) > 100:
-            raise ConfigError(f"{option} is {text}; choose 0% to 100%")
-        return length() * float(match[1]) / 100
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
-        raise ConfigError(
-            f"{option} is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)"
-        )
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = seconds * 60 + float(part)
-    return seconds

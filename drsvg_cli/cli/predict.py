@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.config import SHORTEST_CONTEXT
 
 EPILOG = """Examples:
 
@@ -34,34 +35,25 @@ def predict(
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(
+        options.option(
+            "Of many clips, do a part: the third of sixteen is 3/16.",
             metavar="I/N",
-            help="Of many clips, do a part: the third of sixteen is 3/16.",
-            show_default=False,
-            rich_help_panel=options.INPUT,
+            panel=options.INPUT,
         ),
     ] = None,
     on: options.On = None,
     horizon: options.Horizon = "10",
     samples: Annotated[
         int | None,
-        typer.Option(
+        options.option(
+            "How many samples to draw: 5 by default, and 1 for a single video.",
             "--samples",
             "-s",
-            help="How many samples to draw: 5 by default, and 1 for a single video.",
-            show_default=False,
-            rich_help_panel=options.SAMPLING,
+            panel=options.SAMPLING,
         ),
     ] = None,
     seed: options.Seed = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
-            show_default=False,
-            rich_help_panel=options.SAMPLING,
-        ),
-    ] = None,
+    temperature: options.Temperature = None,
     device: options.Device = "auto",
     out: options.Out = None,
     overwrite: Annotated[
@@ -76,10 +68,11 @@ def predict(
     ] = False,
     past: Annotated[
         float,
-        typer.Option(
+        options.option(
+            "Seconds of the clip that each video begins with.",
             metavar="SECONDS",
-            help="Seconds of the clip that each video begins with.",
-            rich_help_panel=options.OUTPUT,
+            panel=options.OUTPUT,
+            show=True,
         ),
     ] = 2.0,
     only_future: Annotated[
@@ -117,17 +110,12 @@ def predict(
     page that plays them side by side (index.html), a contact sheet (sheet.png) and prediction.json.
     Of many clips, the same command again does those that are missing.
     """
-    if samples is not None:
-        options.check_range("--samples", samples, 1)
+    options.check_range("--samples", samples, 1)
     options.check_range("--past", past, 0, 60)
-    if temperature is not None:
-        options.check_range("--temperature", temperature, 0, 100)
-    if context is not None:
-        options.check_range("--context", context, options.SHORTEST_CONTEXT)
-    if seed is not None:
-        options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    if rate is not None:
-        options.check_range("--rate", rate, 0.01, 1000)
+    options.check_range("--temperature", temperature, 0, 100)
+    options.check_range("--context", context, SHORTEST_CONTEXT)
+    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
+    options.check_range("--rate", rate, 0.01, 1000)
     asked, box, part = (
         options.read_length(horizon),
         options.read_size(size),

@@ -27,11 +27,7 @@ def swap(
     at: options.At = None,
     at_b: Annotated[
         str | None,
-        typer.Option(
-            help="The same of B alone; that of --at by default.",
-            show_default=False,
-            rich_help_panel=options.INPUT,
-        ),
+        options.option("The same of B alone; that of --at by default.", panel=options.INPUT),
     ] = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
@@ -41,23 +37,12 @@ def swap(
     horizon: options.Horizon = "10",
     samples: options.Samples = 1,
     seed: options.Seed = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            help="How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
-            show_default=False,
-            rich_help_panel=options.SAMPLING,
-        ),
-    ] = None,
+    temperature: options.Temperature = None,
     device: options.Device = "auto",
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the results; A_B_drsvg by default.",
-            show_default=False,
-            rich_help_panel=options.OUTPUT,
+        options.option(
+            "Folder for the results; A_B_drsvg by default.", "--out", "-o", panel=options.OUTPUT
         ),
     ] = None,
     overwrite: options.Overwrite = False,
@@ -74,12 +59,9 @@ def swap(
     and says how much of B's motion was taken.
     """
     options.check_range("--samples", samples, 1)
-    if temperature is not None:
-        options.check_range("--temperature", temperature, 0, 100)
-    if seed is not None:
-        options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    if rate is not None:
-        options.check_range("--rate", rate, 0.01, 1000)
+    options.check_range("--temperature", temperature, 0, 100)
+    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
+    options.check_range("--rate", rate, 0.01, 1000)
     length, box = options.read_length(horizon), options.read_size(size)
     from drsvg_cli.commands.models import find_predictor
 

@@ -1,6 +1,8 @@
 """What `drsvg predict` and `drsvg swap` begin with: a model, what was asked of it, and clips."""
 
+import re
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -12,9 +14,8 @@ import numpy as np
 import torch
 
 from drsvg_cli import __version__
-from drsvg_cli.cli import options
 from drsvg_cli.commands.console import Reporter
-from drsvg_cli.config import Fit
+from drsvg_cli.config import SHORTEST_CONTEXT, Box, Fit
 from drsvg_cli.device import prepare
 from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.frames import Frames, resize, to_frames, to_tensor
@@ -54,7 +55,7 @@ class Settings:
     fit: Fit | None
     device: str
     format: str
-    size: options.Box
+    size: Box
     context: int | None = None
     compare: bool = False
     past: float = 2.0
@@ -93,7 +94,7 @@ class Session:
         own = self.loaded.recipe.data.context
         if self.is_whole:
             own = max(own, round(MEMORY * rate))
-        return self.settings.context or max(options.SHORTEST_CONTEXT, own)
+        return self.settings.context or max(SHORTEST_CONTEXT, own)
 
     def horizon_at(self, rate: Fraction) -> int:
         """Return how many frames to predict."""
@@ -215,7 +216,7 @@ def read_excerpt(
         path,
         length,
         after=held,
-        at=options.read_moment(moment, partial(measure_length, info), option=option),
+        at=_read_moment(moment, partial(measure_length, info), option=option),
         info=info,
         rate=fine,
         exact_rate=True,
@@ -225,12 +226,36 @@ def read_excerpt(
     channels = 3 if network is None else network.config.channels
     frames = clip.frames if channels == 3 else to_frames(to_tensor(clip.frames, channels=1))
     excerpt = Excerpt(info, frames, fine, clip.start, steps, context, horizon, held)
-    if count is None and len(excerpt.observed) < options.SHORTEST_CONTEXT:
+    if count is None and len(excerpt.observed) < SHORTEST_CONTEXT:
         raise VideoError(
             f"{path} has {len(excerpt.observed)} frame(s) to observe; at least "
-            f"{options.SHORTEST_CONTEXT} are needed"
+            f"{SHORTEST_CONTEXT} are needed"
         )
     return excerpt
+
+
+def _read_moment(
+    text: str | None, length: Callable[[], float], *, option: str = "--at"
+) -> float | None:
+    """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `length` measures the clip's.
+
+    Raises:
+        ConfigError: the text is none of these.
+    """
+    if text is None:
+        return None
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
+        if float(match[1]) > 100:
+            raise ConfigError(f"{option} is {text}; choose 0% to 100%")
+        return length() * float(match[1]) / 100
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise ConfigError(
+            f"{option} is {text!r}; give seconds (12.5), mm:ss (1:30) or a share (50%)"
+        )
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds
 
 
 def _steps(source: Fraction, model_rate: Fraction) -> int:

@@ -1,6 +1,7 @@
 """`drsvg predict --compare`: samples of a clip against what happened, beside the baselines."""
 
 import tempfile
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,10 @@ import numpy as np
 from drsvg_cli.commands.clip_input import Excerpt, Session
 from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
 from drsvg_cli.evaluation.metrics import best_of
-from drsvg_cli.evaluation.prediction import Judge, Scores, measure, score
+from drsvg_cli.evaluation.prediction import SIDE, Judge, Scores, measure, score
 from drsvg_cli.frames import Frames, resize_whole
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 
-SIDE = 128
-"""Pixels along the shorter side, at which whole frames are measured."""
 METRICS = {"psnr": 2, "lpips": 4, "energy": 4}
 
 
@@ -26,13 +25,11 @@ class Comparison:
         assert truth is not None
         side = SIDE if network is None else network.config.size
         self._side = max(SMALLEST, min(side, *truth.shape[1:3]))
-        self._clip = np.stack(
-            [resize_whole(frame, self._side) for frame in (*excerpt.observed, *truth)]
-        )
+        frames = (*excerpt.observed, *truth)
+        self._clip = np.stack([resize_whole(frame, self._side) for frame in frames])
         self._horizon, self._seeds = len(truth), session.seeds
-        self._judge = Judge(
-            LPIPS(session.device), similarity=False, channels=3, device=session.device
-        )
+        device = session.device
+        self._judge = Judge(LPIPS(device), similarity=False, channels=3, device=device)
         shape = (len(session.seeds), *self._clip[-self._horizon :].shape)
         with tempfile.TemporaryFile() as file:  # on disk: memory does not grow with the horizon
             self._made = np.memmap(file, np.uint8, "w+", shape=shape)
@@ -46,12 +43,10 @@ class Comparison:
         truth, last = self._clip[-self._horizon :], self._clip[-self._horizon - 1]
         found = measure(self._made, truth, last, judge=self._judge, number=0)
         summary: dict[str, Any] = {"side": self._side, "samples": _numbers(found)}
+        measured = partial(score, clips=[self._clip], horizon=self._horizon, judge=self._judge)
         for name, make in BASELINES.items():
             seeds = self._seeds[:1] if name in DETERMINISTIC else self._seeds
-            scores = score(
-                make(), [self._clip], horizon=self._horizon, seeds=seeds, judge=self._judge
-            )
-            summary[name] = _numbers(scores)
+            summary[name] = _numbers(measured(make(), seeds=seeds))
         return summary
 
 
@@ -72,12 +67,9 @@ def _numbers(scores: Scores) -> dict[str, Any]:
 def score_rows(scores: dict[str, Any]) -> list[list[str]]:
     """Lay scores out: heads, the samples, the baselines, and every sample."""
     rows = [[f"against what happened, at {scores['side']} pixels", "PSNR (dB)", "LPIPS", "energy"]]
-    for label, key in [
-        ("mean of the samples", "samples"),
-        ("copy of the last frame", "copy"),
-        ("motion that goes on", "motion"),
-        ("motion at random speeds", "motion-speeds"),
-    ]:
+    labels = {"samples": "mean of the samples", "copy": "copy of the last frame"}
+    labels |= {"motion": "motion that goes on", "motion-speeds": "motion at random speeds"}
+    for key, label in labels.items():
         rows.append([label, *(f"{scores[key][name]:.{n}f}" for name, n in METRICS.items())])
     samples = scores["samples"]
     pairs = zip(samples["psnr_of_each"], samples["lpips_of_each"], strict=True)

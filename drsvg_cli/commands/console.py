@@ -16,12 +16,15 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
+
+from drsvg_cli.network import Tick
 
 JOINERS = "\u200c\u200d"
 """Signs without a width that some scripts, and emoji, are written with."""
@@ -120,6 +123,19 @@ class Reporter:
     def error(self, text: str) -> None:
         """Say what went wrong, as plain text."""
         self._err.print(Text.assemble(("error:", "bold red"), " ", one_line(text)))
+
+    @contextmanager
+    def downloads(self) -> Iterator[Tick]:
+        """Show a bar a file that is downloaded."""
+        tasks: dict[str, TaskID] = {}
+        with self.progress(in_bytes=True) as progress:
+
+            def tick(file: str, received: int, size: int | None) -> None:
+                if file not in tasks:
+                    tasks[file] = progress.add_task(file, note="")
+                progress.update(tasks[file], completed=received, total=size)
+
+            yield tick
 
     @contextmanager
     def progress(self, *, in_bytes: bool = False) -> Iterator[Progress]:

@@ -1,16 +1,12 @@
 """The work behind `drsvg data`."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.progress import TaskID
 
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.data import kth
 from drsvg_cli.data.download import cache_folder, fetch, fetch_archive, publication
 from drsvg_cli.errors import DataError
-from drsvg_cli.network import Tick
 
 
 def fetch_files(
@@ -24,7 +20,7 @@ def fetch_files(
     """
     reporter, known = Reporter(as_json=as_json, quiet=quiet), publication(name)
     folder = out or cache_folder(name)
-    with _progress(reporter) as tick:
+    with reporter.downloads() as tick:
         fetched = fetch(known.files, folder, mirrors=mirrors or known.mirrors, tick=tick)
     checked = "all are what they should be"
     _conclude(name, folder, sorted(known.files), fetched, reporter, checked=checked)
@@ -42,7 +38,7 @@ def fetch_kth(
     reporter, known = Reporter(as_json=as_json, quiet=quiet), publication("kth")
     folder, sources = out or cache_folder("kth"), mirrors or known.mirrors
     fetched, clips = [], []
-    with _progress(reporter) as tick:
+    with reporter.downloads() as tick:
         for archive, digest in known.files.items():
             names = kth.file_names(archive.removesuffix(".zip"))
             clips += names
@@ -64,20 +60,6 @@ def fetch_kth(
 
 def _holds_something(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
-
-
-@contextmanager
-def _progress(reporter: Reporter) -> Iterator[Tick]:
-    """Show a bar a file."""
-    tasks: dict[str, TaskID] = {}
-    with reporter.progress(in_bytes=True) as progress:
-
-        def tick(file: str, received: int, size: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = progress.add_task(file, note="")
-            progress.update(tasks[file], completed=received, total=size)
-
-        yield tick
 
 
 def _conclude(

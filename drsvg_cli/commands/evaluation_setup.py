@@ -12,12 +12,10 @@ from drsvg_cli.config import Recipe
 from drsvg_cli.data.dataset import Benchmark, BenchmarkOptions, DataPaths, Progress
 from drsvg_cli.data.registry import benchmark, comparability
 from drsvg_cli.errors import ConfigError
-from drsvg_cli.evaluation.classifier import Classifier, load_classifier
+from drsvg_cli.evaluation.classifier import Known, load_classifier
+from drsvg_cli.evaluation.prediction import SIDE
 from drsvg_cli.inference.loading import LoadedModel, load_predictor
 from drsvg_cli.weights.registry import BASELINES
-
-SIDE = 128
-"""Pixels along the shorter side, at which whole frames are measured."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +51,11 @@ class Subject(LoadedModel):
     def sight(self) -> list[str]:
         """Say what frames it sees; a baseline sees any."""
         recipe = self.recipe
-        if self.network is None:
-            return (
-                []
-                if self.name in BASELINES
-                else ["whole frames", f"{recipe.data.frame_rate:g} fps"]
-            )
-        size = recipe.drsvg.size
-        colour = "colour" if recipe.drsvg.channels == 3 else "gray"
-        return [f"{size}×{size} pixels", colour, *comparability(recipe)]
+        if self.network is not None:
+            size, colour = recipe.drsvg.size, "colour" if recipe.drsvg.channels == 3 else "gray"
+            return [f"{size}×{size} pixels", colour, *comparability(recipe)]
+        is_baseline = self.name in BASELINES
+        return [] if is_baseline else ["whole frames", f"{recipe.data.frame_rate:g} fps"]
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
@@ -80,7 +74,7 @@ def load(request: Request, device: torch.device) -> list[Subject]:
     shorts = [Path(name).resolve().name if Path(name).exists() else name for name in names]
     subjects = []
     for short, (name, source) in zip(shorts, request.models, strict=True):
-        loaded = load_predictor(name, source, device, exact=True)
+        loaded = load_predictor(name, source, device)
         clear = shorts.count(short) == 1 and (source is None or short not in BASELINES)
         subjects.append(Subject(**vars(loaded), name=short if clear else name))
     first = reference(subjects)
@@ -117,34 +111,30 @@ def gather(request: Request, recipe: Recipe, reporter: Reporter, *, whole: bool)
             f"{recipe.name} predicts squares of {recipe.drsvg.size} pixels, and is measured on "
             "these; leave --size out"
         )
+    context, side = (
+        request.context or recipe.data.context,
+        (request.size or SIDE) if whole else None,
+    )
+    options = BenchmarkOptions(context, request.horizon, request.sequences, side)
     with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
         told = Progress(
             reporter.note, lambda done, total: progress.update(task, completed=done, total=total)
         )
-        found = benchmark(
-            recipe,
-            DataPaths(request.data, Path(cache)),
-            told,
-            BenchmarkOptions(
-                request.context or recipe.data.context,
-                request.horizon,
-                request.sequences,
-                side=(request.size or SIDE) if whole else None,
-            ),
-        )
+        found = benchmark(recipe, DataPaths(request.data, Path(cache)), told, options)
     if request.sequences is not None and len(found.clips) < request.sequences:
         reporter.note(f"there are {len(found.clips)} sequences, not {request.sequences}")
     return found
 
 
-def reader(recipe: Recipe, task: Benchmark, device: torch.device) -> Classifier | None:
-    """Return who reads what the sequences show, if the package has somebody who can."""
+def reader(recipe: Recipe, task: Benchmark, device: torch.device) -> Known | None:
+    """Return what the sequences show and who reads it, if the package has somebody who can."""
     classifier = load_classifier(recipe.data.source) if task.labels else None
     size = task.clips[0].shape[1]
     if classifier is None or (classifier.size, classifier.channels) != (size, task.channels):
         return None
-    known = classifier.attributes
-    if any(int(labels.max()) >= known.get(name, 0) for name, labels in task.labels.items()):
+    read = classifier.attributes
+    if any(int(labels.max()) >= read.get(name, 0) for name, labels in task.labels.items()):
         return None
-    return classifier.to(device)
+    poses = {name: each for name, each in task.poses.items() if name in read}
+    return Known(classifier.to(device), task.labels, poses)

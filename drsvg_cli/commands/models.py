@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
-from rich.progress import TaskID
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -20,12 +19,7 @@ from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.storage import read_own, write_atomically
 from drsvg_cli.weights.address import check_endpoint
-from drsvg_cli.weights.model_folder import (
-    CARD_FILE,
-    PICTURE_FILE,
-    read_recipe,
-    weights_path,
-)
+from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, read_recipe, weights_path
 from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
 
 
@@ -44,14 +38,7 @@ def find(model: str, *, offline: bool, quiet: bool) -> Path:
     Raises:
         WeightsError: there is no such model, or it cannot be downloaded.
     """
-    tasks: dict[str, TaskID] = {}
-    with Reporter(as_json=False, quiet=quiet).progress(in_bytes=True) as progress:
-
-        def tick(name: str, received: int, size: int | None) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, note="")
-            progress.update(tasks[name], completed=received, total=size)
-
+    with Reporter(as_json=False, quiet=quiet).downloads() as tick:
         return resolve(model, offline=offline, tick=tick)
 
 
@@ -72,16 +59,9 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
         table.add_column(title, no_wrap=True)
     # Last: on a narrow terminal this column gives way, and is folded.
     table.add_column("trained on", overflow="fold")
-    for record in records:
-        cells = (
-            record["model"],
-            record["where"],
-            _weights(record),
-            record["sees"],
-            record["license"],
-            _trained_on(record),
-        )
-        table.add_row(*(Text(one_line(cell)) for cell in cells))
+    for each in records:
+        cells = (each["model"], each["where"], _weights(each), each["sees"], each["license"])
+        table.add_row(*(Text(one_line(cell)) for cell in (*cells, _trained_on(each))))
     reporter.table(table)
     if as_json:
         reporter.result({"models": records})
@@ -116,15 +96,13 @@ def show(model: str, *, offline: bool, as_json: bool, quiet: bool) -> None:
 def _record(model: str, source: Path) -> dict[str, Any]:
     recipe, weights = read_recipe(source), weights_path(source)
     commit = source.name if re.fullmatch(r"[0-9a-f]{40}", source.name) else None
-    whole = weights.is_file()
+    whole, where = weights.is_file(), "cached" if commit else "folder"
     if not whole and commit:
         where = "on the Hub"
     elif source == presets().get(model):
         where = "embedded" if whole else "recipe"
     elif source.is_file():
         where = "file"
-    else:
-        where = "cached" if commit else "folder"
     return {
         "model": model,
         "summary": recipe.summary,

@@ -1,7 +1,6 @@
 """The work behind `drsvg swap`."""
 
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.evaluation.disentanglement import movement
 from drsvg_cli.frames import Frames, fit_all, to_tensor
-from drsvg_cli.inference.predictor import Moment, Swapper
+from drsvg_cli.inference.predictor import Swapper
 from drsvg_cli.video.writing import write_frames
 from drsvg_cli.visualization.html import Listing, Page, Tile
 from drsvg_cli.visualization.layout import Film
@@ -119,12 +118,20 @@ def run(
             moments = swapper.swap(
                 first, sides[plan.mover].frames, seeds=plan.seeds, temperature=session.temperature
             )
-            paths = [part / name for name in plan.names(settings.format)]
-            for moment in _written(moments, paths, sides[plan.giver], session):
-                if 0 in moment.samples:
-                    frame = moment.frames[moment.samples.index(0)]
-                    made.setdefault(plan.label, np.empty_like(first[1:]))[moment.time] = frame
-                progress.advance(task, len(moment.samples))
+            paths, suffix = [part / name for name in plan.names(settings.format)], settings.format
+            rate, kept = (
+                sides[plan.giver].rate,
+                made.setdefault(plan.label, np.empty_like(first[1:])),
+            )
+            with VideoFiles(
+                paths, rate, suffix=f".{suffix}", length=length, past=first[:1]
+            ) as files:
+                for samples, time, frames in moments:
+                    for number, frame in zip(samples, frames, strict=True):
+                        files.write(number, time, frame)
+                        if number == 0:
+                            kept[time] = frame
+                    progress.advance(task, len(samples))
         progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         taken = {
             plan.label: motion_taken(made[plan.label], sides[plan.mover].frames[1:])
@@ -166,23 +173,6 @@ def _read_both(session: Session, content: Path, pose: Path, at_b: str | None) ->
             )
         found[name] = side
     return found
-
-
-def _written(
-    moments: Iterator[Moment], paths: list[Path], side: Excerpt, session: Session
-) -> Iterator[Moment]:
-    """Write swaps as they come, and pass them on."""
-    with VideoFiles(
-        paths,
-        side.rate,
-        suffix=f".{session.settings.format}",
-        length=len(side.frames) - 1,
-        past=side.frames[:1],
-    ) as files:
-        for moment in moments:
-            for number, frame in zip(moment.samples, moment.frames, strict=True):
-                files.write(number, moment.time, frame)
-            yield moment
 
 
 def motion_taken(swapped: Frames, mover: Frames) -> dict[str, Any]:

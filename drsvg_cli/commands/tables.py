@@ -2,14 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from drsvg_cli.commands.console import Reporter, one_line
+from drsvg_cli.commands.output_folder import write_picture
 from drsvg_cli.evaluation.latents import LatentUse
 from drsvg_cli.evaluation.scores import Estimate
+from drsvg_cli.frames import Frames
+
+TABLE_FILE = "table.md"
 
 
 class Table(NamedTuple):
@@ -75,3 +80,14 @@ def show(table: Table, reporter: Reporter) -> None:
     for row in table.rows:  # as text: the name of a model is no markup
         drawn.add_row(*(Text(one_line(cell)) for cell in row))
     reporter.table(drawn)
+
+
+def write_results(
+    folder: Path, tables: Sequence[Table], pictures: Mapping[str, Frames], reporter: Reporter
+) -> None:
+    """Write tables and pictures into a folder, these under their names, and show the tables."""
+    (folder / TABLE_FILE).write_text("\n".join(map(markdown, tables)), encoding="utf-8")
+    for name, picture in pictures.items():
+        write_picture(folder / name, picture)
+    for table in tables:
+        show(table, reporter)

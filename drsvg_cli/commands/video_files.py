@@ -15,13 +15,13 @@ from drsvg_cli.frames import Frames
 from drsvg_cli.video.clip import explained
 from drsvg_cli.video.sound import Sound
 from drsvg_cli.video.writing import ClipWriter, Opening, encode_opening
+from drsvg_cli.visualization.layout import PREDICTED
 
 MOST_THREADS = 8
 WAITING = 2**28
 """Bytes of frames that wait for an encoder, at most."""
 HELD = 15
 """Frames that an encoder holds."""
-MARK = (244, 172, 54)
 
 
 class VideoFiles:
@@ -133,6 +133,6 @@ def marked(frame: Frames) -> Frames:
     centre = width - 2.4 * radius, 2.4 * radius
     shift = 4  # fractional bits
     place = tuple(round(value * 2**shift) for value in centre)
-    for colour, size in (((20, 22, 26), 1.35), (MARK, 1.0)):
+    for colour, size in (((20, 22, 26), 1.35), (PREDICTED, 1.0)):
         cv2.circle(picture, place, round(size * radius * 2**shift), colour, -1, cv2.LINE_AA, shift)
     return picture

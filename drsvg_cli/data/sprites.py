@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -54,10 +54,12 @@ CYCLES = {
 }
 """The cells of a gesture, from its first one on, in the order of Li & Mandt's data."""
 PHASES = 8
+GESTURES = len(CYCLES) * len(DIRECTIONS)
+"""An action in a direction, counted direction by direction."""
 CHANGE = 1 / 6
-"""ArrayRandom of another gesture in every frame."""
-SHARES = {"training": 0.75, "validation": 0.05, "test": 0.2}
-"""Of the characters. Every garment is in all parts; no combination is in two."""
+"""Chance of another gesture in every frame."""
+PARTS = {"training": (0, 0.75), "validation": (0.75, 0.8), "test": (0.8, 1)}
+"""Shares of the characters. Every garment is in all parts; no combination is in two."""
 LEFT_OUT = "topwear/6.png"
 """A tunic down to the feet: often no more than two pixels tell which bottomwear is below it."""
 TEST_SEQUENCES = 500
@@ -75,20 +77,13 @@ class Layer(NamedTuple):
     """
 
 
-def _cells() -> tuple[list[int], Indices]:
+@cache
+def _cells() -> tuple[Indices, Indices]:
     """Return the cells of a sheet that are used, and which of them `(gestures, phases)` show."""
-    used = [
-        [FIRST_CELLS[action][direction] + offset for offset in cycle]
-        for action, cycle in CYCLES.items()
-        for direction in range(len(DIRECTIONS))
-    ]
-    cells = sorted({cell for gesture in used for cell in gesture})
-    return cells, np.array([[cells.index(cell) for cell in gesture] for gesture in used])
-
-
-CELLS, SHOWN = _cells()
-GESTURES = len(SHOWN)
-"""An action in a direction, counted direction by direction."""
+    firsts = np.array([FIRST_CELLS[action] for action in CYCLES])[..., None]
+    used = firsts + np.array([*CYCLES.values()])[:, None]
+    cells, shown = np.unique(used, return_inverse=True)
+    return cells, shown.reshape(GESTURES, PHASES)
 
 
 def read_sheets(folder: Path) -> dict[str, Layer]:
@@ -99,14 +94,8 @@ def read_sheets(folder: Path) -> dict[str, Layer]:
     """
     layers = {}
     for garment in GARMENTS:
-        paths = sorted(
-            (
-                path
-                for path in (folder / garment).glob("*.png")
-                if f"{garment}/{path.name}" != LEFT_OUT
-            ),
-            key=lambda path: (len(path.stem), path),
-        )
+        found = {*(folder / garment).glob("*.png")} - {folder / LEFT_OUT}
+        paths = sorted(found, key=lambda path: (len(path.stem), path))
         if not paths:
             raise DataError(
                 f"{folder} has no sheets {garment}/0.png, {garment}/1.png …; fetch them with drsvg "
@@ -134,7 +123,7 @@ def _read_sheet(path: Path) -> NDArray[np.uint8]:
 def _layer(sheets: NDArray[np.uint8]) -> Layer:
     """Cut sheets `(K, ROWS SIZE, COLUMNS SIZE, 4)`, blue first, into the cells that are used."""
     cut = sheets.reshape(-1, ROWS, SIZE, COLUMNS, SIZE, 4).transpose(0, 1, 3, 5, 2, 4)
-    cut = cut.reshape(-1, ROWS * COLUMNS, 4, SIZE, SIZE)[:, CELLS]
+    cut = cut.reshape(-1, ROWS * COLUMNS, 4, SIZE, SIZE)[:, _cells()[0]]
     clear = np.where(cut[:, :, 3:] < 128, np.uint8(255), np.uint8(0))
     return Layer(torch.from_numpy(cut[:, :, 2::-1] & ~clear), torch.from_numpy(clear))
 
@@ -142,13 +131,8 @@ def _layer(sheets: NDArray[np.uint8]) -> Layer:
 def characters(counts: tuple[int, ...], which: Part) -> Indices:
     """Return the characters of one part of the work: `(N, garments)`, a sheet of each garment."""
     order = np.argsort(ArrayRandom("characters").uniform(math.prod(counts)), kind="stable")
-    begin = 0.0
-    for name, share in SHARES.items():
-        if name == which:
-            break
-        begin += share
-    chosen = order[round(begin * len(order)) : round((begin + SHARES[which]) * len(order))]
-    return np.stack(np.unravel_index(chosen, counts), axis=1)
+    begin, end = (round(share * len(order)) for share in PARTS[which])
+    return np.stack(np.unravel_index(order[begin:end], counts), axis=1)
 
 
 class Shown(NamedTuple):
@@ -182,10 +166,9 @@ class MovingSprites:
             DataError: the sheets are too few to share their characters out.
         """
         if not len(self.characters):
-            enough = math.ceil(1 / min(SHARES.values()))
             raise DataError(
                 f"the sheets make {math.prod(self.counts)} characters, and none of them falls to "
-                f"the {self.which} part; add sheets: {enough} characters are always enough"
+                f"the {self.which} part; add sheets: 20 characters are always enough"
             )
 
     @property
@@ -207,7 +190,7 @@ class MovingSprites:
         rng = ArrayRandom(seed)
         who = self.characters[rng.integers(0, len(self.characters) - 1, size)]
         gesture, phase = _perform(size, self.length, rng)
-        cells = torch.from_numpy(SHOWN[gesture, phase])
+        cells = torch.from_numpy(_cells()[1][gesture, phase])
         drawn = torch.zeros(self.length, size, 3, SIZE, SIZE, dtype=torch.uint8)
         for layer, sheet in zip(self.layers.values(), torch.from_numpy(who).T, strict=True):
             drawn = layer.colours[sheet, cells] | (drawn & layer.clear[sheet, cells])
@@ -245,8 +228,8 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
     )
     fixed = validation.batch(VALIDATION_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
     summed = hashlib.sha256()
-    for layer in layers.values():
-        summed.update(layer.colours.numpy().tobytes() + layer.clear.numpy().tobytes())
+    for part in (each for layer in layers.values() for each in layer):
+        summed.update(part.numpy().tobytes())
     return TrainingData(
         train,
         fixed,

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import safetensors
 import torch
@@ -62,7 +64,8 @@ def read(classifier: Classifier, frames: Tensor) -> dict[str, Tensor]:
 
     The classifier is in evaluation mode.
     """
-    found = [classifier(_floats(some)) for some in frames.flatten(0, -4).split(AT_ONCE)]
+    scale = 1 if frames.is_floating_point() else 255
+    found = [classifier(some / scale) for some in frames.flatten(0, -4).split(AT_ONCE)]
     return {
         name: torch.cat([logits[name].argmax(1) for logits in found]).view(frames.shape[:-3])
         for name in classifier.attributes
@@ -80,15 +83,44 @@ def recognised(classifier: Classifier, frames: Tensor, labels: Mapping[str, Tens
     Returns:
         bool `(...)`.
     """
-    right = torch.ones(frames.shape[:-3], dtype=torch.bool, device=frames.device)
     found = read(classifier, frames)
-    for name, wanted in labels.items():
-        right &= found[name] == wanted
-    return right
+    return torch.stack([found[name] == wanted for name, wanted in labels.items()]).all(0)
 
 
-def _floats(frames: Tensor) -> Tensor:
-    return frames if frames.is_floating_point() else frames.float() / 255
+WHOLE = ("content", "pose", "both")
+Reading = Mapping[str, Tensor]
+"""Whether frames show what they should, 1 or 0, `(N, S, T)`: all of `WHOLE`, then every attribute
+alone. Empty where nobody knows what sequences show."""
+
+
+class Known(NamedTuple):
+    """What sequences show, and who reads it."""
+
+    classifier: Classifier
+    content: Mapping[str, Tensor]
+    """Class indices `(N,)`, an attribute each."""
+    poses: Mapping[str, Tensor] = MappingProxyType({})
+    """Class indices `(N, T)`, an attribute each; only those that the classifier reads."""
+
+    def shows(self, frames: Tensor, number: int) -> Tensor:
+        """Return 1 for every frame of `(..., C, S, S)` with the content of sequence `number`."""
+        wanted = {name: labels[number].to(frames.device) for name, labels in self.content.items()}
+        return recognised(self.classifier, frames, wanted).float()
+
+    def judge(self, frames: Tensor, *, content: Tensor, poses: Tensor) -> Reading:
+        """Read swaps `(N, S, T - 1, C, H, W)`.
+
+        Args:
+            frames: floats in [0, 1].
+            content: the sequences that gave the content, `(N,)` indices.
+            poses: those that gave the pose.
+        """
+        found = {name: each.cpu() for name, each in read(self.classifier, frames).items()}
+        kept = {name: found[name] == n[content, None, None] for name, n in self.content.items()}
+        taken = {name: found[name] == n[poses, None, 1:] for name, n in self.poses.items()}
+        whole = [torch.stack([*each.values()]).all(0) for each in (kept, taken, kept | taken)]
+        named = dict(zip(WHOLE, whole, strict=True)) | kept | taken
+        return {name: right.float() for name, right in named.items()}
 
 
 def load_classifier(source: str) -> Classifier | None:
@@ -102,13 +134,9 @@ def read_classifier(path: Path) -> Classifier:
     with safetensors.safe_open(path, framework="pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    sizes = {name: int(header[name]) for name in ("size", "channels")}
     with torch.device("meta"):
-        classifier = Classifier(
-            json.loads(header["attributes"]),
-            size=int(header["size"]),
-            channels=int(header["channels"]),
-        )
-    floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    classifier.load_state_dict(floats, assign=True)
+        classifier = Classifier(json.loads(header["attributes"]), **sizes)
+    classifier.to_empty(device="cpu").load_state_dict(tensors)
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier.eval()

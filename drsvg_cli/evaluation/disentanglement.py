@@ -5,7 +5,8 @@ is, is that of A, and the pose is that of B, frame by frame, as a classifier rea
 moves can be measured without anybody who knows what it shows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from drsvg_cli.evaluation.classifier import Classifier, read
+from drsvg_cli.evaluation.classifier import Known, Reading
 from drsvg_cli.evaluation.metrics import LEAST_SHARPNESS, sharpness
 from drsvg_cli.frames import to_frames
 from drsvg_cli.inference.rollout import swap
@@ -23,41 +24,6 @@ from drsvg_cli.optical_flow import measure_flow
 PAIRS_AT_ONCE = 8
 GRID = 4
 """Places along each side at which motion is compared."""
-
-
-class Known(NamedTuple):
-    """What sequences show, and who reads it."""
-
-    classifier: Classifier
-    content: Mapping[str, Tensor]
-    """Class indices `(N,)`, an attribute each."""
-    poses: Mapping[str, Tensor]
-    """Class indices `(N, T)`, an attribute each; only those that the classifier reads."""
-
-    def judge(self, frames: Tensor, *, content: Tensor, poses: Tensor) -> "Reading":
-        """Read swaps `(N, S, T - 1, C, H, W)`.
-
-        Args:
-            frames: floats in [0, 1].
-            content: the sequences that gave the content, `(N,)` indices.
-            poses: those that gave the pose.
-        """
-        found = read(self.classifier, frames)
-        kept = {
-            name: found[name].cpu() == n[content, None, None] for name, n in self.content.items()
-        }
-        taken = {name: found[name].cpu() == n[poses, None, 1:] for name, n in self.poses.items()}
-        whole = {
-            name: torch.stack([*table.values()]).all(0)
-            for name, table in zip(WHOLE, (kept, taken, kept | taken), strict=True)
-        }
-        return {name: right.float() for name, right in (whole | kept | taken).items()}
-
-
-WHOLE = ("content", "pose", "both")
-Reading = Mapping[str, Tensor]
-"""Whether frames show what they should, 1 or 0, `(N, S, T)`: all of `WHOLE`, then every attribute
-alone. Empty where nobody knows what sequences show."""
 
 
 class Made(NamedTuple):
@@ -135,47 +101,31 @@ def swap_all(
         comes from the first frame alone.
     """
     device, parts = next(model.parameters()).device, []
+    swapped_with = partial(swap, model, seeds=seeds, temperature=temperature)
+    kinds = ["swap", "reconstruction", *["content of B"] * (len(model.latents) > 1)]
     for some in torch.arange(len(frames)).split(PAIRS_AT_ONCE):
         others = partners(len(frames))[some]
         content, pose = (frames[each].to(device).float() / 255 for each in (some, others))
         # Poses differ from frame to frame, so true frames are the measure on average only.
-        true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True)
-        true = true.clamp(min=LEAST_SHARPNESS)
+        true = sharpness(content[:, None, 1:]).mean(-1, keepdim=True).clamp(min=LEAST_SHARPNESS)
         made: dict[str, Made] = {}
-        swapped: Tensor | None = None
-        kinds: list[tuple[str, Tensor, Tensor, Tensor | None]] = [
-            ("swap", pose, others, None),
-            ("reconstruction", content, some, None),
-        ]
-        if len(model.latents) > 1:
-            kinds.append(("content of B", pose, others, pose))
-        for kind, giver, numbers, latents in kinds:
-            shown = swap(
-                model,
-                content,
-                giver,
-                seeds=seeds,
-                temperature=temperature,
-                content_latents=latents,
-            ).frames
-            swapped = shown if swapped is None else swapped
+        for kind in kinds:
+            giver, poses = (content, some) if kind == "reconstruction" else (pose, others)
+            latents = pose if kind == "content of B" else None
+            shown = swapped_with(content, giver, content_latents=latents).frames
+            if kind == "swap":
+                swapped = shown
+            films = torch.cat([content[:, None, :1].expand(-1, len(seeds), *[-1] * 4), shown], 2)
             made[kind] = Made(
-                known.judge(shown, content=some, poses=numbers) if known else {},
+                known.judge(shown, content=some, poses=poses) if known else {},
                 (sharpness(shown) / true).cpu(),
-                _movement_of(content, shown),
+                movement(films.flatten(0, 1)).unflatten(0, shown.shape[:2]),
                 255 * (shown - swapped).abs().mean((-3, -2, -1)).cpu(),
             )
         parts.append(made)
         if tick is not None:
             tick(len(some))
-    return {kind: _joined([part[kind] for part in parts]) for kind in parts[0]}
-
-
-def _movement_of(content: Tensor, made: Tensor) -> Tensor:
-    """Measure how swaps `(N, S, T - 1, ...)` move, from the first frame of `content` on."""
-    first = content[:, None, :1].expand(-1, made.shape[1], -1, -1, -1, -1)
-    moved = movement(torch.cat([first, made], dim=2).flatten(0, 1))
-    return moved.unflatten(0, made.shape[:2])
+    return {kind: _joined([part[kind] for part in parts]) for kind in kinds}
 
 
 def _joined(parts: Sequence[Made]) -> Made:

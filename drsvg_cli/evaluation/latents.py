@@ -45,7 +45,9 @@ def latent_use(network: DRSVG, clips: Tensor, *, context: int) -> dict[str, Late
     device, parts = next(network.parameters()).device, clips.split(CLIPS_AT_ONCE)
     frames = [part.transpose(0, 1).to(device) for part in parts]
     observed = [network.observe(network.encode(each).features) for each in frames]
-    others = partners(len(clips)).to(device)
+    pairs = [*zip(frames, observed, strict=True)]
+    before = [_predicted(network, some, given.drawn, context=context) for some, given in pairs]
+    others, numbers = partners(len(clips)).to(device), sum(each.numel() for each in before)
     found = {}
     for index, name in enumerate(("content", "pose")[-len(network.latents) :]):
         means = torch.cat([each.posteriors[index].mean for each in observed], dim=1)
@@ -53,16 +55,15 @@ def latent_use(network: DRSVG, clips: Tensor, *, context: int) -> dict[str, Late
         divergence = float(torch.cat(divergences, dim=1).mean())
         changes = []
         for replacement in (torch.zeros_like(means), means[:, others]):
-            total = torch.zeros((), device=device)
-            for some, given, new in zip(
-                frames, observed, replacement.split(CLIPS_AT_ONCE, dim=1), strict=True
+            total = 0.0
+            for (some, given), old, new in zip(
+                pairs, before, replacement.split(CLIPS_AT_ONCE, dim=1), strict=True
             ):
-                drawn = list(given.drawn)
-                before = _predicted(network, some, drawn, context=context)
+                drawn = [*given.drawn]
                 drawn[index] = new
                 after = _predicted(network, some, drawn, context=context)
-                total += (after - before).abs().mean() * some.shape[1]
-            changes.append(255 * float(total) / len(clips))
+                total += float((after - old).abs().sum())
+            changes.append(255 * total / numbers)
         found[name] = LatentUse(divergence, *changes)
     return found
 
@@ -84,13 +85,10 @@ def motion_latent_use(
             after = [predictor.replay(observed, *latents).astype(np.int16) for latents in replaced]
             zeroed, exchanged = (float(np.abs(each - before).mean()) for each in after)
             changes[name].append((zeroed, exchanged))
-    costs = {
-        "content": np.mean([each.content_kl for each in inferred]),
-        "pose": np.mean([each.pose_kl for each in inferred]),
-    }
+    costs = np.mean([(each.content_kl, each.pose_kl) for each in inferred], axis=0).tolist()
     return {
-        name: LatentUse(float(costs[name]), *np.mean(each, axis=0).tolist())
-        for name, each in changes.items()
+        name: LatentUse(cost, *np.mean(each, axis=0).tolist())
+        for cost, (name, each) in zip(costs, changes.items(), strict=True)
     }
 
 

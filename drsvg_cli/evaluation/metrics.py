@@ -5,12 +5,10 @@ Works on tensors of any device and any leading shape. Knows nothing of files and
 
 import math
 
-import torch
 from torch import Tensor
 
 # A wrong last bit in 8-bit video is worth about 48 dB, so a cap of 100 dB hides nothing.
 _LEAST_ERROR = 1e-10
-_CHUNK_ELEMENTS = 1 << 20
 _BELL = [math.exp(-0.5 * (x / 1.5) ** 2) for x in range(-5, 6)]
 _WINDOW = [value / sum(_BELL) for value in _BELL]
 CEILING = 50.0
@@ -61,19 +59,12 @@ def ssim(predicted: Tensor, truth: Tensor) -> Tensor:
     _check(predicted, truth)
     if min(predicted.shape[-2:]) < len(_WINDOW):
         raise ValueError(f"SSIM needs frames of at least {len(_WINDOW)} pixels a side")
-    shape = torch.broadcast_shapes(predicted.shape, truth.shape)
-    predicted, truth = predicted.expand(shape), truth.expand(shape)
-    leading = shape[:-3]
-    frames = math.prod(leading)
-    step = max(1, _CHUNK_ELEMENTS // predicted.shape[-3:].numel())
-    scores = predicted.new_empty(frames, dtype=torch.float32)
-    for start in range(0, frames, step):
-        flat = torch.arange(start, min(start + step, frames), device=predicted.device)
-        # Picking a chunk by index keeps a truth that is shared by S samples from being copied S
-        # times, as flattening the leading dimensions would.
-        at = torch.unravel_index(flat, leading) if leading else (None,)
-        scores[start : start + step] = _ssim(predicted[at].float(), truth[at].float())
-    return scores.reshape(leading)
+    x, y, c1, c2 = predicted.float(), truth.float(), 0.01**2, 0.03**2
+    mean_x, mean_y, square_x, square_y, product = map(_average, (x, y, x * x, y * y, x * y))
+    var_x, var_y = square_x - mean_x**2, square_y - mean_y**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * (product - mean_x * mean_y) + c2) / (var_x + var_y + c2)
+    return (luminance * structure).mean(dim=(-3, -2, -1))
 
 
 LEAST_SHARPNESS = 1e-3
@@ -117,16 +108,6 @@ def _check(predicted: Tensor, truth: Tensor) -> None:
             "expected frames (..., C, H, W) of one size, "
             f"got {tuple(predicted.shape)} and {tuple(truth.shape)}"
         )
-
-
-def _ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Return the SSIM `(B,)` of float32 frames `(B, C, H, W)`."""
-    c1, c2 = 0.01**2, 0.03**2
-    mean_x, mean_y, square_x, square_y, product = _average(torch.stack((x, y, x * x, y * y, x * y)))
-    var_x, var_y = square_x - mean_x**2, square_y - mean_y**2
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * (product - mean_x * mean_y) + c2) / (var_x + var_y + c2)
-    return (luminance * structure).mean(dim=(-3, -2, -1))
 
 
 def _average(maps: Tensor) -> Tensor:

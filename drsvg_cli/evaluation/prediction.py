@@ -4,27 +4,22 @@ A score is kept for every sequence, sample and frame, which is little beside the
 means, the best samples and intervals follow from it. Everything is measured in float32.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from drsvg_cli.evaluation.classifier import Classifier, recognised
+from drsvg_cli.evaluation.classifier import Known
 from drsvg_cli.evaluation.lpips import LPIPS
-from drsvg_cli.evaluation.metrics import (
-    CEILING,
-    LEAST_SHARPNESS,
-    best_of,
-    psnr,
-    sharpness,
-    ssim,
-)
+from drsvg_cli.evaluation.metrics import CEILING, LEAST_SHARPNESS, best_of, psnr, sharpness, ssim
 from drsvg_cli.evaluation.scores import judge_ensemble
 from drsvg_cli.frames import Frames
 from drsvg_cli.inference.predictor import Predictor
 
+SIDE = 128
+"""Pixels along the shorter side, at which whole frames are measured."""
 STILL = 8
 """A pixel stands still in a sequence if it never is further from what was last observed, in levels
 of 255."""
@@ -60,19 +55,6 @@ class Scores(NamedTuple):
         return values[torch.arange(len(values)), best_of(values)]
 
 
-class Content(NamedTuple):
-    """What sequences show, and who reads it from a frame."""
-
-    classifier: Classifier
-    labels: Mapping[str, Tensor]
-    """Class indices `(N,)`, an attribute each."""
-
-    def read(self, frames: Tensor, number: int) -> Tensor:
-        """Return 1 for every frame of `(..., C, S, S)` that shows what sequence `number` does."""
-        wanted = {name: labels[number].to(frames.device) for name, labels in self.labels.items()}
-        return recognised(self.classifier, frames, wanted).float()
-
-
 class Judge(NamedTuple):
     """What is measured of a frame beside its PSNR."""
 
@@ -82,7 +64,7 @@ class Judge(NamedTuple):
     channels: int
     """1 where frames are gray: of three equal channels one is measured."""
     device: torch.device
-    content: Content | None = None
+    known: Known | None = None
 
 
 def marks(horizon: int) -> list[int]:
@@ -132,8 +114,8 @@ def measure(samples: Frames, truth: Frames, last: Frames, *, judge: Judge, numbe
         columns["psnr"].append(psnr(made, true).clamp(max=CEILING))
         if judge.similarity:
             columns["ssim"].append(ssim(made, true))
-        if judge.content is not None:
-            columns["content"].append(judge.content.read(made, number))
+        if judge.known is not None:
+            columns["content"].append(judge.known.shows(made, number))
         if time + 1 in looked_at:
             detail = sharpness(true).clamp(min=LEAST_SHARPNESS)
             columns["sharpness"].append((sharpness(made) / detail).mean())
@@ -146,12 +128,8 @@ def measure(samples: Frames, truth: Frames, last: Frames, *, judge: Judge, numbe
             columns["spread"].append(ensemble.spread)
         before = made
     nothing = torch.empty(len(samples), 0)
-    return Scores(
-        **{
-            name: (torch.stack(values, -1).cpu() if values else nothing)[None]
-            for name, values in columns.items()
-        }
-    )
+    stacked = (torch.stack(each, -1).cpu() if each else nothing for each in columns.values())
+    return Scores(*(each[None] for each in stacked))
 
 
 def _floats(frames: Frames, judge: Judge) -> Tensor:
@@ -160,21 +138,28 @@ def _floats(frames: Frames, judge: Judge) -> Tensor:
     return torch.from_numpy(chosen).to(judge.device).movedim(-1, 1).float() / 255
 
 
-def score(
+def score_clip(
     predictor: Predictor,
-    clips: Sequence[Frames],
+    clip: Frames,
     *,
     horizon: int,
     seeds: Sequence[int],
     judge: Judge,
+    number: int = 0,
+    temperature: float | None = None,
+    tick: Callable[[int], object] | None = None,
 ) -> Scores:
-    """Predict the last `horizon` frames of clips `(T, H, W, 3)` and measure what is drawn."""
-    parts = []
-    for number, clip in enumerate(clips):
-        observed, truth = clip[:-horizon], clip[-horizon:]
-        made = draw(predictor, observed, horizon, seeds=seeds)
-        parts.append(measure(made, truth, observed[-1], judge=judge, number=number))
-    return join(parts)
+    """Predict the last `horizon` frames of a clip `(T, H, W, 3)` and measure what is drawn."""
+    observed, truth = clip[:-horizon], clip[-horizon:]
+    made = draw(predictor, observed, horizon, seeds=seeds, temperature=temperature, tick=tick)
+    return measure(made, truth, observed[-1], judge=judge, number=number)
+
+
+def score(predictor: Predictor, clips: Sequence[Frames], **how: Any) -> Scores:
+    """Do the same for several clips; `how` is as for `score_clip`."""
+    return join(
+        [score_clip(predictor, clip, number=number, **how) for number, clip in enumerate(clips)]
+    )
 
 
 def join(parts: Sequence[Scores]) -> Scores:

@@ -60,21 +60,17 @@ def estimate(values: Tensor, groups: Sequence[Hashable]) -> Estimate:
         values: a number a sequence. The difference of two predictors gives a paired interval.
         groups: the clip of each sequence.
     """
-    numbers = values.double().numpy()
-    known = ~np.isnan(numbers)
-    numbers = numbers[known]
-    _, members = np.unique(
-        [str(group) for group, used in zip(groups, known, strict=True) if used], return_inverse=True
-    )
-    if not len(numbers):
-        return Estimate(math.nan, math.nan, math.nan)
+    known = ~values.isnan()
+    numbers = values[known].double().numpy()
+    mean = float(numbers.mean()) if len(numbers) else math.nan
+    clips = np.array([str(group) for group in groups])[known.numpy()]
+    _, members = np.unique(clips, return_inverse=True)
     sizes, sums = np.bincount(members), np.bincount(members, numbers)
-    count = len(sizes)
-    if count < 2:
-        return Estimate(float(numbers.mean()), math.nan, math.nan)
-    drawn = _resamples(count)
+    if len(sizes) < 2:
+        return Estimate(mean, math.nan, math.nan)
+    drawn = _resamples(len(sizes))
     low, high = np.quantile((drawn @ sums) / (drawn @ sizes), (0.025, 0.975))
-    return Estimate(float(numbers.mean()), float(low), float(high))
+    return Estimate(mean, float(low), float(high))
 
 
 @cache

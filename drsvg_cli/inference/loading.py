@@ -33,16 +33,13 @@ class LoadedModel:
     which takes whole frames."""
 
 
-def load_predictor(
-    name: str, source: Path | None, device: torch.device, *, exact: bool = False
-) -> LoadedModel:
+def load_predictor(name: str, source: Path | None, device: torch.device) -> LoadedModel:
     """Load what predicts under a name.
 
     Args:
         name: what the user called it.
         source: a model folder or a weights file; none for a baseline.
         device: where to compute.
-        exact: compute in float32 also where less is faster.
 
     Raises:
         WeightsError: a file is missing or damaged.

@@ -74,62 +74,56 @@ def chart(panels: Sequence[Panel], *, along: str, separators: Sequence[int]) -> 
     return page
 
 
-class _Scale(NamedTuple):
-    """Turns numbers into places in a panel."""
-
-    corner: tuple[int, int]
-    last: float
-    least: float
-    most: float
-
-    def x(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.corner[0] + (values - 0.5) / self.last * _SIZES.width
-
-    def y(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        share = (values - self.least) / (self.most - self.least)
-        return self.corner[1] + (1 - share) * _SIZES.height
-
-
 def _draw_panel(
-    page: Frames,
-    panel: Panel,
-    corner: tuple[int, int],
-    *,
-    along: str,
-    separators: Sequence[int],
+    page: Frames, panel: Panel, corner: tuple[int, int], *, along: str, separators: Sequence[int]
 ) -> None:
-    lows, highs = zip(*(_reach(curve) for curve in panel.curves), strict=True)
-    ticks = _ticks(min(map(np.min, lows)), max(map(np.max, highs)))
-    longest = max(len(curve.values) for curve in panel.curves)
-    scale = _Scale(corner, longest, ticks[0], ticks[-1])
-    left, top = corner
-    bottom, right = top + _SIZES.height, left + _SIZES.width
+    """Draw one set of axes with all of its curves, its upper left corner at `corner`, `(x, y)`."""
+    curves = [
+        (np.asarray(curve.values, float), np.nan_to_num(curve.spread), curve.colour)
+        for curve in panel.curves  # a single sequence has no interval
+    ]
+    ticks = _ticks(
+        min(float((values - spread).min()) for values, spread, _ in curves),
+        max(float((values + spread).max()) for values, spread, _ in curves),
+    )
+    longest = max(len(values) for values, _, _ in curves)
+    (left, top), bottom, right = corner, corner[1] + _SIZES.height, corner[0] + _SIZES.width
+
+    def places(values: NDArray[np.float64], first: float = 1) -> NDArray[np.float64]:
+        x = left + (np.arange(len(values)) + first - 0.5) / longest * _SIZES.width
+        return np.stack(
+            [x, bottom - (values - ticks[0]) / (ticks[-1] - ticks[0]) * _SIZES.height], 1
+        )
+
     for tick in ticks:
-        y = round(float(scale.y(np.array(tick))))
+        y = round(float(places(np.array([tick]))[0, 1]))
         page[y, left:right] = _GRID
-        text = f"{tick:g}"
-        at = (left - layout.text_width(text, _SIZES) - 4, y - _SIZES.text // 2)
+        at = left - layout.text_width(f"{tick:g}", _SIZES) - 4, y - _SIZES.text // 2
+        layout.write(page, f"{tick:g}", at, layout.MUTED, sizes=_SIZES)
+    marks = (1, *(int(t) for t in _ticks(1, longest) if 1 < t <= longest))
+    named = [(str(n), round(float(places(np.zeros(1), n)[0, 0])), bottom + 6) for n in marks]
+    for text, x, y in [*named, (along, (left + right) // 2, bottom + 6 + _SIZES.line)]:
+        at = x - layout.text_width(text, _SIZES) // 2, y
         layout.write(page, text, at, layout.MUTED, sizes=_SIZES)
-    for number in (1, *(int(t) for t in _ticks(1, longest) if 1 < t <= longest)):
-        x = round(float(scale.x(np.array(float(number)))))
-        text = str(number)
-        at = (x - layout.text_width(text, _SIZES) // 2, bottom + 6)
-        layout.write(page, text, at, layout.MUTED, sizes=_SIZES)
-    middle = (left + right - layout.text_width(along, _SIZES)) // 2
-    layout.write(page, along, (middle, bottom + 6 + _SIZES.line), layout.MUTED, sizes=_SIZES)
     for separator in separators:
-        x = round(float(scale.x(np.array(separator + 0.5))))
+        x = round(float(places(np.zeros(1), separator + 0.5)[0, 0]))
         page[top:bottom, x - 1 : x + 1] = SEPARATOR
-    for curve, low, high in zip(panel.curves, lows, highs, strict=True):
-        _shade(page, scale, low, high, curve.colour)
-    for curve in panel.curves:
-        _draw_line(page, scale, np.asarray(curve.values, float), curve.colour)
+    for values, spread, colour in curves:
+        outline = np.concatenate([places(values - spread), places(values + spread)[::-1]])
+        covered = np.zeros(page.shape[:2], np.uint8)
+        cv2.fillPoly(covered, [_fixed(outline)], 255, cv2.LINE_AA, _FINE)
+        share = covered[..., None] / 255 * 0.28
+        page[:] = (page * (1 - share) + np.array(colour) * share).round().astype(np.uint8)
+    for values, _, colour in curves:
+        points = _fixed(places(values))
+        cv2.polylines(page, [points], False, colour, 2, cv2.LINE_AA, _FINE)
+        if len(points) == 1:
+            cv2.circle(page, points[0], 3 << _FINE, colour, -1, cv2.LINE_AA, _FINE)
 
 
-def _reach(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the ends of a curve's intervals; a single sequence has none."""
-    values, spread = np.asarray(curve.values, float), np.nan_to_num(np.asarray(curve.spread, float))
-    return values - spread, values + spread
+def _fixed(places: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Write places as OpenCV takes them, in fractions of a pixel."""
+    return (places * 2**_FINE).round().astype(np.int32)
 
 
 def _ticks(least: float, most: float) -> list[float]:
@@ -139,29 +133,3 @@ def _ticks(least: float, most: float) -> list[float]:
     step = next(power * times for times in (1, 2, 5, 10) if room / (power * times) <= 6)
     first, last = math.floor(least / step + 1e-9), math.ceil(most / step - 1e-9)
     return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
-
-
-def _points(scale: _Scale, values: NDArray[np.float64]) -> NDArray[np.int32]:
-    x = scale.x(np.arange(1, len(values) + 1, dtype=float))
-    return (np.stack([x, scale.y(values)], axis=1) * 2**_FINE).round().astype(np.int32)
-
-
-def _shade(
-    page: Frames,
-    scale: _Scale,
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    colour: Colour,
-) -> None:
-    outline = np.concatenate([_points(scale, low), _points(scale, high)[::-1]])
-    covered = np.zeros(page.shape[:2], np.uint8)
-    cv2.fillPoly(covered, [outline], 255, cv2.LINE_AA, _FINE)
-    share = covered[..., None] / 255 * 0.28
-    page[:] = (page * (1 - share) + np.array(colour) * share).round().astype(np.uint8)
-
-
-def _draw_line(page: Frames, scale: _Scale, values: NDArray[np.float64], colour: Colour) -> None:
-    points = _points(scale, values)
-    cv2.polylines(page, [points], False, colour, 2, cv2.LINE_AA, _FINE)
-    if len(points) == 1:
-        cv2.circle(page, points[0], 3 << _FINE, colour, -1, cv2.LINE_AA, _FINE)
