@@ -1,17 +1,15 @@
 """The work behind `drsvg predict`: clips in, folders of samples out."""
 
 import json
-import time
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from rich.progress import Progress
 from rich.text import Text
 
+from drsvg_cli.commands.attempts import attempts_here, attempts_there
 from drsvg_cli.commands.clip_input import (
     LESS,
     Session,
@@ -19,9 +17,8 @@ from drsvg_cli.commands.clip_input import (
     open_session,
     without_copies,
 )
-from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.manifest import Manifest, digest, take_shard
+from drsvg_cli.commands.manifest import Manifest, take_shard
 from drsvg_cli.commands.output_folder import (
     check_free,
     check_video,
@@ -38,8 +35,6 @@ from drsvg_cli.video.finding import find_clips
 
 BATCH_FOLDER = Path("predictions")
 """Where the folders of several clips lie by default."""
-_Pair = tuple[Path, Path]
-"""A clip and its folder."""
 
 
 @dataclass(frozen=True)
@@ -137,18 +132,14 @@ def _predict_all(
     session = open_session(replace(settings, device="cpu") if spreads else settings, source)
     if settings.seed is None and manifest.seed is not None and not output.overwrite:
         session = replace(session, seed=manifest.seed)
-    records, failures, said = [], dict[str, str](), set[str]()
+    records, failures, said = list[dict[str, Any]](), dict[str, str](), set[str]()
     with reporter.progress() as progress:
         task = progress.add_task("Clips", total=len(todo), note="")
         if output.on is not None and spreads:
-            begin = partial(_begin, settings, source, session.seed)
-            results = spread(output.on, begin, todo, gpus=not session.is_whole)
-            attempts = ((pair, result or _given_up(pair)) for pair, result in results)
+            attempts = attempts_there(output.on, session, settings, source, todo)
         else:
             prediction = Prediction(session, reporter, overwrite=output.overwrite)
-            attempts = (
-                (pair, _attempt(prediction, pair, progress, output.dry_run)) for pair in todo
-            )
+            attempts = attempts_here(prediction, todo, progress, dry_run=output.dry_run)
         for (clip, folder), attempt in attempts:
             for text in set(attempt.notes) - said:
                 reporter.note(text)
@@ -156,11 +147,11 @@ def _predict_all(
             if attempt.record is None:
                 failures[str(clip)] = attempt.error
                 reporter.error(attempt.error)
-            else:
+            elif output.as_json:
                 records.append(attempt.record)
-                if not output.as_json:
-                    planned = [_planned(attempt.record)] if output.dry_run else None
-                    reporter.result(attempt.record, *(planned or summary(attempt.record)))
+            else:
+                planned = [_planned(attempt.record)] if output.dry_run else None
+                reporter.result(attempt.record, *(planned or summary(attempt.record)))
             progress.advance(task)
             if not output.dry_run:
                 manifest.add(
@@ -176,73 +167,9 @@ def _predict_all(
             f"{len(failures)} of {len(pairs)} clips could not be predicted", record=told
         )
     earlier = len(pairs) - len(todo)
-    line = f": {len(records)} clips predicted" + f", {earlier} done before" * bool(earlier)
+    line = f": {len(todo)} clips predicted" + f", {earlier} done before" * bool(earlier)
     done = Text.assemble((one_line(str(whole)), "bold"), line)
     reporter.result(told, _manner(session) if output.dry_run else done)
-
-
-class Attempt(NamedTuple):
-    """What came of a clip."""
-
-    record: dict[str, Any] | None = None
-    error: str = ""
-    """Why there is no record."""
-    digest: str = ""
-    seconds: float = 0.0
-    notes: Sequence[str] = ()
-    """What is yet to be said of it."""
-
-    def outcome(self, folder: Path) -> dict[str, str]:
-        """Return what the manifest says of it."""
-        if self.record is None:
-            return {"outcome": "failed", "error": self.error}
-        return {"outcome": "done", "folder": str(folder)}
-
-
-def _given_up(pair: _Pair) -> Attempt:
-    return Attempt(error=f"{pair[0]}: {TRIES} workers died at it", digest=digest(pair[0]))
-
-
-def _attempt(
-    prediction: Prediction, pair: _Pair, progress: Progress, dry_run: bool = False
-) -> Attempt:
-    """Predict a clip, if it can be."""
-    clip, folder = pair
-    begun, state = time.monotonic(), "" if dry_run else digest(clip)
-    try:
-        if dry_run:
-            record = prediction.plan(clip, folder)
-        else:
-            record = prediction.write_folder(clip, folder, progress)
-    except VideoError as error:
-        return Attempt(None, str(error), state, time.monotonic() - begun)
-    return Attempt(record, "", state, time.monotonic() - begun)
-
-
-def _begin(settings: Settings, source: Path | None, seed: int) -> Callable[[_Pair], Attempt]:
-    """Load the model in a process of a cluster; return what predicts a clip there."""
-    session, reporter = replace(open_session(settings, source), seed=seed), _Silent()
-    # The folders were free: what is there now is of a worker that was killed right after.
-    prediction = Prediction(session, reporter, overwrite=True)
-
-    def work(pair: _Pair) -> Attempt:
-        reporter.notes.clear()
-        with reporter.progress() as progress:
-            return _attempt(prediction, pair, progress)._replace(notes=[*reporter.notes])
-
-    return work
-
-
-class _Silent(Reporter):
-    """Keeps what is to be said in passing."""
-
-    def __init__(self) -> None:
-        super().__init__(as_json=True, quiet=True)
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep it."""
-        self.notes.append(text)
 
 
 def _is_done(manifest: Manifest, clip: Path, folder: Path, settings: Settings) -> bool:
