@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -31,10 +32,10 @@ FILES = {"README.md", "model.safetensors", "preset.toml", "training", "validatio
 
 @pytest.fixture(scope="module", autouse=True)
 def few_validations():
-    """Validate on four sequences: what is measured is another test's."""
+    """Validate on two sequences: what is measured is another test's."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (clip_files, moving_mnist):
-            patch.setattr(module, "VALIDATION_SEQUENCES", 4)
+            patch.setattr(module, "VALIDATION_SEQUENCES", 2)
         yield
 
 
@@ -75,14 +76,20 @@ def interrupted(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(clips, model_folder, tmp_path_factory):
-    """The weights of a run that nothing interrupted."""
+def whole_run(clips, model_folder, tmp_path_factory):
+    """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
         patch.chdir(folder)
         patch.setattr(sys, "argv", command(clips, model_folder))
         main()
-    return weights(folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def whole(whole_run):
+    """The weights of a run that nothing interrupted."""
+    return weights(whole_run)
 
 
 def command(clips, model_folder):
@@ -133,7 +140,15 @@ class TestFinetune:
             assert part in card
         assert cv2.imread(str(folder / "validation.png")).std() > 0
         assert [line["step"] for line in log(folder)] == LOGGED
-        advice = shlex.split(outcome.out.splitlines()[-1])
+        said, last = outcome.out.splitlines()[-2:]
+        assert re.fullmatch(
+            r"On 2 held-back sequences \(they chose the weights, too\) my model is \d+ % closer "
+            r"than tiny, .* than a still picture and .* than motion that goes on, by .*\.",
+            said,
+        )
+        assert re.search(r"^takes (less than a minute|about \d)", outcome.err, re.M)
+        assert "nats" not in outcome.out and "kl" not in outcome.err
+        advice = shlex.split(last)
         assert advice == ["drsvg", "predict", "CLIP", "--model", "my model"]
         clip, *options = clips / "0.mp4", "--size", "32", "-n", "2", "-q"
         assert drsvg("predict", clip, *advice[3:], *options) == (0, "", "")
@@ -155,13 +170,30 @@ class TestFinetune:
         told = json.loads(tune(clips / "0.mp4", *QUICK, "--steps", 80, "--json").out)
         assert told["after"]["psnr"] > told["before"]["psnr"] + 1
 
+    def test_a_run_that_gains_nothing_says_so_and_why(self, drsvg, clips, whole_run, tmp_path):
+        options = ("--steps", 3, "--batch", 2, "--learning-rate", 0.3, "--device", "cpu")
+        outcome = drsvg("finetune", clips, "--model", whole_run, *options, "-o", "own")
+        assert outcome.code == 0, outcome
+        assert weights(tmp_path / "own")[0] == weights(whole_run)[0]
+        gained, why, compared = outcome.out.splitlines()[-3:]
+        assert gained == (
+            "Nothing was gained: in 3 steps no weights predicted 2 held-back sequences better than "
+            "run, so own is run unchanged."
+        )
+        assert "2 clips (0.1 minutes)" in why and "too few" in why and "moves" not in why
+        assert compared.startswith("run is ") and "a still picture" in compared
+        assert "drsvg predict" not in outcome.out
+        card = (tmp_path / "own" / "README.md").read_text(encoding="utf-8")
+        assert "the weights are those of `run`, unchanged" in card
+
     def test_clips_held_back_are_not_learned(self, tune, clips, tmp_path, make_clip):
         make_clip(tmp_path / "apart" / "held.mp4", seed=4)
-        outcome = tune(clips, "--validation", "apart", *QUICK, "-o", "run")
+        outcome = tune(clips, "--validation", "apart", *QUICK, "--steps", 1, "-o", "run")
         assert outcome.code == 0, outcome
         assert "train: 3 clips" in outcome.err
         assert "validation: 1 clips" in outcome.err
-        outcome = tune(clips, "--validation", clips / "1.mp4", *QUICK, "-o", "within")
+        inner = clips / "1.mp4"
+        outcome = tune(clips, "--validation", inner, *QUICK, "--steps", 1, "-o", "within")
         assert "train: 2 clips" in outcome.err
         assert "validation: 1 clips" in outcome.err
         outcome = tune(clips, "--validation", clips, *QUICK, "-o", "nothing")
@@ -171,7 +203,8 @@ class TestFinetune:
     def test_bad_clips_are_left_out(self, tune, clips, tmp_path, make_clip):
         (tmp_path / "[red]text.mp4").write_text("not a video")
         make_clip(tmp_path / "short.mp4", 4)
-        outcome = tune(clips, "[red]text.mp4", "short.mp4", *QUICK, "-o", "run")
+        named = (clips, "[red]text.mp4", "short.mp4")
+        outcome = tune(*named, *QUICK, "--steps", 1, "-o", "run")
         assert outcome.code == 0, outcome
         left_out = [line for line in outcome.err.splitlines() if line.startswith("left out: ")]
         assert len(left_out) == 2
@@ -262,6 +295,7 @@ class TestInterruptions:
         outcome = tune(clips, *QUICK, "-o", "run")
         assert (outcome.code, outcome.out) == (130, "")
         assert outcome.err.splitlines()[-1].startswith(f"stopped at step {number}; --resume")
+        assert ("so far run is tiny unchanged" in outcome.err) == (number == 0)
         interrupted(None)
         outcome = tune(clips, *QUICK, "-o", "run", "--resume")
         assert outcome.code == 0, outcome
@@ -353,8 +387,8 @@ class TestInterruptions:
         assert_refused(outcome, 1, "run was trained on other clips", "2.mp4 is missing")
         assert (tmp_path / "run" / "training" / "state.pt").read_bytes() == before
 
-    def test_a_finished_run_cannot_be_begun_again(self, tune, clips, tmp_path):
-        tune(clips, *QUICK, "-o", "run")
+    def test_a_finished_run_cannot_be_begun_again(self, tune, clips, whole_run, tmp_path):
+        shutil.copytree(whole_run, tmp_path / "run")
         before = weights(tmp_path / "run")
         assert_refused(tune(clips, *QUICK, "-o", "run"), 2, "run exists already")
         assert tune(clips, *QUICK, "-o", "run", "--resume").code == 0

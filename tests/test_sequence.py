@@ -154,3 +154,13 @@ def test_a_time_lapse_goes_on(drsvg, model_folder, write):
     assert (folder.parent / "out" / "index.html").is_file()
     outcome = drsvg(*asked, "-o", "other")
     assert outcome.code == 1 and "--rate" in outcome.err
+
+
+def test_a_time_lapse_is_learned(drsvg, model_folder, write, tmp_path):
+    folder = write(pictures(32, 32, 48))
+    asked = ("finetune", folder, "--model", model_folder, "--steps", 1, "--batch", 2, "-o", "run")
+    outcome = drsvg(*asked)
+    assert outcome.code == 1 and "--rate" in outcome.err
+    outcome = drsvg(*asked, "--rate", 20, "-q")
+    assert outcome == (0, "", ""), "at the model's 10 a second: every other one"
+    assert len([*tmp_path.glob("run/training/clips/train/*-16x*.frames")]) == 1

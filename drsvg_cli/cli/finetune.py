@@ -30,6 +30,10 @@ def finetune(
     ] = 8,
     validation: options.Held = None,
     share: options.Share = 0.15,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Of pictures in a folder: how many are a second.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
     resume: options.Resume = False,
     device: options.Device = "auto",
@@ -46,6 +50,8 @@ def finetune(
     options.check_range("--learning-rate", learning_rate, 1e-8, 1)
     options.check_range("--patience", patience, 0)
     options.check_range("--share", share, 0.01, 0.9)
+    if rate is not None:
+        options.check_range("--rate", rate, 0.01, 1000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     from drsvg_cli.commands.models import find
 
@@ -75,6 +81,7 @@ def finetune(
             patience=patience,
             resume=resume,
             device=device,
+            picture_rate=rate,
         ),
         as_json=as_json,
         quiet=quiet,

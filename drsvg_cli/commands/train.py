@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from drsvg_cli.commands import training_report
@@ -26,15 +25,13 @@ from drsvg_cli.device import (
     tiny_as_zero,
 )
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
-from drsvg_cli.evaluation.prediction import draw
-from drsvg_cli.frames import Frames, cut_out
+from drsvg_cli.inference.loading import load_predictor
 from drsvg_cli.storage import locked, sha256, write_atomically
 from drsvg_cli.training import distributed
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.training.preparation import Run, prepare_run
 from drsvg_cli.training.run_folder import STATE_FILE, read_log
 from drsvg_cli.training.trainer import Keep, Step, fit
-from drsvg_cli.visualization.samples import strip
 from drsvg_cli.weights.files import blueprint, load_model
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
@@ -69,6 +66,8 @@ class Request:
     patience: int
     resume: bool
     device: str
+    picture_rate: float | None = None
+    """How many are a second of pictures in a folder."""
 
 
 @explained_memory("choose a smaller batch: --batch, or training.batch of a recipe")
@@ -116,11 +115,9 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             patience=request.patience,
             resume=request.resume,
         )
-        _watch(steps, recipe, reporter)
+        _watch(steps, recipe, request, reporter)
     if not is_first:
         return
-    picture = _picture(prepared, recipe)
-    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
     log = read_log(request.out)
     provenance = Provenance(
         history=read_history(request.out),
@@ -131,11 +128,16 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     )
     card = model_card(recipe, provenance)
     write_atomically(request.out / CARD_FILE, lambda part: part.write_text(card, encoding="utf-8"))
-    closing = training_report.Closing(recipe, provenance, prepared)
-    for table in closing.tables():
+    kept = load_predictor(recipe.name, request.out, device)
+    closing = training_report.Closing(recipe, provenance, prepared, kept)
+    picture = closing.picture()
+    write_atomically(request.out / PICTURE_FILE, lambda part: write_picture(part, picture))
+    for table in closing.tables(latents=not request.own):
         show(table, reporter)
-    command = f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}"
-    reporter.result({"folder": str(request.out)} | closing.record(), one_line(command))
+    lines = closing.words()
+    if not provenance.unchanged:
+        lines.append(f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}")
+    reporter.result({"folder": str(request.out)} | closing.record(), *map(one_line, lines))
 
 
 def _public_name(model: str) -> str:
@@ -251,8 +253,13 @@ def _prepared(
     weights: dict[str, torch.Tensor] | None,
 ) -> Run:
     """Find or draw what the run learns from; clips are decoded once, with a progress bar."""
+    rate = request.picture_rate
     paths = DataPaths(
-        request.clips, request.out / STATE_FILE.parent / "clips", request.held or (), request.share
+        request.clips,
+        request.out / STATE_FILE.parent / "clips",
+        request.held or (),
+        request.share,
+        None if rate is None else Fraction(rate).limit_denominator(1001),
     )
     with reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")
@@ -263,22 +270,31 @@ def _prepared(
         return prepare_run(recipe, paths, told, device, weights)
 
 
-def _watch(steps: Generator[Step, None, None], recipe: Recipe, reporter: Reporter) -> None:
+def _watch(
+    steps: Generator[Step, None, None], recipe: Recipe, request: Request, reporter: Reporter
+) -> None:
     """Run training to its end with a progress bar; on Ctrl-C finish the step, save and stop."""
+    pace = training_report.Pace(recipe.training)
     with reporter.progress() as progress, collected() as interrupted:
         task = progress.add_task("Training", total=recipe.training.steps, note="")
         note = ""
         for step in steps:
+            if takes := pace.estimate(step):
+                reporter.note(takes)
             if step.validation is not None:
                 note = _measured(step.validation.measured)
                 mark = " · kept" if step.kept else ""
-                reporter.note(f"step {step.number}: {_terms(step)}validation {note}{mark}")
+                terms = "" if request.own else _terms(step)
+                reporter.note(f"step {step.number}: {terms}validation {note}{mark}")
             shown = ""
             if step.terms:
                 shown = f"loss {step.terms['loss']:.5f} · {step.rate:.0f} sequences/s · {note}"
             progress.update(task, completed=step.number, note=shown)
             if distributed.agreed(len(interrupted)):
                 steps.close()
+                log = read_log(request.out)
+                if recipe.base_model and log and Provenance((), "", log, request.keep).unchanged:
+                    reporter.note(f"so far {request.out} is {recipe.base_model} unchanged")
                 reporter.note(f"stopped at step {step.number}; --resume goes on from there")
                 raise KeyboardInterrupt
 
@@ -292,23 +308,3 @@ def _terms(step: Step) -> str:
 
 def _measured(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
-
-
-def _picture(prepared: Run, recipe: Recipe) -> Any:
-    """Show a few held-back sequences and a sample of each below it."""
-    count = min(4, len(prepared.validation))
-    rows = []
-    for number in range(count):
-        clip = prepared.validation[number * len(prepared.validation) // count]
-        observed = clip[: -recipe.data.horizon]
-        sample = draw(prepared.predictor, observed, recipe.data.horizon, seeds=[1])[0]
-        for label, frames in (
-            (f"clip {number + 1}", clip),
-            ("predicted", np.concatenate([observed, sample])),
-        ):
-            rows.append((label, np.stack([_square(frame) for frame in frames])))
-    return strip(rows, tile=96, rate=Fraction(recipe.data.frame_rate).limit_denominator(1001))
-
-
-def _square(frame: Frames) -> Frames:
-    return cut_out(frame, how="crop")

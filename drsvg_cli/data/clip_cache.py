@@ -8,7 +8,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,8 @@ import numpy as np
 from drsvg_cli.config import Fit
 from drsvg_cli.errors import ResourceError, TrainingError, VideoError
 from drsvg_cli.frames import Frames, fit, resize_whole
+from drsvg_cli.storage import sha256
+from drsvg_cli.video.clip import ClipInfo
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import grid_rate, read_frames
 
@@ -39,6 +41,8 @@ class CacheFormat:
     """`crop` keeps whole frames, from which squares are cropped later; the others make squares."""
     length: int
     """Frames of a sequence; a shorter clip is rejected."""
+    picture_rate: Fraction | None = None
+    """How many are a second of pictures in a folder."""
 
     def apply(self, frame: Frames) -> Frames:
         """Resize one frame `(H, W, 3)`; whole frames get sides that are multiples of 8."""
@@ -137,21 +141,22 @@ def _find_or_decode(
     path: Path, source: str, folder: Path, *, cached: CacheFormat, limit: int
 ) -> CachedClip:
     """Find a clip in the cache by its content, wherever it lies, or decode it."""
-    rate = grid_rate(probe(path).rate, Fraction(cached.rate).limit_denominator(1001))
+    info = probe(path, rate=cached.picture_rate)
+    rate = grid_rate(info.rate, Fraction(cached.rate).limit_denominator(1001))
+    files = info.pictures or (path,)
     try:
-        before = _stamp(path)
-        with path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        before = _stamp(files)
+        digest = "".join(map(sha256, files)) + f"@{info.rate}" * bool(info.pictures)
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror or error}") from None
     key = (digest, rate, cached.side, cached.fit, limit)
     stem = folder / hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     try:
         kept = filter(_is_whole, folder.glob(f"{stem.name}-*.frames"))
-        file = next(kept, None) or _decode(path, stem, rate, cached=cached, limit=limit)
+        file = next(kept, None) or _decode(info, stem, rate, cached=cached, limit=limit)
     except OSError as error:
         raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
-    after = _stamp(path)
+    after = _stamp(files)
     if after != before:
         file.unlink(missing_ok=True)
         what = "changed" if after else "vanished"
@@ -160,13 +165,12 @@ def _find_or_decode(
     return CachedClip(path, source, file, (length, height, width, 3), rate, 0, length)
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file is written to; nothing where it is gone."""
+def _stamp(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return what changes when a file is written to; nothing where one is gone."""
     try:
-        now = path.stat()
+        return [(now.st_size, now.st_mtime_ns) for now in map(Path.stat, files)]
     except OSError:
-        return ()
-    return now.st_size, now.st_mtime_ns
+        return []
 
 
 def _shape(file: Path) -> tuple[int, ...]:
@@ -181,14 +185,14 @@ def _is_whole(file: Path) -> bool:
     return bool(shape) and file.stat().st_size == math.prod(shape) * 3
 
 
-def _decode(path: Path, stem: Path, rate: Fraction, *, cached: CacheFormat, limit: int) -> Path:
+def _decode(info: ClipInfo, stem: Path, rate: Fraction, *, cached: CacheFormat, limit: int) -> Path:
     """Write a clip's frames, `limit` bytes at most and at least one sequence."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     part = stem.with_name(f"{stem.name}.{os.getpid()}.part")
     length, shape = 0, ""
     try:
         with part.open("wb") as file:
-            for frame in read_frames(path, rate=rate):
+            for frame in read_frames(info.path, rate=rate, info=info):
                 small = cached.apply(frame)
                 file.write(small.tobytes())
                 length, shape = length + 1, f"{small.shape[0]}x{small.shape[1]}"

@@ -106,6 +106,7 @@ def gather(
     Raises:
         DrsvgError: there are no clips, or none is left to train on.
     """
+    cached = replace(cached, picture_rate=paths.picture_rate)
     kept = find_sources(paths.validation)
     apart = {path.resolve() for path in kept}
     named = find_sources(paths.paths)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -37,6 +38,8 @@ class DataPaths:
     """Clips to validate on."""
     validation_share: float = 0.15
     """Share of the clips to validate on where none are named."""
+    picture_rate: Fraction | None = None
+    """How many are a second of pictures in a folder, which is a clip."""
 
     def folder(self, name: str, title: str) -> Path:
         """Return the one folder of the data set `name`, called `title` in messages.

@@ -35,6 +35,11 @@ class Provenance:
         )
 
     @property
+    def unchanged(self) -> bool:
+        """Whether no step made the weights that the run started from better."""
+        return bool(self.kept["step"] == 0)
+
+    @property
     def measured(self) -> list[str]:
         """The names of what a validation measures."""
         return [name for name in MEASURED if name in self.kept]
@@ -72,7 +77,7 @@ Trained on {recipe.training_data or "clips that nobody described"}.
 
 ## Measured
 
-On {provenance.validation_data}. The weights kept are {_KEPT[provenance.keep]}.
+On {provenance.validation_data}. {_kept(recipe, provenance)}
 
 {_table(provenance)}
 
@@ -81,6 +86,15 @@ On {provenance.validation_data}. The weights kept are {_KEPT[provenance.keep]}.
 {_limits(recipe)} Copying the last frame is a strong baseline: compare with it (`--compare`)
 before trusting a prediction.
 """
+
+
+def _kept(recipe: Recipe, provenance: Provenance) -> str:
+    """Say which weights the folder holds."""
+    if provenance.unchanged:
+        return (
+            f"No step made them better: the weights are those of `{recipe.base_model}`, unchanged."
+        )
+    return f"The weights kept are {_KEPT[provenance.keep]}."
 
 
 def _network(recipe: Recipe) -> str:

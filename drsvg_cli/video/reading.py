@@ -114,15 +114,17 @@ def read_clip(
     return Clip(np.stack(sample.frames), 1 / step, start=max(0.0, float(grid[0])))
 
 
-def read_frames(path: Path, *, rate: Fraction | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Yield every frame of a clip, uint8 `(H, W, 3)`, at `grid_rate(probe(path).rate, rate)`.
+def read_frames(
+    path: Path, *, rate: Fraction | None = None, info: ClipInfo | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield every frame of a clip, uint8 `(H, W, 3)`, at `grid_rate(info.rate, rate)`.
 
-    Only one frame at a time is held. Of a sequence of pictures there are `rate` a second.
+    Only one frame at a time is held. `info` is what `probe` says, with `rate` if it is left out.
 
     Raises:
         VideoError: The clip cannot be read.
     """
-    info = probe(path, rate=rate)
+    info = info or probe(path, rate=rate)
     step = 1 / grid_rate(info.rate, rate)
     damage, told = Damage(), False
     with closing(decode(info, None, damage)) as frames:
