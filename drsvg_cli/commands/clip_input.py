@@ -13,10 +13,12 @@ import torch
 
 from drsvg_cli import __version__
 from drsvg_cli.cli import options
+from drsvg_cli.commands.console import Reporter
 from drsvg_cli.config import Fit
 from drsvg_cli.device import prepare
 from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.frames import Frames, resize, to_frames, to_tensor
+from drsvg_cli.inference.baselines import DETERMINISTIC
 from drsvg_cli.inference.loading import LoadedModel, load_predictor
 from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.video.clip import ClipInfo
@@ -142,6 +144,14 @@ class Excerpt:
     def end(self) -> float:
         """The last observed moment, in seconds."""
         return self.start + float((len(self.seen) - 1) / self.rate)
+
+
+def without_copies(settings: Settings, reporter: Reporter) -> Settings:
+    """Ask for a single sample where all would be the same, and say so."""
+    if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
+        reporter.note("all samples would be the same: one is drawn")
+        return replace(settings, samples=1)
+    return settings
 
 
 def open_session(settings: Settings, source: Path | None) -> Session:

@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 from rich.progress import Progress
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import LESS, Session, Settings, open_session
+from drsvg_cli.commands.clip_input import (
+    LESS,
+    Session,
+    Settings,
+    open_session,
+    without_copies,
+)
 from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.manifest import Manifest, digest, take_shard
@@ -27,7 +33,6 @@ from drsvg_cli.commands.prediction import Prediction
 from drsvg_cli.commands.prediction_report import PAGE, RECORD_FILE, result_files, summary
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import ConfigError, VideoError
-from drsvg_cli.inference.baselines import DETERMINISTIC
 from drsvg_cli.storage import read_own
 from drsvg_cli.video.finding import find_clips
 
@@ -67,9 +72,7 @@ def run(
         DrsvgError: nothing could be started, or a clip is bad.
     """
     reporter = reporter or Reporter(as_json=output.as_json, quiet=output.quiet)
-    if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
-        reporter.note("all samples would be the same: one is drawn")
-        settings = replace(settings, samples=1)
+    settings = without_copies(settings, reporter)
     clips = find_clips(inputs)
     folders = [path for path in map(Path, inputs) if path.is_dir() and path not in clips]
     is_batch = len(clips) > 1 or bool(folders)

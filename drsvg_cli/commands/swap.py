@@ -17,6 +17,7 @@ from drsvg_cli.commands.clip_input import (
     open_session,
     provenance,
     read_excerpt,
+    without_copies,
 )
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import (
@@ -97,6 +98,7 @@ def run(
         DrsvgError: a clip or the model is bad, or the folder of results is in the way.
     """
     reporter = reporter or Reporter(as_json=as_json, quiet=quiet)
+    settings = without_copies(settings, reporter)
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
     plans = _plans(list(range(settings.samples)), both=both)
     check_free(folder, overwrite=overwrite, names=_result_files(plans, settings.format))
