@@ -37,7 +37,9 @@ def probe(path: Path, *, rate: Fraction | None = None) -> ClipInfo:
         container, stream, _ = clip
         first = next(_frames(clip, Damage()), None)
         if first is None:
-            reason = clip.source.reason or "up to 8192×4320 pixels"
+            animated = stream.codec_context.name == "webp"
+            what = "as FFmpeg reads no animated WebP" if animated else "up to 8192×4320 pixels"
+            reason = clip.source.reason or what
             raise VideoError(f"{shown(path)}: no frame that can be decoded, {reason}")
         width, height = _displayed_size(stream, first.frame)
         seconds = _seconds(stream.duration, stream.time_base)
