@@ -1,6 +1,9 @@
 """Videos that begin alike, and their sound."""
 
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -113,3 +116,28 @@ def test_the_sound_of_what_was_observed_is_kept(tmp_path, talkie):
 def test_a_clip_without_sound_has_none(tmp_path):
     write_frames(tmp_path / "a.mp4", drifting(10), RATE)
     assert read_sound(probe(tmp_path / "a.mp4"), 0.0, 0.3) is None
+
+
+STARVED = """
+import re, resource, sys
+import numpy as np
+from fractions import Fraction
+from pathlib import Path
+from drsvg_cli.errors import ResourceError
+from drsvg_cli.video.writing import write_frames
+frames = np.zeros((8, 720, 1280, 3), np.uint8)
+write_frames(Path("a.mp4"), frames[:, :64, :64], Fraction(10))
+size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + 10 * 2**20, resource.RLIM_INFINITY))
+try:
+    write_frames(Path("b.mp4"), frames, Fraction(10))
+except ResourceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell")
+def test_an_encoder_without_memory_is_no_bad_clip(tmp_path):
+    said = subprocess.check_output([sys.executable, "-c", STARVED], cwd=tmp_path, text=True)
+    assert said == "b.mp4 cannot be written: memory is used up\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

@@ -127,7 +127,9 @@ def explained(path: Path, verb: str) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or str(error)
         if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ResourceError(f"{shown(path)} cannot be {verb}: the disk is full") from error
-        if code == errno.ENOMEM and verb == "written":
+        # An encoder is given nothing it could refuse: it fails where it gets no memory.
+        starved = code == errno.ENOMEM or isinstance(error, av.error.ExternalError)
+        if starved and verb == "written":
             raise ResourceError(f"{shown(path)} cannot be {verb}: memory is used up") from error
         if code == errno.ENOMEM:
             # A size in a damaged header, mostly: the clip is at fault, not the machine.
