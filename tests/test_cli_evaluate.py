@@ -444,3 +444,29 @@ def test_a_copy_of_a_model_is_no_better_than_it_and_a_hair_better_is_seen():
     (_, _, values), *_ = evaluation_report._compared(found)
     assert values["psnr"] == pytest.approx((0.2, 0.2, 0.2), abs=1e-4)
     assert values["energy"] == pytest.approx((0, 0, 0)) and not math.isnan(values["best"].value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sequences": -1},
+        {"sequences": "2"},
+        {"sequences": 3},
+        {"scores": None},
+        {"scores": {"copy": None}},
+        {"scores": {"copy": []}},
+        {"psnr": None},
+        {"psnr": [1.0]},
+        {"psnr": torch.full((2, 1, 3), math.nan)},
+        {"ssim": torch.zeros(3, 1, 3)},
+        {"evil": torch.zeros(2)},
+    ],
+    ids=str,
+)
+def test_what_was_measured_is_read_with_a_check(damage):
+    scores = {name: torch.ones(2, 1, 3) for name in Scores._fields}
+    state = {"sequences": 2, "scores": {"copy": scores}}
+    assert work._measured(state) is not None
+    (name,) = damage
+    (state if name in state else scores).update(damage)
+    assert work._measured(state) is None

@@ -122,3 +122,13 @@ def test_exit_codes(pages):
     )
     documented = set(re.findall(r"^\| (\d+) \|", DOCUMENT, re.MULTILINE))
     assert documented == set(told) == {"0", "1", "2", "3", "4", "130"}
+
+
+def test_the_page_of_promises_names_tests_that_there_are():
+    text = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::([\w:]+)[`…]", text)
+    assert len(named) > 40
+    for file, name in named:
+        tests = Path(__file__).with_name(file).read_text(encoding="utf-8")
+        for part in name.split("::"):
+            assert part in tests, (file, name)
