@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from drsvg_cli.cli.app import main
-from drsvg_cli.commands import prediction
+from drsvg_cli.commands import prediction, prediction_report, swap
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.data.sprites import COLUMNS, GARMENTS, ROWS, SIZE
 from drsvg_cli.model.drsvg import DRSVG
@@ -114,6 +114,8 @@ def drsvg(monkeypatch, capfd, tmp_path):
         monkeypatch.delenv(name, raising=False)
     # What a model with random weights predicts resembles nothing: there is nothing to warn of.
     monkeypatch.setattr(prediction, "UNLIKE", 255)
+    for module in (prediction_report, swap):  # pictures cost most of a tiny prediction
+        monkeypatch.setattr(module, "TILE", 64)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])

@@ -139,7 +139,7 @@ def prepare(folder):
     """Write three short clips and the recipe of a tiny model; return both folders."""
     (folder / "clips").mkdir()
     for number in range(3):
-        write(folder / "clips" / f"{number}.mp4", moving(20)[:, :, :: (-1) ** number])
+        write(folder / "clips" / f"{number}.mp4", moving(9)[:, :, :: (-1) ** number])
     recipe = Recipe(
         "tiny",
         model=ModelConfig(**TINY),
