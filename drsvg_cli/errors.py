@@ -69,4 +69,5 @@ NO_MEMORY = "memory is used up before there was any work; close other programs, 
 
 def is_for_want_of_memory(error: MemoryError | ImportError) -> bool:
     """Tell whether an error that ends an import says that memory is used up."""
-    return isinstance(error, MemoryError) or "failed to map segment" in str(error)
+    said = f"{error} {error.__cause__}"  # NumPy puts words of its own before the system's
+    return isinstance(error, MemoryError) or "failed to map segment" in said
