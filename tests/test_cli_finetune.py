@@ -404,7 +404,9 @@ class TestTrain:
         outcome = drsvg(*common, "--steps", 10, "--device", "cpu")
         assert outcome.code == 0, outcome
         assert names(tmp_path / "mine-model") == FILES
-        assert "steps from random weights" in (tmp_path / "mine-model" / "README.md").read_text()
+        card = (tmp_path / "mine-model" / "README.md").read_text(encoding="utf-8")
+        assert "steps from random weights" in card
+        assert "with the best score" in card, "clips can be learned by heart"
         assert load_model(tmp_path / "mine-model")[1].training.steps == 10
 
     def test_finetuning_begins_with_the_model_s_weights(self, drsvg, model_folder, clips, tmp_path):
@@ -474,6 +476,7 @@ class TestTrain:
         assert names(tmp_path / "mine-model") == FILES
         card = (tmp_path / "mine-model" / "README.md").read_text(encoding="utf-8")
         assert "Moving MNIST (stochastic walls, 60 digits)" in " ".join(card.split())
+        assert "the last ones: no score chose them" in " ".join(card.split())
         outcome = drsvg("train", "mine", "--data", tmp_path / "cache" / "mnist", "--resume")
         assert outcome.code == 0, outcome
         assert log(tmp_path / "mine-model")[-1]["step"] == 10

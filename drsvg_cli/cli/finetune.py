@@ -77,7 +77,6 @@ def finetune(
             changes=changes,
             own=True,
             share=share,
-            keep="best",  # clips are few enough to be learned by heart
             patience=patience,
             resume=resume,
             device=device,

@@ -77,7 +77,6 @@ def train(
             changes={} if steps is None else {"steps": steps},
             own=own,
             share=share,
-            keep="last",
             patience=0,
             resume=resume,
             device=device,

@@ -62,7 +62,6 @@ class Request:
     own: bool
     """The clips are the user's own, and not what the recipe says."""
     share: float
-    keep: Keep
     patience: int
     resume: bool
     device: str
@@ -87,6 +86,8 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     device = prepare(request.device)
     keep_memory()
     recipe, weights = _recipe(request)
+    # Clips can be learned by heart.
+    keep: Keep = "best" if recipe.data.source == "clips" else "last"
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
         with distributed.first_before_others():
@@ -111,7 +112,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
             origin=prepared.fingerprint,
             start=start,
             history=history,
-            keep=request.keep,
+            keep=keep,
             patience=request.patience,
             resume=request.resume,
         )
@@ -123,7 +124,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
         history=read_history(request.out),
         validation_data=prepared.validation_description,
         log=log,
-        keep=request.keep,
+        keep=keep,
         picture=PICTURE_FILE,
     )
     card = model_card(recipe, provenance)

@@ -25,7 +25,7 @@ from drsvg_cli.training.step import DRSVGLearner
 from drsvg_cli.training.task import Task, Validation
 
 VALIDATION_SAMPLES = 4
-MOST_WINDOWS = 48
+MOST_WINDOWS = 24
 """Windows of clips that a motion network is validated on."""
 CROP = 96
 """Height and width of the crops that a motion network learns from, in pixels."""
