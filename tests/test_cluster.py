@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -19,12 +20,14 @@ WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from drsvg_cli.cli.app imp
 @pytest.fixture(scope="module")
 def cluster():
     """Start a cluster; give the environment in which it is `ray`."""
-    pytest.importorskip("ray", reason="the extra drsvg[cluster] is not installed")
+    if find_spec("ray") is None:  # it is imported below, where it reads the environment
+        pytest.skip("the extra drsvg[cluster] is not installed")
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     options = [f"--port={port}", "--include-dashboard=false", "--block"]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         with subprocess.Popen([*ray, *options], stdout=subprocess.PIPE, text=True) as process:
