@@ -2,10 +2,12 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -18,19 +20,23 @@ WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from drsvg_cli.cli.app imp
 @pytest.fixture(scope="module")
 def cluster():
     """Start a cluster; give the environment in which it is `ray`."""
-    pytest.importorskip("ray", reason="the extra drsvg[cluster] is not installed")
+    if find_spec("ray") is None:  # it is imported below, where it reads the environment
+        pytest.skip("the extra drsvg[cluster] is not installed")
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     options = [f"--port={port}", "--include-dashboard=false", "--block"]
-    with subprocess.Popen([*ray, *options], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert any("runtime started" in line for line in process.stdout), "it says why, above"
-        with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        with subprocess.Popen([*ray, *options], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert any("runtime started" in line for line in process.stdout), "it says why, above"
             patch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
             yield
-        process.send_signal(signal.SIGTERM)
-        process.stdout.read()
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
 
 
 def command(*arguments, folder, script=("-m", "drsvg_cli")):
@@ -107,7 +113,7 @@ class TestRay:
 
 
 def test_without_ray_one_line_says_what_to_install(clips):
-    arguments = ("predict", "clips", "-m", "copy", "--on", "ray")
+    arguments = ("predict", "clips", "-m", "copy", "-s", "1", "--on", "ray")
     outcome = command(*arguments, folder=clips, script=("-c", WITHOUT_RAY))
     assert outcome.returncode == ConfigError.exit_code
     assert "pip install 'drsvg[cluster]'" in outcome.stderr and outcome.stderr.count("\n") == 1

@@ -129,9 +129,7 @@ def test_a_command_in_two_processes_leaves_what_one_leaves_and_speaks_once(clips
             "-o",
             str(tmp_path / "run"),
         ]
-        with (tmp_path / f"said{rank}.txt").open("w") as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+        sys.stdout = sys.stderr = (tmp_path / f"said{rank}.txt").open("w", buffering=1)
         main()
 
     assert together(2, command) == [0, 0], (tmp_path / "said0.txt").read_text()
