@@ -33,7 +33,7 @@ def work(asked: dict[str, Any], tell: Tell) -> None:
     source = find_predictor(settings.model, offline=True, quiet=True)
     folder = Path(asked["folder"])
     if asked["second"] is None:
-        output = predict.Output(folder, False, (1, 1), None, False, False, False, False)
+        output = predict.Output(folder, False, (1, 1), False, False, False, False)
         predict.run([asked["clip"]], settings, output, source=source, reporter=reporter)
     else:
         swap.run(
