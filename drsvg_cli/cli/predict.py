@@ -17,6 +17,68 @@ EPILOG = """Examples:
 
   $ drsvg predict clips/ --compare -o results
 """
+Compare = Annotated[
+    bool,
+    options.flag("--compare", help="Hold the last frames back and compare.", panel=options.INPUT),
+]
+Shard = Annotated[
+    str | None,
+    options.option(
+        "Of many clips, do a part: the third of sixteen is 3/16.",
+        metavar="I/N",
+        panel=options.INPUT,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    options.option(
+        "How many samples to draw: 5 by default, and 1 for a single video.",
+        "--samples",
+        "-s",
+        panel=options.SAMPLING,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    options.flag(
+        "--overwrite",
+        "-y",
+        "--redo",
+        help="Replace earlier results; of many clips, do all anew.",
+        panel=options.OUTPUT,
+    ),
+]
+Past = Annotated[
+    float,
+    options.option(
+        "Seconds of the clip that each video begins with.",
+        metavar="SECONDS",
+        panel=options.OUTPUT,
+        show=True,
+    ),
+]
+OnlyFuture = Annotated[
+    bool,
+    options.flag(
+        "--only-future",
+        help="Write the predicted frames alone, at the model's rate.",
+        panel=options.OUTPUT,
+    ),
+]
+Mark = Annotated[
+    bool,
+    options.flag(
+        "--mark/--no-mark",
+        help="Mark predicted frames by a dot in their corner, or not.",
+        panel=options.OUTPUT,
+    ),
+]
+Grid = Annotated[
+    bool,
+    options.flag(
+        "--grid", help="Write all samples side by side as a video, too.", panel=options.OUTPUT
+    ),
+]
 
 
 def predict(
@@ -27,78 +89,22 @@ def predict(
     context: options.Context = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
-    compare: Annotated[
-        bool,
-        options.flag(
-            "--compare", help="Hold the last frames back and compare.", panel=options.INPUT
-        ),
-    ] = False,
-    shard: Annotated[
-        str | None,
-        options.option(
-            "Of many clips, do a part: the third of sixteen is 3/16.",
-            metavar="I/N",
-            panel=options.INPUT,
-        ),
-    ] = None,
+    compare: Compare = False,
+    shard: Shard = None,
     on: options.On = None,
     horizon: options.Horizon = "10",
-    samples: Annotated[
-        int | None,
-        options.option(
-            "How many samples to draw: 5 by default, and 1 for a single video.",
-            "--samples",
-            "-s",
-            panel=options.SAMPLING,
-        ),
-    ] = None,
+    samples: Samples = None,
     seed: options.Seed = None,
     temperature: options.Temperature = None,
     device: options.Device = "auto",
     out: options.Out = None,
-    overwrite: Annotated[
-        bool,
-        options.flag(
-            "--overwrite",
-            "-y",
-            "--redo",
-            help="Replace earlier results; of many clips, do all anew.",
-            panel=options.OUTPUT,
-        ),
-    ] = False,
-    past: Annotated[
-        float,
-        options.option(
-            "Seconds of the clip that each video begins with.",
-            metavar="SECONDS",
-            panel=options.OUTPUT,
-            show=True,
-        ),
-    ] = 2.0,
-    only_future: Annotated[
-        bool,
-        options.flag(
-            "--only-future",
-            help="Write the predicted frames alone, at the model's rate.",
-            panel=options.OUTPUT,
-        ),
-    ] = False,
-    mark: Annotated[
-        bool,
-        options.flag(
-            "--mark/--no-mark",
-            help="Mark predicted frames by a dot in their corner, or not.",
-            panel=options.OUTPUT,
-        ),
-    ] = True,
+    overwrite: Overwrite = False,
+    past: Past = 2.0,
+    only_future: OnlyFuture = False,
+    mark: Mark = True,
     size: options.AnySize = None,
     format: options.Format = "mp4",
-    grid: Annotated[
-        bool,
-        options.flag(
-            "--grid", help="Write all samples side by side as a video, too.", panel=options.OUTPUT
-        ),
-    ] = False,
+    grid: Grid = False,
     open_page: options.Open = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,

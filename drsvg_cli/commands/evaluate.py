@@ -202,9 +202,8 @@ def _scores(
     if request.on is None:
         yield from ((each[0], _measure_one(session, tick, each)) for each in todo)
         return
-    task = session.task._replace(
-        clips=session.task.clips[:1], labels=dict(session.task.labels), poses={}
-    )
+    task = session.task
+    task = task._replace(clips=task.clips[:1], labels=dict(task.labels), poses={})
     begin = partial(_begin, request, task)
     gpus = any(subject.network is not None for subject in session.subjects)
     for (number, _), scores in spread(request.on, begin, todo, gpus=gpus):

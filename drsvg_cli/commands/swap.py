@@ -1,6 +1,8 @@
 """The work behind `drsvg swap`."""
 
 import webbrowser
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,29 +111,13 @@ def run(
     plans = _plans(session.seeds, both=both)
     made: dict[str, Frames] = {}
     with filled(folder, overwrite=overwrite) as part, reporter.progress() as progress:
-        length = len(sides["A"].frames) - 1
-        total = length * sum(len(plan.seeds) for plan in plans)
+        total = (len(sides["A"].frames) - 1) * sum(len(plan.seeds) for plan in plans)
         task = progress.add_task("Swapping", total=total, note="")
         for plan in plans:
             progress.update(task, description=plan.label, refresh=True)
-            first = sides[plan.giver].frames
-            moments = swapper.swap(
-                first, sides[plan.mover].frames, seeds=plan.seeds, temperature=session.temperature
-            )
-            paths, suffix = [part / name for name in plan.names(settings.format)], settings.format
-            rate, kept = (
-                sides[plan.giver].rate,
-                made.setdefault(plan.label, np.empty_like(first[1:])),
-            )
-            with VideoFiles(
-                paths, rate, suffix=f".{suffix}", length=length, past=first[:1]
-            ) as files:
-                for samples, time, frames in moments:
-                    for number, frame in zip(samples, frames, strict=True):
-                        files.write(number, time, frame)
-                        if number == 0:
-                            kept[time] = frame
-                    progress.advance(task, len(samples))
+            paths = [part / name for name in plan.names(settings.format)]
+            tick = partial(progress.advance, task)
+            made[plan.label] = _draw(swapper, plan, sides, session, paths, tick)
         progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
         taken = {
             plan.label: motion_taken(made[plan.label], sides[plan.mover].frames[1:])
@@ -145,6 +131,29 @@ def run(
     reporter.result(record, *_lines(record, content, pose))
     if open_page:
         webbrowser.open((folder / PAGE).resolve().as_uri())
+
+
+def _draw(
+    swapper: Swapper,
+    plan: _Plan,
+    sides: dict[str, Excerpt],
+    session: Session,
+    paths: list[Path],
+    tick: Callable[[int], object],
+) -> Frames:
+    """Write the samples of a plan to their files; return the first one, `(T - 1, H, W, 3)`."""
+    side, mover = sides[plan.giver], sides[plan.mover].frames
+    first, kept = side.frames[:1], np.empty_like(side.frames[1:])
+    suffix, seeds = f".{session.settings.format}", plan.seeds
+    moments = swapper.swap(side.frames, mover, seeds=seeds, temperature=session.temperature)
+    with VideoFiles(paths, side.rate, suffix=suffix, length=len(kept), past=first) as files:
+        for samples, time, frames in moments:
+            for number, frame in zip(samples, frames, strict=True):
+                files.write(number, time, frame)
+                if number == 0:
+                    kept[time] = frame
+            tick(len(samples))
+    return kept
 
 
 def _plans(seeds: list[int], *, both: bool) -> list[_Plan]:
