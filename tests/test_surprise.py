@@ -73,7 +73,8 @@ def test_an_event_is_found_with_its_time_and_box(drsvg, tmp_path):
     # The same clip with what is normal known from another one.
     write_frames(tmp_path / "quiet.mp4", scene(180), RATE)
     done = drsvg("surprise", "a.mp4", *CHEAP, "--json", "-y", "--normal", "quiet.mp4")
-    assert len(json.loads(done.out)["results"][0]["events"]) == 1, done.err
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["results"][0]["events"]) == 1
 
 
 def test_a_quiet_clip_and_one_with_a_cut_have_no_event(drsvg, tmp_path):
