@@ -73,11 +73,12 @@ def test_an_event_is_found_with_its_time_and_box(drsvg, tmp_path):
     # The same clip with what is normal known from another one.
     write_frames(tmp_path / "quiet.mp4", scene(180), RATE)
     done = drsvg("surprise", "a.mp4", *CHEAP, "--json", "-y", "--normal", "quiet.mp4")
-    assert len(json.loads(done.out)["results"][0]["events"]) == 1, done.err
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["results"][0]["events"]) == 1
 
 
 def test_a_quiet_clip_and_one_with_a_cut_have_no_event(drsvg, tmp_path):
-    write_frames(tmp_path / "quiet.mp4", scene(180), RATE)
+    write_frames(tmp_path / "quiet.mp4", scene(150), RATE)
     write_frames(tmp_path / "cut.mp4", np.concatenate([scene(96), scene(96, seed=5)]), RATE)
     done = drsvg("surprise", "quiet.mp4", "cut.mp4", *CHEAP, "-o", "out", "--json")
     assert done.code == 0, done.err
@@ -97,7 +98,7 @@ def test_a_change_in_a_part_of_the_frame_is_no_cut(seed):
 
 def test_memory_does_not_grow_with_the_clip(tmp_path):
     session, peaks = open_session(settings("copy"), None), []
-    for count in (100, 400):
+    for count in (60, 240):
         path = tmp_path / f"{count}.mp4"
         write_frames(path, scene(count), RATE)
         tracemalloc.start()
@@ -126,7 +127,7 @@ def test_bad_input_is_one_line(drsvg, tmp_path, arguments, code, said):
 
 
 def test_nothing_is_left_of_a_run_that_is_stopped(tmp_path):
-    write_frames(tmp_path / "long.mp4", scene(1500), RATE)
+    write_frames(tmp_path / "long.mp4", np.concatenate([scene(40)] * 30), RATE)
     command = [sys.executable, "-m", "drsvg_cli", "surprise", "long.mp4", *CHEAP]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.Popen(command, cwd=tmp_path, env=environment)

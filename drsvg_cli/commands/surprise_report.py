@@ -145,7 +145,7 @@ class Report:
         """Join moments that are rare and near each other."""
         course, rare = self._course, np.flatnonzero(self._scores > self._score_limit)
         gaps = np.diff(np.asarray(course.moments)[rare])
-        groups = np.split(rare, np.flatnonzero(gaps > course.horizon) + 1)
+        groups = np.split(rare, np.flatnonzero(gaps > max(course.horizon, course.step)) + 1)
         return [self._event(group) for group in groups if len(group)]
 
     def _event(self, group: NDArray[np.int_]) -> Event:
