@@ -86,8 +86,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     device = prepare(request.device)
     keep_memory()
     recipe, weights = _recipe(request)
-    # Clips can be learned by heart.
-    keep: Keep = "best" if recipe.data.source == "clips" else "last"
+    keep = _keep(recipe)
     blueprint(recipe.model)  # refuses, before any clip is read, what no memory could hold
     with _claimed(request), _undone_before_the_first_state(request.out):
         with distributed.first_before_others():
@@ -139,6 +138,11 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
     if not provenance.unchanged:
         lines.append(f"drsvg predict CLIP --model {shlex.quote(as_folder(str(request.out)))}")
     reporter.result({"folder": str(request.out)} | closing.record(), *map(one_line, lines))
+
+
+def _keep(recipe: Recipe) -> Keep:
+    """Say which weights a run leaves: clips can be learned by heart."""
+    return "best" if recipe.data.source == "clips" else "last"
 
 
 def _public_name(model: str) -> str:
@@ -294,7 +298,7 @@ def _watch(
             if distributed.agreed(len(interrupted)):
                 steps.close()
                 log = read_log(request.out)
-                if recipe.base_model and Provenance((), "", log, request.keep).unchanged:
+                if recipe.base_model and Provenance((), "", log, _keep(recipe)).unchanged:
                     reporter.note(f"so far {request.out} is {recipe.base_model} unchanged")
                 reporter.note(f"stopped at step {step.number}; --resume goes on from there")
                 raise KeyboardInterrupt
