@@ -424,7 +424,8 @@ class TestTrain:
         common = ("--device", "cpu", "--steps", 3)
         outcome = drsvg("train", "mine", "--data", clips, *common, "--start", model_folder)
         assert outcome.code == 0, outcome
-        outcome = drsvg("finetune", clips, "--model", model_folder, *common, "-o", "own")
+        tuned = ("--learning-rate", 0.01, "-o", "own")
+        outcome = drsvg("finetune", clips, "--model", model_folder, *common, *tuned)
         assert outcome.code == 0, outcome
         begun, own = tmp_path / "mine-model", tmp_path / "own"
         assert log(begun)[0]["psnr"] == log(own)[0]["psnr"]
