@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 import torch
 
-from drsvg_cli.cli.options import read_moment
 from drsvg_cli.commands import clip_input, prediction
 from drsvg_cli.commands import predict as work
+from drsvg_cli.commands.clip_input import read_moment
 from drsvg_cli.commands.console import one_line
 from drsvg_cli.frames import resize, to_frames, to_tensor
 from drsvg_cli.inference import paper

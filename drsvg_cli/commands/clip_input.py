@@ -216,7 +216,7 @@ def read_excerpt(
         path,
         length,
         after=held,
-        at=_read_moment(moment, partial(measure_length, info), option=option),
+        at=read_moment(moment, partial(measure_length, info), option=option),
         info=info,
         rate=fine,
         exact_rate=True,
@@ -234,7 +234,7 @@ def read_excerpt(
     return excerpt
 
 
-def _read_moment(
+def read_moment(
     text: str | None, length: Callable[[], float], *, option: str = "--at"
 ) -> float | None:
     """Turn `12.5`, `1:30`, `1:02:03` or `50%` into seconds; `length` measures the clip's.
