@@ -449,12 +449,9 @@ def test_a_copy_of_a_model_is_no_better_than_it_and_a_hair_better_is_seen():
 @pytest.mark.parametrize(
     "damage",
     [
-        {"sequences": -1},
-        {"sequences": "2"},
-        {"sequences": 3},
-        {"scores": None},
-        {"scores": {"copy": None}},
-        {"scores": {"copy": []}},
+        {"copy": None},
+        {"copy": []},
+        {evaluation_report.TRUE_FRAMES: None},
         {"psnr": None},
         {"psnr": [1.0]},
         {"psnr": torch.full((2, 1, 3), math.nan)},
@@ -465,8 +462,13 @@ def test_a_copy_of_a_model_is_no_better_than_it_and_a_hair_better_is_seen():
 )
 def test_what_was_measured_is_read_with_a_check(damage):
     scores = {name: torch.ones(2, 1, 3) for name in Scores._fields}
-    state = {"sequences": 2, "scores": {"copy": scores}}
-    assert work._measured(state) is not None
+    state = {evaluation_report.TRUE_FRAMES: dict(scores), "copy": scores}
+    assert work._read_scores(state) is not None
     (name,) = damage
     (state if name in state else scores).update(damage)
-    assert work._measured(state) is None
+    assert work._read_scores(state) is None
+
+
+@pytest.mark.parametrize("state", [None, [], {}, {"copy": {}}])
+def test_what_was_measured_is_not_something_else(state):
+    assert work._read_scores(state) is None

@@ -1,17 +1,17 @@
-"""Several processes that train one model, on gloo; forked, so that all libraries are there."""
+"""Several processes that train one model, on gloo."""
 
+import multiprocessing
 import os
 import signal
 import socket
+import subprocess
 import sys
-import traceback
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TINY
 
-from drsvg_cli.cli.app import main
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
 from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.errors import ConfigError, TrainingError
@@ -40,29 +40,38 @@ def clips(make_clip, tmp_path_factory):
     return folder
 
 
-def together(count, work):
-    """Do work in forked processes as torchrun starts them; return their exit codes."""
+def placed(rank, count, port):
+    """Return the variables that torchrun sets."""
+    here = {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
+    return here | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    processes = [os.fork() or _child(rank, count, port, work) for rank in range(count)]
-    return [os.waitstatus_to_exitcode(os.waitpid(each, 0)[1]) for each in processes]
+        return server.getsockname()[1]
 
 
-def _child(rank, count, port, work):
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    code = 99
+def together(count, *given, **options):
+    """Train in processes as torchrun starts them; return their exit codes."""
+    port, context = free_port(), multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_child, args=(placed(rank, count, port), given, options))
+        for rank in range(count)
+    ]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join()
+    return [each.exitcode for each in processes]
+
+
+def _child(place, given, options):
+    os.environ |= place
+    torch.set_num_threads(1)
     try:
-        work(rank)
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
+        train(*given, **options)
     except TrainingError:
-        code = ENDED
-    finally:
-        if code == 99:
-            traceback.print_exc()
-        os._exit(code)
+        sys.exit(ENDED)
 
 
 def train(clips, run, *, resume=False, killed=None):
@@ -103,12 +112,12 @@ def distance(state, other):
 def test_two_processes_train_as_one_and_one_goes_on_where_two_were_killed(clips, tmp_path):
     alone = train(clips, tmp_path / "alone")
 
-    codes = together(2, lambda _: train(clips, tmp_path / "two"))
+    codes = together(2, clips, tmp_path / "two")
     assert codes == [0, 0]
     assert distance(load_state(tmp_path / "two" / "training" / "state.pt"), alone) < 1e-9
 
     killed = tmp_path / "killed"
-    codes = together(2, lambda _: train(clips, killed, killed=6))
+    codes = together(2, clips, killed, killed=6)
     assert codes == [ENDED, -signal.SIGKILL]
     assert load_state(killed / "training" / "state.pt")["number"] == 4
     assert distance(train(clips, killed, resume=True), alone) < 1e-9
@@ -119,22 +128,17 @@ def test_a_command_in_two_processes_leaves_what_one_leaves_and_speaks_once(clips
     recipe.mkdir()
     (recipe / "preset.toml").write_text(format_recipe(RECIPE))
 
-    def command(rank):
-        sys.argv = [
-            "drsvg",
-            "train",
-            str(recipe),
-            "--data",
-            str(clips),
-            "-o",
-            str(tmp_path / "run"),
-        ]
-        sys.stdout = sys.stderr = (tmp_path / f"said{rank}.txt").open("w", buffering=1)
-        main()
-
-    assert together(2, command) == [0, 0], (tmp_path / "said0.txt").read_text()
-    assert "drsvg predict CLIP --model" in (tmp_path / "said0.txt").read_text()
-    assert (tmp_path / "said1.txt").read_text() == ""
+    port, said = free_port(), [tmp_path / "said0.txt", tmp_path / "said1.txt"]
+    command = [sys.executable, "-m", "drsvg_cli", "train", str(recipe), "--data", str(clips)]
+    command += ["-o", str(tmp_path / "run")]
+    processes = []
+    for rank in range(2):
+        with said[rank].open("w") as file:
+            place = os.environ | placed(rank, 2, port)
+            processes.append(subprocess.Popen(command, env=place, stdout=file, stderr=file))
+    assert [each.wait() for each in processes] == [0, 0], said[0].read_text()
+    assert "drsvg predict CLIP --model" in said[0].read_text()
+    assert said[1].read_text() == ""
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "preset.toml",
         "model.safetensors",

@@ -1,5 +1,6 @@
 """What a clip does in a process of its own harms nothing else."""
 
+import logging
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from drsvg_cli.video.reading import read_clip
 
 
 def test_a_clip_is_the_same(tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "drsvg_cli")
     path = damaged("a.mp4")(tmp_path)
     here = read_clip(path, 3, at=2.7, after=1)
     said = list(caplog.messages)

@@ -79,10 +79,11 @@ class Session(Plan):
         """
         state, facts = load_state(self.out / PARTIAL_FILE), self.facts
         kept, scores = state.get("facts"), _read_scores(state.get("scores"))
+        damaged = WeightsError(
+            f"{self.out / PARTIAL_FILE} is no evaluation that stopped; start anew with -y"
+        )
         if scores is None or not isinstance(kept, dict):
-            raise WeightsError(
-                f"{self.out / PARTIAL_FILE} is no evaluation that stopped; start anew with -y"
-            )
+            raise damaged
         for name in {**facts, **kept}:
             before, now = kept.get(name), facts.get(name)
             if type(before) is not type(now) or before != now:
@@ -90,6 +91,8 @@ class Session(Plan):
                     f"{self.out} was measured with {name} = {before}, not {now}; give the same "
                     "options, or start anew with -y"
                 )
+        if scores.keys() != {TRUE_FRAMES, *(row.name for row in self.rows)}:
+            raise damaged
         self.measured.append(scores)
 
 

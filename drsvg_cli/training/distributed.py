@@ -84,6 +84,8 @@ def part(batch: int) -> slice:
 
 def shared(noise: Noise) -> Noise:
     """Return noise of which this process gets the part that belongs to its sequences."""
+    if size() == 1:
+        return noise
 
     def own(like: Tensor) -> Tensor:
         whole = noise(_widened(like))

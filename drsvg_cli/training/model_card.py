@@ -36,8 +36,9 @@ class Provenance:
 
     @property
     def unchanged(self) -> bool:
-        """Whether no step made the weights that the run started from better."""
-        return bool(self.kept["step"] == 0)
+        """Whether no step made the weights of the model that the run started from better."""
+        started = not self.history or bool(self.history[-1]["start"])
+        return started and bool(self.kept["step"] == 0)
 
     @property
     def measured(self) -> list[str]:
