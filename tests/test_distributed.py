@@ -43,7 +43,7 @@ def clips(make_clip, tmp_path_factory):
 def placed(rank, count, port):
     """Return the variables that torchrun sets."""
     here = {"RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": str(rank)}
-    return here | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return here | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
 
 
 def free_port():
