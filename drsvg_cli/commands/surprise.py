@@ -3,11 +3,13 @@
 import webbrowser
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drsvg_cli.commands.clip_input import Session, Settings, open_session
 from drsvg_cli.commands.console import Reporter, one_line
@@ -28,6 +30,8 @@ from drsvg_cli.video.reading import grid_rate, read_frames
 FEWER = "choose fewer --samples or a shorter --horizon"
 TOGETHER = 2
 """Moments that are predicted from in one batch: with 8 samples each, what caches hold."""
+BATCHES = 2
+"""Batches at once, on a thread each; so many more wait while the clip is read on."""
 LONGEST = 4
 """Times as long as the shorter side that the longer one is when a clip is read; what is longer is
 squeezed."""
@@ -101,8 +105,8 @@ def run(inputs: Sequence[str], settings: Settings, watch: Watch, *, source: Path
 def walk(session: Session, clip: Path, *, every: float, tick: Callable[[float], object]) -> Course:
     """Predict from moment after moment of a clip, and judge what happened.
 
-    No more frames are held than a batch of moments needs, however long the clip is; what is kept
-    of a moment is a number a block, a megabyte or two an hour.
+    No more frames are held than a few batches of moments need, however long the clip is; what is
+    kept of a moment is a number a block, a megabyte or two an hour.
 
     Args:
         session: what predicts.
@@ -122,33 +126,35 @@ def walk(session: Session, clip: Path, *, every: float, tick: Callable[[float], 
     recent = deque[Frames](maxlen=context + horizon)
     course = Course(info, rate, horizon, step)
     waiting: list[Frames] = []
+    judged = deque[Future[list[NDArray[np.float32]]]]()
 
-    def judge() -> None:
-        samples = draw_moments(
-            session.loaded.predictor,
-            [window[:context] for window in waiting],
-            horizon,
-            seeds=session.seeds,
-        )
-        truth = as_predicted(np.stack([window[context:] for window in waiting]))
-        course.maps.extend(judge_blocks(samples, truth).numpy().astype(np.float16))
-        waiting.clear()
+    def judge(windows: Sequence[Frames]) -> list[NDArray[np.float32]]:
+        seen = [window[:context] for window in windows]
+        samples = draw_moments(session.loaded.predictor, seen, horizon, seeds=session.seeds)
+        truth = as_predicted(np.stack([window[context:] for window in windows]))
+        return list(judge_blocks(samples, truth).numpy().astype(np.float16))
 
-    for index, frame in enumerate(read_frames(clip, rate=wanted)):
-        small = _small(frame)
-        if recent and is_cut(recent[-1], small):
-            course.cuts.append(index)
-            recent.clear()
-        recent.append(small)
-        if len(recent) == context + horizon and index % step == 0:
-            waiting.append(np.stack(recent))
-            course.moments.append(index + 1 - horizon)
-        if len(waiting) == TOGETHER:
-            judge()
-            tick(float(index / rate))
-        course.frames = index + 1
-    if waiting:
-        judge()
+    with ThreadPoolExecutor(BATCHES) as pool:
+        for index, frame in enumerate(read_frames(clip, rate=wanted)):
+            small = _small(frame)
+            if recent and is_cut(recent[-1], small):
+                course.cuts.append(index)
+                recent.clear()
+            recent.append(small)
+            if len(recent) == context + horizon and index % step == 0:
+                waiting.append(np.stack(recent))
+                course.moments.append(index + 1 - horizon)
+            if len(waiting) == TOGETHER:
+                judged.append(pool.submit(judge, waiting))
+                waiting = []
+                tick(float(index / rate))
+            if len(judged) > BATCHES:
+                course.maps.extend(judged.popleft().result())
+            course.frames = index + 1
+        if waiting:
+            judged.append(pool.submit(judge, waiting))
+        for each in judged:
+            course.maps.extend(each.result())
     return course
 
 
