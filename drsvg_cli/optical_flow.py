@@ -5,7 +5,7 @@ Kroeger et al. 2016, as OpenCV has it. Knows nothing of models.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from threading import Lock
 from typing import Any
@@ -20,6 +20,8 @@ Frame = NDArray[np.uint8]
 
 _LARGEST_PAIR = 320
 """Pixels along the longer side of frames between which others are interpolated."""
+_SMALL_FRAME = 640 * 360
+"""Pixels up to which the dearest way to fetch costs little."""
 EVIDENCE = 4
 """Frames before the last observed one, to each of which its motion is measured."""
 
@@ -96,10 +98,13 @@ def fetch(frame: Frame, path: Flow) -> Frame:
 def fetcher(frame: Frame) -> Callable[[Flow], Frame]:
     """Prepare to fetch from a frame `(H, W, 3)` along many paths, each as `fetch` does.
 
-    The frame is enlarged once, by cubic interpolation at half a pixel, and is fetched from by
-    linear interpolation: a third of the time of a cubic one, and hardly a level of 255 beside it.
+    A large frame is enlarged once, by cubic interpolation at half a pixel, and is fetched from by
+    linear interpolation: half the time of a cubic one, and a level of 255 beside it. In a small
+    frame, as measures compare them, that level would count.
     """
     height, width = frame.shape[:2]
+    if height * width <= _SMALL_FRAME:
+        return partial(fetch, frame)
     fine = cv2.warpAffine(
         cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA),  # OpenCV is fastest with four channels
         np.array([[0.5, 0, 0], [0, 0.5, 0]], np.float32),

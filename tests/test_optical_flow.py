@@ -7,6 +7,7 @@ import pytest
 from drsvg_cli.optical_flow import (
     extend_path,
     fetch,
+    fetcher,
     interpolate,
     measure_evidence,
     measure_flow,
@@ -79,6 +80,14 @@ def test_a_path_is_followed_a_frame_at_a_time():
     flow = np.broadcast_to(np.float32([-2, 1]), (SIZE, SIZE, 2)).copy()
     path = extend_path(extend_path(flow, flow), flow)
     np.testing.assert_allclose(path, 3 * flow, atol=1e-4)
+
+
+@pytest.mark.parametrize(("factor", "beside"), [(1, 0), (9, 1.5)])
+def test_a_small_frame_is_fetched_exactly_and_a_large_one_nearly(picture, factor, beside):
+    frame = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    path = 3 * np.random.default_rng(1).random((*picture.shape[:2], 2), np.float32)
+    wrong = fetcher(frame)(path).astype(int) - fetch(frame, path)
+    assert np.sqrt(np.square(wrong).mean()) <= beside
 
 
 def test_a_flow_of_another_size_counts_pixels_of_that_size():
