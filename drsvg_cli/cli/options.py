@@ -153,6 +153,14 @@ On = Annotated[
         panel=INPUT,
     ),
 ]
+Shard = Annotated[
+    str | None,
+    option(
+        "Of many clips or sequences, do a part: the third of sixteen is 3/16.",
+        metavar="I/N",
+        panel=INPUT,
+    ),
+]
 Resume = Annotated[
     bool, flag("--resume", help="Go on where an earlier run stopped, with its settings.")
 ]
