@@ -148,7 +148,7 @@ Data = Annotated[
 On = Annotated[
     str | None,
     option(
-        "Let a Ray cluster do the work: this machine's, or the one at an address.",
+        "Let a Ray cluster do the work: that of RAY_ADDRESS or this machine, or one at an address.",
         metavar="ray|ray://HOST:PORT",
         panel=INPUT,
     ),
