@@ -6,9 +6,9 @@ import torch
 from benchmarks.train_classifier import accuracy, learn, main, save
 from drsvg_cli.evaluation.classifier import (
     Classifier,
+    Known,
     load_classifier,
     read_classifier,
-    recognised,
 )
 
 
@@ -44,13 +44,10 @@ def test_it_learns(classifier):
 def test_all_attributes_that_are_asked_for_must_be_right(classifier):
     frames, labels = bars(6, "3")
     wrong = {"direction": labels["direction"], "brightness": 1 - labels["brightness"]}
-    assert recognised(classifier, frames, labels).all()
-    assert not recognised(classifier, frames, wrong).any()
-    assert recognised(classifier, frames, {"direction": labels["direction"]}).all()
-    # Labels of sequences go with all of their samples and frames.
-    many = frames.view(2, 1, 3, 1, 32, 32).expand(2, 4, 3, 1, 32, 32)
-    both = {name: each.view(2, 1, 3) for name, each in labels.items()}
-    assert recognised(classifier, many, both).shape == (2, 4, 3)
+    one = {"direction": labels["direction"]}
+    for number, frame in enumerate(frames[:, None, None]):
+        shown = [Known(classifier, each).shows(frame, number) for each in (labels, wrong, one)]
+        assert [each.tolist() for each in shown] == [[[1.0]], [[0.0]], [[1.0]]]
 
 
 def test_what_is_saved_is_loaded(classifier, tmp_path):

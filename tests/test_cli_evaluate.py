@@ -308,6 +308,22 @@ class TestInterruptions:
         assert measure("-o", "parts", "--resume").code == 0
         assert record(tmp_path / "parts") == whole
 
+    def test_shards_joined_are_one_run(self, measure, interrupt, tmp_path):
+        """The second of two is stopped before its last sequence, which is measured at the end."""
+        whole, folder = json.loads(measure("-o", "whole", "--json").out), tmp_path / "parts"
+        first = json.loads(measure("-o", "parts", "--shard", "1/2", "--json").out)
+        assert (first["sequences"], first["complete"]) == (3, False)
+        interrupt(7)
+        assert measure("-o", "parts", "--shard", "2/2").code == 130
+        interrupt(7)
+        outcome = measure("-o", "parts", "--resume")
+        assert outcome.code == 0, outcome
+        assert record(folder) == whole
+        shards = {"shard-1-of-2", "shard-2-of-2"}
+        assert names(folder) == FILES | shards
+        assert names(folder / "shard-1-of-2") == FILES | {"partial.pt"}
+        assert "none is in shard 6 of 7" in measure("-o", "many", "--shard", "6/7").err
+
     def test_no_two_at_once_in_one_folder(self, measure, tmp_path):
         with kept_for_one(tmp_path / "evaluation"):
             outcome = measure()
@@ -463,12 +479,12 @@ def test_a_copy_of_a_model_is_no_better_than_it_and_a_hair_better_is_seen():
 def test_what_was_measured_is_read_with_a_check(damage):
     scores = {name: torch.ones(2, 1, 3) for name in Scores._fields}
     state = {evaluation_report.TRUE_FRAMES: dict(scores), "copy": scores}
-    assert work._read_scores(state) is not None
+    assert work._read_scores(state, [4, 2])[2]["copy"].psnr.shape == (1, 1, 3)
     (name,) = damage
     (state if name in state else scores).update(damage)
-    assert work._read_scores(state) is None
+    assert work._read_scores(state, [4, 2]) is None
 
 
 @pytest.mark.parametrize("state", [None, [], {}, {"copy": {}}])
 def test_what_was_measured_is_not_something_else(state):
-    assert work._read_scores(state) is None
+    assert work._read_scores(state, [0]) is None

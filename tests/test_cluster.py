@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +19,18 @@ from drsvg_cli.errors import ConfigError, DataError
 WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from drsvg_cli.cli.app import main; main()"
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Start a cluster; give the environment in which it is `ray`."""
     if find_spec("ray") is None:  # it is imported below, where it reads the environment
         pytest.skip("the extra drsvg[cluster] is not installed")
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--num-cpus=2"]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     options = [f"--port={port}", "--include-dashboard=false", "--block"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_worker_niceness", "0")
@@ -82,6 +88,16 @@ class TestRay:
 
         with pytest.raises(DataError, match="no such thing"):
             list(spread("ray", fail, [1], gpus=False))
+
+    def test_a_cluster_that_has_ended_is_not_waited_for(self, cluster, clips, monkeypatch):
+        monkeypatch.delenv("RAY_ADDRESS")
+        with tempfile.TemporaryDirectory() as folder:  # sockets want a short path
+            monkeypatch.setenv("RAY_TMPDIR", folder)
+            remembered = Path(folder, "ray", "ray_current_cluster")
+            remembered.parent.mkdir()
+            remembered.write_text(f"127.0.0.1:{free_port()}")
+            done = command("predict", "clips", "-m", "copy", "-n", "2", "--on", "ray", folder=clips)
+        assert done.returncode == 0, done.stderr
 
     def test_predict_leaves_what_it_leaves_without_a_cluster(self, cluster, clips):
         (clips / "clips" / "bad.mp4").write_text("not a video")

@@ -14,8 +14,6 @@ EPILOG = """Examples:
 
   $ drsvg evaluate general garden-model --data ./held-back --horizon 30
 
-  $ drsvg evaluate motion --data ./held-back
-
   $ drsvg evaluate moving-mnist moving-mnist-svg-lp
 
   $ drsvg evaluate sprites --swap
@@ -32,32 +30,27 @@ def evaluate(
     data: options.Data = None,
     context: options.Context = None,
     horizon: Annotated[
-        int | None,
-        options.option("Frames to predict; the source's own by default.", "--horizon", "-n"),
+        int | None, options.option("Frames to predict; the source's by default.", "--horizon", "-n")
     ] = None,
     swap: Annotated[
         bool, options.flag("--swap", help="Measure swaps of pairs of sequences, not predictions.")
     ] = False,
     samples: Annotated[
-        int | None,
-        options.option("10 by default; 100 of a data set, 1 with --swap.", "--samples", "-s"),
+        int | None, options.option("10; of a data set 100; 1 with --swap.", "--samples", "-s")
     ] = None,
     sequences: Annotated[
         int | None, options.option("How many at most; the source's own by default.")
     ] = None,
     size: Annotated[
-        int | None,
-        options.option("Shorter side, in pixels, of whole frames of clips; 128 by default."),
+        int | None, options.option("Pixels of the shorter side of whole frames; 128 by default.")
     ] = None,
     seed: Annotated[int, options.option("Sample k depends on SEED + k alone.", show=True)] = 0,
     temperature: Annotated[
-        float | None,
-        options.option("Of the samples: 1 as learned; the models' own by default, 1 with --swap."),
+        float | None, options.option("1 is as learned; the models' own by default, 1 with --swap.")
     ] = None,
     offline: options.Offline = False,
     out: Annotated[
-        Path | None,
-        options.option("Folder for the results, `evaluation` or `swaps`.", "--out", "-o"),
+        Path | None, options.option("Folder: `evaluation` or `swaps` by default.", "--out", "-o")
     ] = None,
     overwrite: options.Overwrite = False,
     resume: Annotated[
@@ -65,6 +58,7 @@ def evaluate(
     ] = False,
     device: options.Device = "auto",
     on: options.On = None,
+    shard: options.Shard = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -85,7 +79,7 @@ def evaluate(
     options.check_range("--temperature", temperature, 0, 100)
     options.check_range("--size", size, 32, 512)
     options.check_cluster(on)
-    for name, given in (("size", size), ("on", on), ("resume", resume)):
+    for name, given in (("size", size), ("on", on), ("resume", resume), ("shard", shard)):
         if swap and given:
             raise ConfigError(f"--{name} is for predictions; leave it out with --swap")
     from drsvg_cli.commands.models import find_predictor
@@ -93,6 +87,7 @@ def evaluate(
     sources = [find_predictor(each, offline=offline, quiet=quiet or as_json) for each in models]
     from drsvg_cli.commands import evaluate as predictions
     from drsvg_cli.commands import evaluate_swap as swaps
+    from drsvg_cli.commands.console import Reporter
     from drsvg_cli.commands.evaluation_setup import Request
 
     work = swaps if swap else predictions
@@ -109,7 +104,7 @@ def evaluate(
             resume=resume,
             device=device,
             on=on,
+            shard=options.read_shard(shard),
         ),
-        as_json=as_json,
-        quiet=quiet,
+        Reporter(as_json=as_json, quiet=quiet),
     )

@@ -148,8 +148,16 @@ Data = Annotated[
 On = Annotated[
     str | None,
     option(
-        "Let a Ray cluster do the work: this machine's, or the one at an address.",
+        "Let a Ray cluster do the work: that of RAY_ADDRESS or this machine, or one at an address.",
         metavar="ray|ray://HOST:PORT",
+        panel=INPUT,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    option(
+        "Of many clips or sequences, do a part: the third of sixteen is 3/16.",
+        metavar="I/N",
         panel=INPUT,
     ),
 ]

@@ -21,14 +21,6 @@ Compare = Annotated[
     bool,
     options.flag("--compare", help="Hold the last frames back and compare.", panel=options.INPUT),
 ]
-Shard = Annotated[
-    str | None,
-    options.option(
-        "Of many clips, do a part: the third of sixteen is 3/16.",
-        metavar="I/N",
-        panel=options.INPUT,
-    ),
-]
 Samples = Annotated[
     int | None,
     options.option(
@@ -90,7 +82,7 @@ def predict(
     rate: options.Rate = None,
     fit: options.FitMode = None,
     compare: Compare = False,
-    shard: Shard = None,
+    shard: options.Shard = None,
     on: options.On = None,
     horizon: options.Horizon = "10",
     samples: Samples = None,

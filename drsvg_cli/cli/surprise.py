@@ -23,54 +23,42 @@ def surprise(
     offline: options.Offline = False,
     normal: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Clips of the same camera in which all is as usual; may be given several times. "
-            "By default the quiet parts of each clip itself.",
-            show_default=False,
-            rich_help_panel=options.INPUT,
+        options.option(
+            "Clips of the same camera in which all is as usual; may be given several times. By "
+            "default the quiet parts of each clip itself.",
+            panel=options.INPUT,
         ),
     ] = None,
     rate: options.Rate = None,
     every: Annotated[
         float,
-        typer.Option(
+        options.option(
+            "From one moment that is predicted from to the next.",
             metavar="SECONDS",
-            help="From one moment that is predicted from to the next.",
-            rich_help_panel=options.SAMPLING,
+            panel=options.SAMPLING,
+            show=True,
         ),
     ] = 0.5,
-    horizon: Annotated[
-        str,
-        typer.Option(
-            "--horizon",
-            "-n",
-            metavar="FRAMES|2s",
-            help="How far to predict from each moment: frames of the model, or seconds.",
-            rich_help_panel=options.SAMPLING,
-        ),
-    ] = "0.5s",
+    horizon: options.Horizon = "0.5s",
     samples: options.Samples = 8,
     once_in: Annotated[
         float,
-        typer.Option(
+        options.option(
+            "An event is what is expected less than once in so many hours.",
             metavar="HOURS",
-            help="An event is what is expected less than once in so many hours.",
-            rich_help_panel=options.SAMPLING,
+            panel=options.SAMPLING,
+            show=True,
         ),
     ] = 1.0,
     seed: Annotated[
         int,
-        typer.Option(help="Sample k depends on SEED + k alone.", rich_help_panel=options.SAMPLING),
+        options.option("Sample k depends on SEED + k alone.", panel=options.SAMPLING, show=True),
     ] = 0,
     device: options.Device = "auto",
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Folder for the results, CLIP_drsvg by default.",
-            show_default=False,
-            rich_help_panel=options.OUTPUT,
+        options.option(
+            "Folder for the results, CLIP_drsvg by default.", "--out", "-o", panel=options.OUTPUT
         ),
     ] = None,
     overwrite: options.Overwrite = False,
@@ -88,8 +76,7 @@ def surprise(
     options.check_range("--every", every, 0.01, 3600)
     options.check_range("--once-in", once_in, 0.001, 8000)
     options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    if rate is not None:
-        options.check_range("--rate", rate, 0.01, 1000)
+    options.check_range("--rate", rate, 0.01, 1000)
     asked = options.read_length(horizon)
     from drsvg_cli.commands.models import find_predictor
 

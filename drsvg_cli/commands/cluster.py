@@ -51,8 +51,8 @@ def spread(
     killed, its item is begun again by another one.
 
     Args:
-        on: `ray` for the cluster that this machine belongs to, or one made of its cores for as
-            long as this takes; or the address `ray://HOST:PORT` of another one.
+        on: `ray` for the cluster that `RAY_ADDRESS` names, or one made of this machine's cores
+            for as long as this takes; or the address `ray://HOST:PORT` of another one.
         begin: called once by every worker, gives what does an item. All are sent by pickle.
         items: what to do.
         gpus: take GPUs, if the cluster has any.
@@ -110,7 +110,9 @@ def _connected(on: str) -> Iterator[Any]:
         ) from None
     before = signal.getsignal(signal.SIGTERM)  # it sets one of its own
     try:
-        ray.init(None if on == "ray" else on, log_to_driver=False, logging_level="error")
+        # Never what the machine remembers by itself: a cluster that has ended is waited for.
+        address = os.environ.get("RAY_ADDRESS", "local") if on == "ray" else on
+        ray.init(address, log_to_driver=False, logging_level="error")
     except (ConnectionError, ImportError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(f"no cluster can be reached with --on {on} ({reason})") from None

@@ -3,8 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.evaluation_results import TRUE_FRAMES, Findings, Plan, Protocol, Row
 from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader, reference
-from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one, write_record
 from drsvg_cli.commands.tables import write_results
 from drsvg_cli.data.dataset import Benchmark
@@ -47,8 +47,8 @@ class Session(Plan):
 
     judge: Judge
     out: Path
-    measured: list[dict[str, Scores]] = field(default_factory=list)
-    """Of the first sequences, by the names of the rows; after a resumption, of all before it."""
+    measured: dict[int, dict[str, Scores]] = field(default_factory=dict)
+    """By the numbers of the sequences and the names of the rows."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -56,76 +56,83 @@ class Session(Plan):
         weights = {f"the model {each.name}": each.weights for each in self.subjects}
         return vars(self.protocol) | weights
 
-    @property
-    def sequences(self) -> int:
-        """Count the sequences measured so far."""
-        return sum(len(each[TRUE_FRAMES].psnr) for each in self.measured)
-
     def joined(self) -> dict[str, Scores]:
-        """Return the scores of all sequences, by the names of the rows."""
-        return {name: join([each[name] for each in self.measured]) for name in self.measured[0]}
+        """Return the scores of what has been measured, in order, by the names of the rows."""
+        each = [scores for _, scores in sorted(self.measured.items(), key=itemgetter(0))]
+        return {name: join([scores[name] for scores in each]) for name in each[0]}
 
     def save(self) -> None:
         """Keep what has been measured, to go on from."""
         scores = {name: each._asdict() for name, each in self.joined().items()}
-        save_state(self.out / PARTIAL_FILE, {"facts": self.facts, "scores": scores})
+        state = {"facts": self.facts, "numbers": sorted(self.measured), "scores": scores}
+        save_state(self.out / PARTIAL_FILE, state)
 
-    def restore(self) -> None:
-        """Go on from what was kept.
+    def restore(self, path: Path) -> None:
+        """Add what was kept.
 
         Raises:
             ConfigError: it was measured otherwise.
             WeightsError: it is something else, or damaged.
         """
-        state, facts = load_state(self.out / PARTIAL_FILE), self.facts
-        kept, scores = state.get("facts"), _read_scores(state.get("scores"))
-        damaged = WeightsError(
-            f"{self.out / PARTIAL_FILE} is no evaluation that stopped; start anew with -y"
-        )
+        state, facts = load_state(path), self.facts
+        kept, names = state.get("facts"), {TRUE_FRAMES, *(row.name for row in self.rows)}
+        scores = _read_scores(state.get("scores"), state.get("numbers"))
+        damaged = WeightsError(f"{path} is no evaluation that stopped; start anew with -y")
         if scores is None or not isinstance(kept, dict):
             raise damaged
         for name in {**facts, **kept}:
             before, now = kept.get(name), facts.get(name)
             if type(before) is not type(now) or before != now:
                 raise ConfigError(
-                    f"{self.out} was measured with {name} = {before}, not {now}; give the same "
+                    f"{path.parent} was measured with {name} = {before}, not {now}; give the same "
                     "options, or start anew with -y"
                 )
-        if scores.keys() != {TRUE_FRAMES, *(row.name for row in self.rows)}:
+        known = range(len(self.task.clips))
+        if any(n not in known or each.keys() != names for n, each in scores.items()):
             raise damaged
-        self.measured.append(scores)
+        self.measured.update(scores)
 
 
-def _read_scores(state: Any) -> dict[str, Scores] | None:
+def _read_scores(state: Any, numbers: Any) -> dict[int, dict[str, Scores]] | None:
     """Read what was measured; `None` where the state is of something else, or damaged."""
     try:
         scores = {name: Scores(**each) for name, each in state.items()}
-        count = scores[TRUE_FRAMES].psnr.shape[:1]
-        whole = count > (0,) and all(part.shape[:1] == count for s in scores.values() for part in s)
+        whole = all(len(part) == len(numbers) > 0 for s in scores.values() for part in s)
         # A PSNR is measured of every frame; a flicker, of what stands still alone.
         finite = all(s.psnr.dim() == 3 and bool(s.psnr.isfinite().all()) for s in scores.values())
+        if not (whole and finite and TRUE_FRAMES in scores):
+            return None
+        split = {
+            name: zip(*(part.split(1) for part in s), strict=True) for name, s in scores.items()
+        }
     except (AttributeError, KeyError, TypeError):
         return None
-    return scores if whole and finite else None
+    return {n: {name: Scores(*next(s)) for name, s in split.items()} for n in numbers}
 
 
 @explained_memory("choose fewer --sequences, a shorter --horizon or a smaller --size")
-def run(request: Request, *, as_json: bool, quiet: bool) -> None:
-    """Measure all models, and leave a folder of results.
+def run(request: Request, reporter: Reporter) -> None:
+    """Measure all models on all sequences or a shard of them, and leave a folder of results.
 
     Raises:
         DrsvgError: the models cannot be compared, or there is nothing to measure them on.
         KeyboardInterrupt: on Ctrl-C, after what has been measured is written.
     """
-    reporter = Reporter(as_json=as_json, quiet=quiet)
-    if request.resume and not (request.out / PARTIAL_FILE).is_file():
+    part, shards = request.shard
+    if shards > 1:
+        request = replace(request, out=request.out / f"shard-{part}-of-{shards}")
+    kept = [*request.out.glob(PARTIAL_FILE), *request.out.glob(f"shard-*/{PARTIAL_FILE}")]
+    if request.resume and not kept:
         raise ConfigError(f"{request.out} holds no evaluation that stopped; leave --resume out")
     again = request.overwrite or request.resume
     check_free(request.out, overwrite=again, names=report.RESULT_FILES)
     with kept_for_one(request.out):
         session = _open(request, reporter)
-        if request.resume:
-            session.restore()
+        total = len(session.task.clips)
+        if part > total:
+            raise ConfigError(f"of {total} sequences none is in shard {part} of {shards}")
+        for path in kept if request.resume else ():
+            session.restore(path)
         try:
             _measure(session, request, reporter)
         except KeyboardInterrupt:
@@ -133,13 +140,17 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> None:
                 session.save()
                 _write(session, {}, reporter)
                 reporter.note(
-                    f"stopped after {session.sequences} of {len(session.task.clips)} sequences; "
+                    f"stopped after {len(session.measured)} of {total} sequences; "
                     f"the results so far are in {request.out}, and --resume goes on"
                 )
             raise
         session.save()  # or Ctrl-C while examples are drawn would lose the last minute
-        record = _write(session, _latents(session), reporter)
-        (request.out / PARTIAL_FILE).unlink(missing_ok=True)
+        whole = len(session.measured) == total
+        record = _write(session, _latents(session) if whole else {}, reporter)
+        if whole:
+            (request.out / PARTIAL_FILE).unlink()
+        else:
+            reporter.note("when all shards are done, --resume in place of --shard joins them")
     reporter.result(record, one_line(f"{request.out}: {', '.join(record['files'])}"))
 
 
@@ -176,34 +187,27 @@ def _rows(subjects: Sequence[Subject], protocol: Protocol) -> list[Row]:
 
 
 def _measure(session: Session, request: Request, reporter: Reporter) -> None:
-    """Measure sequence after sequence, every row in turn, and keep what is whole."""
-    total, begun = len(session.task.clips), session.sequences
-    per_sequence = session.protocol.horizon * sum(len(row.seeds) for row in session.rows)
-    began = saved = time.monotonic()
+    """Measure the sequences of a shard that are missing, every row in turn."""
+    part, shards = request.shard
+    todo = [each for each in enumerate(session.task.clips) if each[0] not in session.measured]
+    todo = [each for each in todo if each[0] % shards == part - 1]
+    saved = time.monotonic()
     with reporter.progress() as progress:
-        bar = progress.add_task("Measuring", total=total * per_sequence, note="")
-        ahead, todo = dict[int, dict[str, Scores]](), [*enumerate(session.task.clips)][begun:]
-        for number, scores in _scores(session, todo, request, partial(progress.advance, bar)):
-            ahead[number] = scores
-            with postponed():
-                while session.sequences in ahead:
-                    session.measured.append(ahead.pop(session.sequences))
-            done = session.sequences + len(ahead)
-            progress.update(bar, completed=done * per_sequence)
-            if request.on is None and done == begun + 1 < total:
-                left = _duration((time.monotonic() - began) * (total - done))
-                reporter.note(f"{total} sequences to measure, {left} to go")
-            if time.monotonic() - saved > SAVE_EVERY and session.measured:
+        bar = progress.add_task("Measuring", total=len(todo), note="")
+        for number, scores in _scores(session, todo, request):
+            session.measured[number] = scores
+            progress.advance(bar)
+            if time.monotonic() - saved > SAVE_EVERY:
                 session.save()
                 saved = time.monotonic()
 
 
 def _scores(
-    session: Session, todo: Sequence[_Sequence], request: Request, tick: Callable[[int], object]
+    session: Session, todo: Sequence[_Sequence], request: Request
 ) -> Iterable[tuple[int, dict[str, Scores]]]:
     """Yield the scores of sequences, in any order."""
     if request.on is None:
-        yield from ((each[0], _measure_one(session, tick, each)) for each in todo)
+        yield from ((each[0], _measure_one(session, each)) for each in todo)
         return
     task = session.task
     task = task._replace(clips=task.clips[:1], labels=dict(task.labels), poses={})
@@ -218,27 +222,19 @@ def _scores(
 def _begin(request: Request, task: Benchmark) -> Callable[[_Sequence], dict[str, Scores]]:
     """Load the models in a process of a cluster; return what measures a sequence there."""
     session = _open(request, Reporter(as_json=True, quiet=True), task)
-    return partial(_measure_one, session, lambda _: None)
+    return partial(_measure_one, session)
 
 
-def _measure_one(
-    session: Session, tick: Callable[[int], object], sequence: _Sequence
-) -> dict[str, Scores]:
+def _measure_one(session: Session, sequence: _Sequence) -> dict[str, Scores]:
     """Measure one sequence; nothing is kept before all rows have been."""
     (number, clip), horizon, judge = sequence, session.protocol.horizon, session.judge
-    measured = partial(
-        score_clip, clip=clip, horizon=horizon, judge=judge, number=number, tick=tick
-    )
+    measured = partial(score_clip, clip=clip, horizon=horizon, judge=judge, number=number)
     scores = {
         row.name: measured(row.predictor, seeds=row.seeds, temperature=row.temperature)
         for row in session.rows
     }
     truth, last = clip[-horizon:], clip[-horizon - 1]
     return scores | {TRUE_FRAMES: measure(truth[None], truth, last, judge=judge, number=number)}
-
-
-def _duration(seconds: float) -> str:
-    return f"about {seconds / 60:.0f} minutes" if seconds > 90 else f"about {seconds:.0f} s"
 
 
 def _latents(session: Session) -> Mapping[str, Mapping[str, LatentUse]]:
@@ -262,14 +258,14 @@ def _write(
     session: Session, latents: Mapping[str, Mapping[str, LatentUse]], reporter: Reporter
 ) -> dict[str, Any]:
     """Write the results of what has been measured, and print their tables."""
-    plan = session.subjects, session.rows, session.task, session.protocol
-    scores = session.joined()
-    truth = scores.pop(TRUE_FRAMES)
+    task, chosen, scores = session.task, sorted(session.measured), session.joined()
+    clips, groups = [task.clips[n] for n in chosen], [task.groups[n] for n in chosen]
+    some, truth = task._replace(clips=clips, groups=groups), scores.pop(TRUE_FRAMES)
+    plan = session.subjects, session.rows, some, session.protocol
     found = Findings(*plan, scores, truth, latents)
-    pictures = {
-        report.CURVES_FILE: report.curves(found),
-        report.EXAMPLES_FILE: report.examples(found),
-    }
+    curves, examples = report.curves(found), report.examples(found)
+    pictures = {report.CURVES_FILE: curves, report.EXAMPLES_FILE: examples}
     with filled(session.out, overwrite=True) as part:  # checked at the start
         write_results(part, report.tables(found), pictures, reporter)
-        return write_record(part, report.RECORD_FILE, report.record(found))
+        told = report.record(found) | {"complete": len(chosen) == len(task.clips)}
+        return write_record(part, report.RECORD_FILE, told)

@@ -73,13 +73,12 @@ class SwapFindings:
 
 
 @explained_memory("choose fewer --samples or --sequences")
-def run(request: Request, *, as_json: bool, quiet: bool) -> None:
+def run(request: Request, reporter: Reporter) -> None:
     """Swap the test sequences in pairs with every model, and leave a folder of results.
 
     Raises:
         DrsvgError: the models cannot be compared, or there is nothing to measure them on.
     """
-    reporter = Reporter(as_json=as_json, quiet=quiet)
     check_free(request.out, overwrite=request.overwrite, names=RESULT_FILES)
     keep_memory()  # every batch wants as much
     device = prepare(request.device)
@@ -139,17 +138,14 @@ def _tables(found: SwapFindings) -> list[Table]:
         moved = [f"{value:.2f}" for value in found.moves.get(name, {}).values()] or ["", ""]
         rest = ["", ""]
         if made := found.made.get(name):
-            apart = f"{made.distance.mean():.2f} levels"
-            rest = [percent(found.over(made.sharpness)), apart]
+            rest = [percent(found.over(made.sharpness)), f"{made.distance.mean():.2f} levels"]
         rows.append([name, *shares, *moved, *rest])
     heads = ["content kept", "pose taken", "both"] if found.bounds else []
     whole = Table(["", *heads, "moves as A", "moves as B", "sharpness", "from the swap"], rows)
     if not found.bounds:
         return [whole]
-    rows = []
-    for name, reading in readings.items():
-        rows.append([name, *(f"{100 * reading[each].mean():.1f}" for each in alone)])
-    return [whole, Table(["right, in %", *alone], rows)]
+    right = [[n, *(f"{100 * r[each].mean():.1f}" for each in alone)] for n, r in readings.items()]
+    return [whole, Table(["right, in %", *alone], right)]
 
 
 def _picture(found: SwapFindings) -> Frames:

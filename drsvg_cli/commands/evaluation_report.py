@@ -56,8 +56,7 @@ def _scores(found: Findings) -> Table:
 
 
 def _mean(values: Tensor, digits: int) -> str:
-    mean = float(values.nanmean())
-    return "" if math.isnan(mean) else f"{mean:.{digits}f}"
+    return shown(Estimate(float(values.nanmean()), math.nan, math.nan), digits)
 
 
 def _by_frame(found: Findings) -> Table:
@@ -142,8 +141,7 @@ def record(found: Findings) -> dict[str, Any]:
     return {
         "drsvg": __version__,
         "torch": version("torch"),
-        "sequences": found.sequences,
-        "complete": found.sequences == len(found.task.clips),
+        "sequences": len(found.task.clips),
         "protocol": vars(found.protocol),
         "sample_seeds": found.protocol.seeds,
         "marks": found.marks,
@@ -173,7 +171,6 @@ def _summary(found: Findings, scores: Scores) -> dict[str, Any]:
         values = getattr(scores, metric)
         summary.setdefault(metric, {}).update(
             frames=each(values.mean(1)),
-            frames_of_best=each(scores.best(metric)),
             horizons={
                 str(horizon): {
                     "mean": triple(found.over(values[..., :horizon].mean((1, 2)))),
@@ -212,7 +209,7 @@ def examples(found: Findings) -> Frames:
     """
     horizon, pages = found.protocol.horizon, []
     rate = Fraction(found.subjects[0].recipe.data.frame_rate).limit_denominator(1001)
-    for number in range(min(SHOWN, found.sequences)):
+    for number in range(min(SHOWN, len(found.task.clips))):
         clip = found.task.clips[number]
         observed, films = clip[:-horizon], [("what happened", clip)]
         for row in found.rows:
@@ -222,8 +219,7 @@ def examples(found: Findings) -> Frames:
             drawn = draw(row.predictor, observed, horizon, seeds=seeds, temperature=row.temperature)
             for sample, film in zip(chosen, drawn, strict=True):
                 label = ", best PSNR" if sample == best else f", sample {sample + 1}"
-                title = row.name + label * (count > 1)
-                films.append((title, np.concatenate([observed, film])))
+                films.append((row.name + label * (count > 1), np.concatenate([observed, film])))
         tile = max(64, min(128, max(clip.shape[1:3])))
         pages.append(strip(films, tile=tile, rate=rate, columns=18, observed=len(observed)))
     width = max(page.shape[1] for page in pages)

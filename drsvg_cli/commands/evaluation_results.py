@@ -86,18 +86,13 @@ class Findings(Plan):
         return marks(self.protocol.horizon)
 
     @property
-    def sequences(self) -> int:
-        """Count the sequences measured so far."""
-        return len(self.truth.psnr)
-
-    @property
     def metrics(self) -> list[str]:
         """Name what was measured of every sample and frame."""
         return [name for name in ("psnr", "ssim", "content") if getattr(self.truth, name).numel()]
 
     def over(self, values: Tensor) -> Estimate:
         """Average a number a sequence, `(N,)`, with an interval over clips."""
-        return estimate(values, self.task.groups[: len(values)])
+        return estimate(values, self.task.groups)
 
     def at_marks(self, scores: Scores, metric: str) -> Tensor:
         """Return a metric of a row at the marks, the mean over samples: `(N, M)`."""

@@ -39,6 +39,8 @@ class Request:
     device: str
     on: str | None = None
     """The cluster that measures; this process if left out."""
+    shard: tuple[int, int] = (1, 1)
+    """Which part of how many is measured."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,11 @@ class Subject(LoadedModel):
     @property
     def sight(self) -> list[str]:
         """Say what frames it sees; a baseline sees any."""
-        recipe = self.recipe
-        if self.network is not None:
-            size, colour = recipe.drsvg.size, "colour" if recipe.drsvg.channels == 3 else "gray"
-            return [f"{size}×{size} pixels", colour, *comparability(recipe)]
-        is_baseline = self.name in BASELINES
-        return [] if is_baseline else ["whole frames", f"{recipe.data.frame_rate:g} fps"]
+        recipe, is_baseline = self.recipe, self.name in BASELINES
+        if self.network is None:
+            return [] if is_baseline else ["whole frames", f"{recipe.data.frame_rate:g} fps"]
+        size, colour = recipe.drsvg.size, "colour" if recipe.drsvg.channels == 3 else "gray"
+        return [f"{size}×{size} pixels", colour, *comparability(recipe)]
 
 
 def load(request: Request, device: torch.device) -> list[Subject]:
@@ -70,8 +71,7 @@ def load(request: Request, device: torch.device) -> list[Subject]:
         if key in found:
             raise ConfigError(f"{name} is named twice ({found[key]}); name each model once")
         found[key] = name
-    names = [name for name, _ in request.models]
-    shorts = [Path(name).resolve().name if Path(name).exists() else name for name in names]
+    shorts = [Path(n).resolve().name if Path(n).exists() else n for n, _ in request.models]
     subjects = []
     for short, (name, source) in zip(shorts, request.models, strict=True):
         loaded = load_predictor(name, source, device)
@@ -111,10 +111,8 @@ def gather(request: Request, recipe: Recipe, reporter: Reporter, *, whole: bool)
             f"{recipe.name} predicts squares of {recipe.drsvg.size} pixels, and is measured on "
             "these; leave --size out"
         )
-    context, side = (
-        request.context or recipe.data.context,
-        (request.size or SIDE) if whole else None,
-    )
+    side = (request.size or SIDE) if whole else None
+    context = request.context or recipe.data.context
     options = BenchmarkOptions(context, request.horizon, request.sequences, side)
     with tempfile.TemporaryDirectory(prefix="drsvg-") as cache, reporter.progress() as progress:
         task = progress.add_task("Reading", total=None, note="")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drsvg_cli.commands.clip_input import Session, Settings, open_session
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import choose_folders, filled
-from drsvg_cli.commands.surprise_report import PAGE, Course, Report, result_files, summary
+from drsvg_cli.commands.surprise_report import PAGE, RESULT_FILES, Course, Report, summary
 from drsvg_cli.data.windows import is_cut
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import VideoError
@@ -64,7 +64,7 @@ def run(inputs: Sequence[str], settings: Settings, watch: Watch, *, source: Path
     if settings.samples > 1 and settings.model in DETERMINISTIC:
         settings = replace(settings, samples=1)  # all would be the same
     clips, normal = find_clips(inputs), find_clips(watch.normal) if watch.normal else []
-    folders = choose_folders(clips, watch.out, overwrite=watch.overwrite, names=result_files())
+    folders = choose_folders(clips, watch.out, overwrite=watch.overwrite, names=RESULT_FILES)
     session = open_session(settings, source)
     records, failures = [], dict[str, str]()
     with reporter.progress() as progress:

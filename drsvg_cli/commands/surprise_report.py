@@ -31,18 +31,13 @@ from drsvg_cli.visualization.samples import enlarge
 PAGE, CURVE, HEAT = "index.html", "curve.png", "heat.mp4"
 EVENTS, SCORES, RECORD_FILE = "events.csv", "scores.csv", "surprise.json"
 COLUMNS = ("from", "to", "once in", "box")
-SHOWN = 12
-"""Events with a short clip each: the rarest."""
+CLIPS = [f"event_{number}.mp4" for number in range(1, 13)]
+"""Short clips of the rarest events."""
+RESULT_FILES = (PAGE, CURVE, HEAT, EVENTS, SCORES, RECORD_FILE, *CLIPS)
 BEFORE, AFTER = 1.5, 2.5
 """Seconds of such a clip before and after the event begins."""
-SIDE = 480
+SIDE = 384
 """Pixels along the longer side of the videos, at most."""
-
-
-def result_files() -> list[str]:
-    """Name the files that results may have."""
-    clips = [f"event_{number}.mp4" for number in range(1, SHOWN + 1)]
-    return [PAGE, CURVE, HEAT, EVENTS, SCORES, RECORD_FILE, *clips]
 
 
 @dataclass(eq=False)
@@ -92,15 +87,12 @@ class Report:
         self._scores = score_moments(usual.standard(np.stack(course.maps).astype(np.float32)))
         self._probability = usual.probability(self._scores)
         self._score_limit = usual.score_at(self._spacing / self._limit)
-        self.events = self._find_events()
-        rarest = sorted(self.events, key=lambda event: event.score, reverse=True)[:SHOWN]
-        self.shown = sorted(rarest)
+        # Seconds in which a moment like each is expected once.
+        self._rarity = self._spacing / np.maximum(self._probability, self._spacing / RAREST)
+        self._events = self._find_events()
+        rarest = sorted(self._events, key=lambda event: event.score)[-len(CLIPS) :]
+        self._shown = dict(zip(CLIPS, sorted(rarest), strict=False))
         self._length = min(course.frames, round((BEFORE + AFTER) * course.rate))
-
-    @property
-    def rarity(self) -> NDArray[np.float64]:
-        """Seconds in which a moment like each is expected once."""
-        return self._spacing / np.maximum(self._probability, self._spacing / RAREST)
 
     def write(self, part: Path, clip: Path, folder: Path, normal: Sequence[str]) -> dict[str, Any]:
         """Write all files into `part`; return the record."""
@@ -108,15 +100,15 @@ class Report:
         times = [moment / rate for moment in course.moments]
         curve = timeline(
             times,
-            self.rarity,
+            self._rarity,
             step=self._spacing,
             limit=self._limit,
             length=course.frames / rate,
-            events=[(event.begin, event.end) for event in self.events],
+            events=[event[:2] for event in self._events],
             cuts=[cut / rate for cut in course.cuts],
         )
         write_picture(part / CURVE, curve)
-        _write_table(part / EVENTS, Event._fields, self.events)
+        _write_table(part / EVENTS, Event._fields, self._events)
         scores = zip(times, self._scores, self._probability, strict=True)
         _write_table(part / SCORES, ("seconds", "score", "probability"), scores)
         shape = self._write_videos(part)
@@ -136,7 +128,7 @@ class Report:
                 "tail_scale": self._usual.scale,
             },
             "cuts": [round(cut / rate, 3) for cut in course.cuts],
-            "events": [event._asdict() for event in self.events],
+            "events": [event._asdict() for event in self._events],
         }
         (part / PAGE).write_text(self._page(record, curve, shape), encoding="utf-8")
         return write_record(part, RECORD_FILE, record)
@@ -160,38 +152,38 @@ class Report:
         end = max(begin, last) + course.step
         peak = group[int(self._scores[group].argmax())]
         standard = self._usual.standard(course.maps[peak][None].astype(np.float32))[0]
-        rows, columns = np.nonzero(standard >= standard.max() / 3)
-        high, wide = standard.shape
-        top, left = (
-            rows.min() * course.info.height // high,
-            columns.min() * course.info.width // wide,
+        blocks = np.nonzero(standard >= standard.max() / 3)
+        sides = zip(blocks, standard.shape, (course.info.height, course.info.width), strict=True)
+        (top, bottom), (left, right) = (
+            (each.min() * pixels // count, -(-(each.max() + 1) * pixels // count))
+            for each, count, pixels in sides
         )
-        bottom = -(-(rows.max() + 1) * course.info.height // high)
-        right = -(-(columns.max() + 1) * course.info.width // wide)
         return Event(
             round(begin / rate, 3),
             round(min(end, course.frames) / rate, 3),
             round(float(self._scores[peak]), 3),
             float(f"{self._probability[peak]:.3g}"),
-            float(f"{self.rarity[peak] / 3600:.3g}"),
+            float(f"{self._rarity[peak] / 3600:.3g}"),
             *map(int, (left, top, right - left, bottom - top)),
         )
 
     def _write_videos(self, part: Path) -> tuple[int, int]:
         """Read the clip once more: paint its heat, cut the events out; return height and width."""
         course, shape = self._course, (0, 0)
-        begins = [self._cut_out(event) for event in self.shown]
+        begins = [self._cut_out(event) for event in self._shown.values()]
         with explained(part, "written"), ExitStack() as stack:
             heat, *cut_outs = (
                 stack.enter_context(ClipWriter(part / name, course.rate, suffix=".mp4"))
-                for name in (HEAT, *(f"event_{n + 1}.mp4" for n in range(len(begins))))
+                for name in (HEAT, *self._shown)
             )
             frames = read_frames(course.info.path, rate=course.rate)
             for index, frame in enumerate(islice(frames, course.frames)):
                 picture = enlarge(frame, min(SIDE, max(frame.shape)))
                 shape = picture.shape[:2]
                 heat.write(heated(picture, self._heat(index)))
-                for writer, begin, event in zip(cut_outs, begins, self.shown, strict=True):
+                for writer, begin, event in zip(
+                    cut_outs, begins, self._shown.values(), strict=True
+                ):
                     if begin <= index < begin + self._length:
                         during = event.begin <= index / course.rate < event.end
                         scale = shape[1] / course.info.width
@@ -216,9 +208,8 @@ class Report:
     def _page(self, record: dict[str, Any], curve: Frames, shape: tuple[int, int]) -> str:
         course, rate = self._course, float(self._course.rate)
         tiles = [
-            Tile(f"event at {clock(event.begin)}", f"event_{number}.mp4", "sample", note)
-            for number, event in enumerate(self.shown, 1)
-            for note in [f"once in {spell(3600 * event.hours)}"]
+            Tile(f"event at {at}", name, "sample", f"once in {wait}")
+            for name, (at, _, wait, _) in ((n, _cells(event)) for n, event in self._shown.items())
         ]
         length, before = self._length, round(BEFORE * rate)
         if not tiles:
@@ -233,11 +224,8 @@ class Report:
         )
         facts = {key: value for key, value in record["settings"].items() if value is not None}
         facts |= {key: record[key] for key in ("normal", "cuts", "device", "drsvg", "torch")}
-        settings = Listing("Settings", [[key, str(value)] for key, value in facts.items()])
-        tables = [
-            Listing(f"Events ({len(self.events)})", [COLUMNS, *map(_cells, self.events)]),
-            settings,
-        ]
+        events = [COLUMNS, *map(_cells, self._events)]
+        settings = [[key, str(value)] for key, value in facts.items()]
         return Page(
             title=course.info.path.name,
             subtitle=_gist(record),
@@ -248,7 +236,7 @@ class Report:
             shape=shape,
             words=("before", "after it begins" if before else "of the clip"),
             pictures=[Picture("What nobody expected", curve, words, wide=True)],
-            tables=tables,
+            tables=[Listing(f"Events ({len(events) - 1})", events), Listing("Settings", settings)],
         ).html()
 
 
@@ -261,16 +249,13 @@ def _gist(record: dict[str, Any]) -> str:
 
 def summary(record: dict[str, Any]) -> list[RenderableType]:
     """Say in a line or a few what was found."""
-    lines: list[RenderableType] = []
     table = Table(*COLUMNS, box=None)
     for event in record["events"]:
         table.add_row(*_cells(Event(**event)))
-    if record["events"]:
-        lines.append(table)
     name = (one_line(record["folder"]), "bold")
     page = one_line(str(Path(record["folder"]) / PAGE))
-    lines.append(Text.assemble(name, f": {_gist(record)} · open {page}"))
-    return lines
+    line = Text.assemble(name, f": {_gist(record)} · open {page}")
+    return [table, line] if record["events"] else [line]
 
 
 def _cells(event: Event) -> list[str]:

@@ -54,17 +54,13 @@ def triple(estimate: Estimate) -> list[float | None]:
 def latent_table(use: Mapping[str, Mapping[str, LatentUse]]) -> Table:
     """Lay out whether the latents of models are alive: what they cost and what they change."""
     heads = ["latents", "KL (nats a frame)", "zeros change frames by", "another clip's by"]
-    rows = [
-        [
-            f"{name}, {latent}",
-            f"{each.divergence:.3f}",
-            f"{each.zeroed:.2f} levels",
-            f"{each.exchanged:.2f} levels",
-        ]
-        for name, latents in use.items()
-        for latent, each in latents.items()
+    found = [
+        (f"{name}, {key}", *each) for name, latents in use.items() for key, each in latents.items()
     ]
-    return Table(heads, rows)
+    return Table(
+        heads,
+        [[name, f"{kl:.3f}", *(f"{n:.2f} levels" for n in rest)] for name, kl, *rest in found],
+    )
 
 
 def markdown(table: Table) -> str:

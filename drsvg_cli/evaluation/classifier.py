@@ -72,21 +72,6 @@ def read(classifier: Classifier, frames: Tensor) -> dict[str, Tensor]:
     }
 
 
-def recognised(classifier: Classifier, frames: Tensor, labels: Mapping[str, Tensor]) -> Tensor:
-    """Tell for which frames all attributes are read as `labels` say.
-
-    Args:
-        classifier: in evaluation mode.
-        frames: `(..., C, S, S)`, uint8 or in [0, 1].
-        labels: class indices that broadcast against `(...)`, for some of the attributes or all.
-
-    Returns:
-        bool `(...)`.
-    """
-    found = read(classifier, frames)
-    return torch.stack([found[name] == wanted for name, wanted in labels.items()]).all(0)
-
-
 WHOLE = ("content", "pose", "both")
 Reading = Mapping[str, Tensor]
 """Whether frames show what they should, 1 or 0, `(N, S, T)`: all of `WHOLE`, then every attribute
@@ -104,8 +89,9 @@ class Known(NamedTuple):
 
     def shows(self, frames: Tensor, number: int) -> Tensor:
         """Return 1 for every frame of `(..., C, S, S)` with the content of sequence `number`."""
-        wanted = {name: labels[number].to(frames.device) for name, labels in self.content.items()}
-        return recognised(self.classifier, frames, wanted).float()
+        found = read(self.classifier, frames)
+        kept = [found[name] == labels[number] for name, labels in self.content.items()]
+        return torch.stack(kept).all(0).float()
 
     def judge(self, frames: Tensor, *, content: Tensor, poses: Tensor) -> Reading:
         """Read swaps `(N, S, T - 1, C, H, W)`.

@@ -83,7 +83,7 @@ def swap_all(
     seeds: Sequence[int],
     temperature: float = 1.0,
     known: Known | None = None,
-    tick: Callable[[int], object] | None = None,
+    tick: Callable[[int], object] = lambda _: None,
 ) -> dict[str, Made]:
     """Swap all sequences with their partners and measure what comes out, in turns.
 
@@ -123,8 +123,7 @@ def swap_all(
                 255 * (shown - swapped).abs().mean((-3, -2, -1)).cpu(),
             )
         parts.append(made)
-        if tick is not None:
-            tick(len(some))
+        tick(len(some))
     return {kind: _joined([part[kind] for part in parts]) for kind in kinds}
 
 

@@ -55,14 +55,11 @@ def latent_use(network: DRSVG, clips: Tensor, *, context: int) -> dict[str, Late
         divergence = float(torch.cat(divergences, dim=1).mean())
         changes = []
         for replacement in (torch.zeros_like(means), means[:, others]):
-            total = 0.0
-            for (some, given), old, new in zip(
-                pairs, before, replacement.split(CLIPS_AT_ONCE, dim=1), strict=True
-            ):
-                drawn = [*given.drawn]
-                drawn[index] = new
+            total, new = 0.0, replacement.split(CLIPS_AT_ONCE, dim=1)
+            for number, (some, given) in enumerate(pairs):
+                drawn = [*given.drawn[:index], new[number], *given.drawn[index + 1 :]]
                 after = _predicted(network, some, drawn, context=context)
-                total += float((after - old).abs().sum())
+                total += float((after - before[number]).abs().sum())
             changes.append(255 * total / numbers)
         found[name] = LatentUse(divergence, *changes)
     return found
@@ -73,7 +70,7 @@ def motion_latent_use(
 ) -> dict[str, LatentUse]:
     """Measure the same of a motion model, from clips `(T, H, W, 3)` of one shape, two or more."""
     inferred = [predictor.infer(clip, horizon) for clip in clips]
-    changes: dict[str, list[tuple[float, float]]] = {"content": [], "pose": []}
+    changes: dict[str, list[list[float]]] = {"content": [], "pose": []}
     for clip, own, partner in zip(clips, inferred, partners(len(clips)).tolist(), strict=True):
         observed, other = clip[:-horizon], inferred[partner]
         nothing = [pose.zeros() for pose in own.poses]
@@ -83,8 +80,7 @@ def motion_latent_use(
             ("pose", [(own.content, nothing), (own.content, other.poses)]),
         ):
             after = [predictor.replay(observed, *latents).astype(np.int16) for latents in replaced]
-            zeroed, exchanged = (float(np.abs(each - before).mean()) for each in after)
-            changes[name].append((zeroed, exchanged))
+            changes[name].append([float(np.abs(each - before).mean()) for each in after])
     costs = np.mean([(each.content_kl, each.pose_kl) for each in inferred], axis=0).tolist()
     return {
         name: LatentUse(cost, *np.mean(each, axis=0).tolist())

@@ -41,10 +41,6 @@ class LPIPS:
         """Turn frames `(B, 3, H, W)` in [0, 1] into points `(B, F)`."""
         return torch.cat([self._some(part) for part in frames.float().split(_AT_ONCE)])
 
-    def distance(self, frames: Tensor, others: Tensor) -> Tensor:
-        """Return the LPIPS `(B,)` of pairs of frames `(B, 3, H, W)` in [0, 1]."""
-        return (self.features(frames) - self.features(others)).square().sum(1)
-
     def _some(self, frames: Tensor) -> Tensor:
         maps, points = (2 * frames - 1 - self._shift) / self._scale, []
         layers = zip(self._convolutions, self._weights, _STRIDES, _PADDINGS, strict=True)

@@ -4,7 +4,7 @@ A score is kept for every sequence, sample and frame, which is little beside the
 means, the best samples and intervals follow from it. Everything is measured in float32.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +79,6 @@ def draw(
     *,
     seeds: Sequence[int],
     temperature: float | None = None,
-    tick: Callable[[int], object] | None = None,
 ) -> Frames:
     """Collect all that a predictor draws of one clip: uint8 `(S, T, H, W, 3)`."""
     drawn = np.empty((len(seeds), horizon, *observed.shape[1:]), np.uint8)
@@ -87,8 +86,6 @@ def draw(
         observed, horizon, seeds=seeds, temperature=temperature
     ):
         drawn[samples.start : samples.stop, time] = frames
-        if tick is not None:
-            tick(len(samples))
     return drawn
 
 
@@ -147,11 +144,10 @@ def score_clip(
     judge: Judge,
     number: int = 0,
     temperature: float | None = None,
-    tick: Callable[[int], object] | None = None,
 ) -> Scores:
     """Predict the last `horizon` frames of a clip `(T, H, W, 3)` and measure what is drawn."""
     observed, truth = clip[:-horizon], clip[-horizon:]
-    made = draw(predictor, observed, horizon, seeds=seeds, temperature=temperature, tick=tick)
+    made = draw(predictor, observed, horizon, seeds=seeds, temperature=temperature)
     return measure(made, truth, observed[-1], judge=judge, number=number)
 
 

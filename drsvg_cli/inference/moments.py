@@ -14,8 +14,16 @@ from drsvg_cli.frames import Frames, to_tensor
 from drsvg_cli.inference.motion import CONTEXT, SEEN_SIDE, MotionPredictor
 from drsvg_cli.inference.predictor import Predictor
 from drsvg_cli.model.noise import SeededNoise
-from drsvg_cli.motion_model.fields import evidence, extend, features, fetch, halve, halve_flow
-from drsvg_cli.motion_model.network import GRID, deviate
+from drsvg_cli.motion_model.fields import (
+    enlarge_path,
+    evidence,
+    extend,
+    features,
+    fetch,
+    halve,
+    halve_flow,
+)
+from drsvg_cli.motion_model.network import GRID, Scene, deviate
 from drsvg_cli.optical_flow import measure_evidence, measure_steps
 
 SIDE, MULTIPLE = SEEN_SIDE, 2 * GRID
@@ -58,7 +66,7 @@ def draw_moments(
 def _together(
     predictor: MotionPredictor, windows: Sequence[Frames], horizon: int, seeds: Sequence[int]
 ) -> Tensor:
-    """Draw as `MotionPredictor.predict` does, with paths followed at the network's size."""
+    """Draw as `MotionPredictor.predict` does, with paths followed at half the network's size."""
     network, temperature, samples = predictor.network, predictor.temperature, len(seeds)
     seen = [window[-CONTEXT:] for window in windows]
     measured = [measure_evidence(window) for window in seen]
@@ -67,6 +75,8 @@ def _together(
     steps = torch.from_numpy(np.stack([measure_steps(w) for w in seen], 1)).movedim(-1, 2)
     encoded = network.encode(features(pictures, steps))
     scene, state = network.look(evidence(pictures.flip(0), flows), flows, encoded[-1])
+    flow, *others = map(halve_flow, (scene.flow, *scene.others))
+    scene = Scene(halve(scene.bases), halve(scene.steady), flow, (others[0], others[1]))
     noise = SeededNoise(seeds, copies=len(windows))
     content = network.content(encoded)[-1].repeat(samples).sample(noise, temperature=temperature)
     state, path, drawn = state.repeat(samples, 1, 1, 1), None, []
@@ -74,7 +84,8 @@ def _together(
     for _ in range(horizon):
         pose = network.expect(state).sample(noise, temperature=temperature)
         state = network.advance(state, pose, content)
-        flow = deviate(network.controls(state, pose, scene), scene.flow, scene.others, scale=1.0)
+        flow = deviate(network.controls(state, pose, scene), scene.flow, scene.others, scale=0.5)
         path = extend(path, flow.flatten(0, 1))
-        drawn.append(fetch(last, path, mode="bicubic").unflatten(0, (samples, -1)))
+        moved = fetch(last, enlarge_path(path, last.shape[-2:]), mode="bicubic")
+        drawn.append(moved.unflatten(0, (samples, -1)))
     return torch.stack(drawn, 2).transpose(0, 1).clamp(0, 1)
