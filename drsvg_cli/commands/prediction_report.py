@@ -25,10 +25,10 @@ from drsvg_cli.commands.output_folder import is_video, write_picture
 from drsvg_cli.frames import Frames
 from drsvg_cli.video.writing import write_frames
 from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
+from drsvg_cli.visualization.layout import enlarge
 from drsvg_cli.visualization.samples import (
     Futures,
     contact_sheet,
-    enlarge,
     grid,
     heat_overlay,
     mean_disagreement,
@@ -160,14 +160,14 @@ class Report:
 
 def _heat(futures: Futures) -> Picture:
     """Paint where the samples differ over the last observed frame, and say what it means."""
-    spread = mean_disagreement(futures)
+    spread = mean_disagreement(futures.samples)
     words = (
         "Bright places are where the samples differ, on average over all predicted frames: there "
         "the model is unsure what happens. What stays dark looks the same in every sample. They "
         f"differ by {spread.mean():.1f} of 255 levels on average, and by {spread.max():.0f} where "
         "they differ most."
     )
-    picture = heat_overlay(futures.context[-1:], spread[None])[0]
+    picture = heat_overlay(futures.context[-1], spread)
     return Picture("Where the samples disagree", picture, words)
 
 

@@ -26,7 +26,7 @@ from drsvg_cli.video.reading import read_frames
 from drsvg_cli.video.writing import ClipWriter
 from drsvg_cli.visualization.events import RAREST, clock, heated, outlined, timeline
 from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
-from drsvg_cli.visualization.samples import enlarge
+from drsvg_cli.visualization.layout import enlarge
 
 PAGE, CURVE, HEAT = "index.html", "curve.png", "heat.mp4"
 EVENTS, SCORES, RECORD_FILE = "events.csv", "scores.csv", "surprise.json"

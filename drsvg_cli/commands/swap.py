@@ -36,8 +36,8 @@ from drsvg_cli.frames import Frames, fit_all, to_tensor
 from drsvg_cli.inference.predictor import Swapper
 from drsvg_cli.video.writing import write_frames
 from drsvg_cli.visualization.html import Listing, Page, Tile
-from drsvg_cli.visualization.layout import Film
-from drsvg_cli.visualization.samples import enlarge, strip
+from drsvg_cli.visualization.layout import Film, enlarge
+from drsvg_cli.visualization.samples import strip
 
 RECORD_FILE = "swap.json"
 PAGE = "index.html"
