@@ -7,16 +7,12 @@ import typer
 from drsvg_cli.cli import options
 from drsvg_cli.config import SHORTEST_CONTEXT
 
-EPILOG = """Examples:
-
-  $ drsvg predict clip.mp4
-
-  $ drsvg predict clip.mp4 -n 2s --samples 10 --at 1:30 --open
-
-  $ drsvg predict clip.mp4 -o next.mp4 --samples 1
-
-  $ drsvg predict clips/ --compare -o results
-"""
+EPILOG = options.examples(
+    "predict clip.mp4",
+    "predict clip.mp4 -n 2s --samples 10 --at 1:30 --open",
+    "predict clip.mp4 -o next.mp4 --samples 1",
+    "predict clips/ --compare -o results",
+)
 Compare = Annotated[
     bool,
     options.flag("--compare", help="Hold the last frames back and compare.", panel=options.INPUT),
@@ -36,6 +32,7 @@ Samples = Annotated[
         "--samples",
         "-s",
         panel=options.SAMPLING,
+        between=(1, options.LARGEST),
     ),
 ]
 Overwrite = Annotated[
@@ -55,6 +52,7 @@ Past = Annotated[
         metavar="SECONDS",
         panel=options.OUTPUT,
         show=True,
+        between=(0, 60),
     ),
 ]
 OnlyFuture = Annotated[
@@ -116,17 +114,9 @@ def predict(
     page that plays them side by side (index.html), a contact sheet (sheet.png) and prediction.json.
     Of many clips, the same command again does those that are missing.
     """
-    options.check_range("--samples", samples, 1)
-    options.check_range("--past", past, 0, 60)
-    options.check_range("--temperature", temperature, 0, 100)
     options.check_range("--context", context, SHORTEST_CONTEXT)
-    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    options.check_range("--rate", rate, 0.01, 1000)
-    asked, box, part = (
-        options.read_length(horizon),
-        options.read_size(size),
-        options.read_shard(shard),
-    )
+    asked, box = options.read_length(horizon), options.read_size(size)
+    part = options.read_shard(shard)
     options.check_cluster(on)
     from drsvg_cli.commands.models import find_predictor
 

@@ -7,14 +7,11 @@ import typer
 
 from drsvg_cli.cli import options
 
-EPILOG = """Examples:
-
-  $ drsvg surprise camera.mp4 --open
-
-  $ drsvg surprise camera.mp4 --normal yesterday/ --once-in 8
-
-  $ drsvg surprise clips/ --model garden-model -o watched --json
-"""
+EPILOG = options.examples(
+    "surprise camera.mp4 --open",
+    "surprise camera.mp4 --normal yesterday/ --once-in 8",
+    "surprise clips/ --model garden-model -o watched --json",
+)
 
 
 def surprise(

@@ -7,16 +7,12 @@ import typer
 
 from drsvg_cli.cli import options
 
-EPILOG = """Examples:
-
-  $ drsvg swap a.mp4 b.mp4
-
-  $ drsvg swap a.mp4 b.mp4 --both -n 20 -o swapped
-
-  $ drsvg swap a.mp4 b.mp4 --at 0:20 --at-b 1:05
-
-  $ drsvg swap a.mp4 b.mp4 --samples 3 --format gif
-"""
+EPILOG = options.examples(
+    "swap a.mp4 b.mp4",
+    "swap a.mp4 b.mp4 --both -n 20 -o swapped",
+    "swap a.mp4 b.mp4 --at 0:20 --at-b 1:05",
+    "swap a.mp4 b.mp4 --samples 3 --format gif",
+)
 
 
 def swap(
@@ -58,10 +54,6 @@ def swap(
     reconstruction of A, a page that plays them side by side (index.html), a sheet and swap.json,
     and says how much of B's motion was taken.
     """
-    options.check_range("--samples", samples, 1)
-    options.check_range("--temperature", temperature, 0, 100)
-    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    options.check_range("--rate", rate, 0.01, 1000)
     length, box = options.read_length(horizon), options.read_size(size)
     from drsvg_cli.commands.models import find_predictor
 
