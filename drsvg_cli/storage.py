@@ -19,6 +19,19 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
+def writable(place: Path) -> Iterator[None]:
+    """Report what the system says where something cannot be written to a file or a folder.
+
+    Raises:
+        ResourceError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"cannot write to {place}: {error.strerror or error}") from None
+
+
+@contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file of a kind that drsvg writes, if it is a regular one: no pipe and no device.
 
@@ -60,7 +73,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ResourceError: the disk is full, or the folder cannot be written to.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(part)
@@ -69,8 +82,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 @contextmanager

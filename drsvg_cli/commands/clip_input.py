@@ -48,14 +48,14 @@ class Settings:
     horizon: int | float
     """Frames, or seconds if it is a float."""
     samples: int
-    seed: int | None
-    temperature: float | None
-    at: str | None
-    rate: float | None
-    fit: Fit | None
-    device: str
-    format: str
-    size: Box
+    seed: int | None = None
+    temperature: float | None = None
+    at: str | None = None
+    rate: float | None = None
+    fit: Fit | None = None
+    device: str = "auto"
+    format: str = "mp4"
+    size: Box = None
     context: int | None = None
     compare: bool = False
     past: float = 2.0
@@ -146,6 +146,14 @@ class Excerpt:
         """The last observed moment, in seconds."""
         return self.start + float((len(self.seen) - 1) / self.rate)
 
+    def times(self, first: int, last: int) -> list[float]:
+        """List moments of the model's frames, in seconds from the clip's first one.
+
+        Frames are counted from the last observed one, which is 0; both ends are included.
+        """
+        steps = np.arange(first, last + 1) / float(self.model_rate)
+        return np.round(self.end + steps, 6).tolist()
+
 
 def without_copies(settings: Settings, reporter: Reporter) -> Settings:
     """Ask for a single sample where all would be the same, and say so."""
@@ -204,7 +212,9 @@ def read_excerpt(
     exact = rate or (None if info.pictures else asked)
     wanted = Fraction(exact or session.loaded.recipe.data.frame_rate).limit_denominator(1001)
     model_rate = grid_rate(info.rate, wanted, exact=exact is not None)
-    steps = _steps(info.rate, model_rate) if settings.past and not count else 1
+    steps = 1  # frames of a video to each of the model: as many as there are in the clip
+    if settings.past and not count:
+        steps = max(1, min(round(info.rate / model_rate), int(FASTEST / model_rate)))
     fine = model_rate * steps
     horizon, context = session.horizon_at(model_rate), session.context_at(model_rate)
     held = horizon * steps if settings.compare else 0
@@ -258,11 +268,6 @@ def read_moment(
     return seconds
 
 
-def _steps(source: Fraction, model_rate: Fraction) -> int:
-    """Choose how many frames of a video there are to each of the model: as many as in the clip."""
-    return max(1, min(round(source / model_rate), int(FASTEST / model_rate)))
-
-
 def _size(session: Session, info: ClipInfo) -> tuple[int, int]:
     """Choose width and height of the results, even where they are not the clip's own.
 
@@ -307,18 +312,6 @@ def _check_memory(path: Path, count: int, width: int, height: int) -> None:
             f"{path}: {count} frames of {width}x{height} take {needed / 1e9:.1f} GB of memory, and "
             f"{MOST_BYTES / 1e9:.1f} GB is the most; choose a smaller --size or --past"
         )
-
-
-def predicted_times(excerpt: Excerpt) -> list[float]:
-    """List the moments that are predicted, in seconds from the clip's first frame."""
-    steps = np.arange(1, excerpt.horizon + 1) / float(excerpt.model_rate)
-    return np.round(excerpt.end + steps, 6).tolist()
-
-
-def observed_times(excerpt: Excerpt) -> list[float]:
-    """List the moments that the model observes, likewise."""
-    steps = np.arange(1 - len(excerpt.observed), 1) / float(excerpt.model_rate)
-    return np.round(excerpt.end + steps, 6).tolist()
 
 
 def provenance(session: Session) -> dict[str, Any]:

@@ -11,14 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import (
-    Excerpt,
-    Session,
-    Settings,
-    observed_times,
-    predicted_times,
-    provenance,
-)
+from drsvg_cli.commands.clip_input import Excerpt, Session, Settings, provenance
 from drsvg_cli.commands.comparison import Comparison, score_rows
 from drsvg_cli.commands.console import one_line
 from drsvg_cli.commands.output_folder import is_video, write_picture
@@ -126,8 +119,8 @@ class Report:
             "horizon": excerpt.horizon,
             "video_rate": float(excerpt.rate),
             "past_frames": len(self.past),
-            "observed_times": observed_times(excerpt),
-            "predicted_times": predicted_times(excerpt),
+            "observed_times": excerpt.times(1 - len(excerpt.observed), 0),
+            "predicted_times": excerpt.times(1, excerpt.horizon),
         }
         if self._compared is not None:
             record["scores"] = self._compared.summary()
