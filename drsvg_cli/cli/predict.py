@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.commands.console import Reporter
 from drsvg_cli.config import SHORTEST_CONTEXT
 
 EPILOG = options.examples(
@@ -122,9 +123,9 @@ def predict(
 
     # Before the seconds that torch takes.
     source = find_predictor(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.commands.clip_input import Settings
     from drsvg_cli.commands.output_folder import is_video
     from drsvg_cli.commands.predict import Output, run
+    from drsvg_cli.commands.session import Settings
 
     single = out is not None and is_video(out)
     settings = Settings(
@@ -145,5 +146,6 @@ def predict(
         mark=mark,
         grid=grid,
     )
-    output = Output(out, overwrite, part, on, open_page, as_json, quiet, dry_run)
-    run(clips, settings, output, source=source)
+    output = Output(out, overwrite, part, on, open_page, dry_run)
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    run(clips, settings, output, source=source, reporter=reporter)

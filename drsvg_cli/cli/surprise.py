@@ -92,7 +92,7 @@ def surprise(
 
     # Before the seconds that torch takes.
     source = find_predictor(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.commands.clip_input import Settings
+    from drsvg_cli.commands.session import Settings
     from drsvg_cli.commands.surprise import Watch, run
 
     settings = Settings(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.commands.console import Reporter
 
 EPILOG = options.examples(
     "swap a.mp4 b.mp4",
@@ -59,7 +60,7 @@ def swap(
 
     # Before the seconds that torch takes.
     source = find_predictor(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.commands.clip_input import Settings
+    from drsvg_cli.commands.session import Settings
     from drsvg_cli.commands.swap import run
 
     settings = Settings(
@@ -85,6 +86,5 @@ def swap(
         both=both,
         overwrite=overwrite,
         open_page=open_page,
-        as_json=as_json,
-        quiet=quiet,
+        reporter=Reporter(as_json=as_json, quiet=quiet),
     )

@@ -19,7 +19,7 @@ from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
 from drsvg_cli.storage import locked, read_own, writable
 
-RECORD_SUFFIX = ".json"
+PAGE, RECORD_SUFFIX = "index.html", ".json"
 VIDEOS = (".mp4", ".gif", ".webp", ".png")
 """Suffixes by which a video that is to be written is told from a folder."""
 RESULT = re.compile(

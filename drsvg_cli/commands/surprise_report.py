@@ -16,9 +16,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import Session, provenance
 from drsvg_cli.commands.console import one_line
 from drsvg_cli.commands.output_folder import write_picture, write_record
+from drsvg_cli.commands.session import Session, provenance
 from drsvg_cli.evaluation.surprise import Maps, Usual, score_moments
 from drsvg_cli.frames import Frames
 from drsvg_cli.video.clip import ClipInfo, explained
