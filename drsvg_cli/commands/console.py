@@ -5,9 +5,8 @@ import logging
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -22,7 +21,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.segment import Segment
-from rich.table import Column, Table
 from rich.text import Text
 
 from drsvg_cli.network import Tick
@@ -104,20 +102,6 @@ class Reporter:
     def _shown(self) -> Console:
         """Where results go: above a progress bar, on a terminal that shows one."""
         return self._err if self._drawing and self._out.file.isatty() else self._out
-
-    @contextmanager
-    def failures(self, reasons: Mapping[Path, Exception]) -> Iterator[None]:
-        """Show at the end of a batch, however it ends, which clips failed, and why."""
-        try:
-            yield
-        finally:
-            if reasons and not (self.as_json or self._quiet):
-                table = Table(
-                    Column("failed", overflow="fold"), Column("because", overflow="fold"), box=None
-                )
-                for path, reason in reasons.items():
-                    table.add_row(Text(one_line(str(path))), Text(one_line(str(reason))))
-                self._err.print(table)
 
     def note(self, text: str) -> None:
         """Say something in passing, as plain text."""
