@@ -1,13 +1,15 @@
-"""Our own files and folders: read with a limit, written whole or not at all, locked, compared."""
+"""Our own files and folders: read with a limit, written whole whatever interrupts, locked."""
 
 import errno
 import hashlib
 import logging
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from drsvg_cli.errors import ResourceError
@@ -126,3 +128,32 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def collected() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that something can finish."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Let what is inside finish, and interrupt after it.
+
+    Raises:
+        KeyboardInterrupt: there was a Ctrl-C or a SIGTERM meanwhile.
+    """
+    with collected() as received:
+        yield
+    if received:
+        raise KeyboardInterrupt

@@ -16,7 +16,6 @@ from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.evaluation_results import TRUE_FRAMES, Findings, Plan, Protocol, Row
 from drsvg_cli.commands.evaluation_setup import Request, Subject, gather, load, reader, reference
-from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.commands.output_folder import check_free, filled, kept_for_one, write_record
 from drsvg_cli.commands.tables import write_results
 from drsvg_cli.data.dataset import Benchmark
@@ -28,6 +27,7 @@ from drsvg_cli.evaluation.prediction import Judge, Scores, join, measure, score_
 from drsvg_cli.frames import Frames
 from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 from drsvg_cli.inference.motion import MotionPredictor
+from drsvg_cli.storage import postponed
 from drsvg_cli.weights.files import load_state, save_state
 
 PARTIAL_FILE = "partial.pt"

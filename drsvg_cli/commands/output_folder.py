@@ -14,10 +14,9 @@ from typing import Any
 
 import cv2
 
-from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
-from drsvg_cli.storage import locked, read_own, writable
+from drsvg_cli.storage import locked, postponed, read_own, writable
 
 PAGE, RECORD_SUFFIX = "index.html", ".json"
 VIDEOS = (".mp4", ".gif", ".webp", ".png")
