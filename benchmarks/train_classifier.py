@@ -36,8 +36,8 @@ def digits(folder):
         moving = moving_mnist.MovingDigits(part, model, 1, "stochastic")
 
         def frames(size, seed):
-            drawn, pairs = moving.labelled(size, seed=seed)
-            return drawn[0], {"digits": pairs}
+            drawn = moving.draw(size, seed=seed)
+            return drawn.frames[0], drawn.labels
 
         return frames
 
@@ -52,9 +52,9 @@ def characters(folder):
         moving = sprites.MovingSprites(layers, which, model, 1)
 
         def frames(size, seed):
-            shown = moving.labelled(size, seed=seed)
+            shown = moving.draw(size, seed=seed)
             poses = {name: shown.poses[name][0] for name in ("action", "direction")}
-            return shown.frames[0], {**shown.content, **poses}
+            return shown.frames[0], {**shown.labels, **poses}
 
         return frames
 

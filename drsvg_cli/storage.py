@@ -1,13 +1,15 @@
-"""Our own files and folders: read with a limit, written whole or not at all, locked, compared."""
+"""Our own files and folders: read with a limit, written whole whatever interrupts, locked."""
 
 import errno
 import hashlib
 import logging
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from drsvg_cli.errors import ResourceError
@@ -16,6 +18,19 @@ LARGEST_TEXT = 10**6
 """Bytes of a recipe, a card or a record; they have some thousands."""
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def writable(place: Path) -> Iterator[None]:
+    """Report what the system says where something cannot be written to a file or a folder.
+
+    Raises:
+        ResourceError: the disk is full, or the place cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"cannot write to {place}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -60,7 +75,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         ResourceError: the disk is full, or the folder cannot be written to.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(part)
@@ -69,8 +84,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -115,3 +128,32 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def collected() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM in a list instead of raising, so that something can finish."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Let what is inside finish, and interrupt after it.
+
+    Raises:
+        KeyboardInterrupt: there was a Ctrl-C or a SIGTERM meanwhile.
+    """
+    with collected() as received:
+        yield
+    if received:
+        raise KeyboardInterrupt

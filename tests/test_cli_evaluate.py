@@ -15,7 +15,7 @@ from drsvg_cli.commands import evaluation_report, evaluation_setup
 from drsvg_cli.commands.evaluation_results import Findings, Protocol, Row
 from drsvg_cli.commands.output_folder import kept_for_one
 from drsvg_cli.config import DataConfig, Recipe
-from drsvg_cli.data import moving_mnist
+from drsvg_cli.data import dataset
 from drsvg_cli.data.dataset import Benchmark, Published, as_clips
 from drsvg_cli.data.moving_mnist import MovingDigits, part
 from drsvg_cli.evaluation.classifier import Classifier
@@ -31,7 +31,7 @@ FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
 
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch):
-    monkeypatch.setattr(moving_mnist, "TEST_SEQUENCES", 6)
+    monkeypatch.setattr(dataset, "TEST_SEQUENCES", 6)
 
 
 @pytest.fixture

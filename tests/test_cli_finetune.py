@@ -18,7 +18,7 @@ from drsvg_cli.cli.app import main
 from drsvg_cli.commands import train
 from drsvg_cli.config import DataConfig, MotionConfig, Recipe, TrainingConfig, format_recipe
 from drsvg_cli.data import clips as clip_files
-from drsvg_cli.data import moving_mnist
+from drsvg_cli.data import dataset, moving_mnist
 from drsvg_cli.storage import locked
 from drsvg_cli.weights.files import load_model, save_model
 from drsvg_cli.weights.model_folder import weights_path
@@ -34,7 +34,7 @@ FILES = {"README.md", "model.safetensors", "preset.toml", "training", "validatio
 def few_validations():
     """Validate on two sequences: what is measured is another test's."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (clip_files, moving_mnist):
+        for module in (clip_files, dataset):
             patch.setattr(module, "VALIDATION_SEQUENCES", 2)
         yield
 

@@ -13,14 +13,14 @@ import torch
 from drsvg_cli.config import DataConfig
 from drsvg_cli.data import clip_cache
 from drsvg_cli.data.clip_cache import CachedClip, CacheFormat, Rejected, decode_clips
-from drsvg_cli.data.clip_sequences import (
+from drsvg_cli.data.clips import ClipSplit, find_sources, gather, split
+from drsvg_cli.data.dataset import DataPaths, Progress
+from drsvg_cli.data.windows import (
     ClipSequences,
     fixed_windows,
     interleave,
     square_format,
 )
-from drsvg_cli.data.clips import ClipSplit, find_sources, gather, split
-from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.errors import ConfigError, ResourceError, TrainingError, VideoError
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.reading import read_clip, read_frames

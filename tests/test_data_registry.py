@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from drsvg_cli.config import DataConfig, Recipe
-from drsvg_cli.data import moving_mnist
+from drsvg_cli.data import dataset, moving_mnist
 from drsvg_cli.data.dataset import BenchmarkOptions, DataPaths, Progress
 from drsvg_cli.data.registry import benchmark, training_data
 from drsvg_cli.errors import ConfigError, DataError
@@ -20,7 +20,7 @@ SILENT = Progress(note=lambda _: None, update=lambda *_: None)
 @pytest.fixture
 def mnist(write_mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(moving_mnist, "HELD", 20)
-    monkeypatch.setattr(moving_mnist, "TEST_SEQUENCES", 12)
+    monkeypatch.setattr(dataset, "TEST_SEQUENCES", 12)
     return write_mnist(tmp_path / "mnist")
 
 

@@ -48,8 +48,3 @@ def test_the_heat_runs_from_dark_to_bright() -> None:
     brightness = layout.heat_colours(64).astype(int) @ [3, 6, 1]
     assert (np.diff(brightness) >= 0).all()
     assert brightness[0] < 100 < 2000 < brightness[-1]
-
-
-def test_a_tile_too_small_to_see_is_refused() -> None:
-    with pytest.raises(ValueError, match="16 pixels"):
-        layout.layout(np.zeros((1, 8, 8, 3), np.uint8), 8)

@@ -11,8 +11,7 @@ import torch
 
 from drsvg_cli.data import motion_clips
 from drsvg_cli.data.dataset import DataPaths, Progress
-from drsvg_cli.data.motion_clips import MotionClips, gather_motion
-from drsvg_cli.data.synthetic_motion import move_camera, paste_cutout
+from drsvg_cli.data.motion_clips import MotionClips, gather_motion, move_camera, paste_cutout
 from drsvg_cli.data.windows import windows
 from drsvg_cli.video.clip import Clip
 from drsvg_cli.video.writing import write_clip

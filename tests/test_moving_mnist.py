@@ -24,7 +24,8 @@ def blocks(count=20):
 
 
 def draw(walls, *, size=64, length=40, seed="0", digits=None, model=GRAY):
-    return MovingDigits(digits or blocks(), model, length, walls).labelled(size, seed=seed)
+    drawn = MovingDigits(digits or blocks(), model, length, walls).draw(size, seed=seed)
+    return drawn.frames, drawn.labels["digits"]
 
 
 def paths(walls, *, size=50, length=40):

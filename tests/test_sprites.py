@@ -35,7 +35,7 @@ def layers(sheets):
 @pytest.fixture(scope="module")
 def draw(layers):
     def shown(size=64, *, length=30, seed="0", model=COLOUR, which="training"):
-        return MovingSprites(layers, which, model, length).labelled(size, seed=seed)
+        return MovingSprites(layers, which, model, length).draw(size, seed=seed)
 
     return shown
 
@@ -56,8 +56,8 @@ class TestSequences:
             assert cell in cell_of(*pose)
         for place, garment in enumerate(GARMENTS):
             block = shown.frames[:, :, :, 8 + 10 * place : 18 + 10 * place, 16:48]
-            red = 60 + 60 * shown.content[garment]
-            blue = 200 - 60 * shown.content[garment]
+            red = 60 + 60 * shown.labels[garment]
+            blue = 200 - 60 * shown.labels[garment]
             assert (block[:, :, 0] == red[:, None, None]).all()
             assert (block[:, :, 1] == 30 * place).all()
             assert (block[:, :, 2] == blue[:, None, None]).all()
@@ -129,7 +129,7 @@ def test_a_part_shows_its_own_characters(draw):
     for which in PARTS:
         own = {tuple(who) for who in characters((3,) * 5, which).tolist()}
         shown = draw(400, length=1, which=which)
-        seen = {tuple(who) for who in torch.stack(list(shown.content.values()), 1).tolist()}
+        seen = {tuple(who) for who in torch.stack(list(shown.labels.values()), 1).tolist()}
         assert seen <= own and (len(seen) > 5)
 
 
@@ -140,7 +140,7 @@ def test_what_is_put_on_later_hides_what_is_below():
     sheet[1, :, 1::2] = (255, 255, 255, 100)
     below, above = (sprites._layer(each[None]) for each in sheet)
     who = dict(zip(GARMENTS, [below, above, *[_nothing()] * 3], strict=True))
-    frames = MovingSprites(who, "training", COLOUR, 1).labelled(1, seed="0").frames[0, 0]
+    frames = MovingSprites(who, "training", COLOUR, 1).draw(1, seed="0").frames[0, 0]
     assert frames[:, 0, 0].tolist() == [60, 50, 40] and frames[:, 0, 1].tolist() == [30, 20, 10]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from drsvg_cli.commands.clip_input import Settings, open_session
+from drsvg_cli.commands.session import Settings, open_session
 from drsvg_cli.commands.surprise import walk
 from drsvg_cli.config import MotionConfig
 from drsvg_cli.data.windows import is_cut

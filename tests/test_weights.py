@@ -28,7 +28,7 @@ from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.weights import files as weights_files
 from drsvg_cli.weights import registry
-from drsvg_cli.weights.address import Address, parse_address
+from drsvg_cli.weights.model_folder import Address, parse_address
 
 ROOT = Path(__file__).parents[1]
 BALL = ROOT / "examples" / "ball.mp4"

@@ -41,8 +41,8 @@ app.command(epilog=finetune.EPILOG)(finetune.finetune)
 app.command(epilog=train.EPILOG)(train.train)
 app.command(epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(epilog=serve.EPILOG)(serve.serve)
+app.command(epilog=data.EPILOG)(data.data)
 app.add_typer(models.app)
-app.add_typer(data.app)
 
 
 def _show_version(wanted: bool) -> None:

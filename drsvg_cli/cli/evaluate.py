@@ -8,16 +8,13 @@ import typer
 from drsvg_cli.cli import options
 from drsvg_cli.errors import ConfigError
 
-EPILOG = """Examples:
-
-  $ drsvg evaluate general --data ./held-back
-
-  $ drsvg evaluate general garden-model --data ./held-back --horizon 30
-
-  $ drsvg evaluate moving-mnist moving-mnist-svg-lp
-
-  $ drsvg evaluate sprites --swap
-"""
+EPILOG = options.examples(
+    "evaluate general --data ./held-back",
+    "evaluate general garden-model --data ./held-back --horizon 30",
+    "evaluate motion --data ./held-back",
+    "evaluate moving-mnist moving-mnist-svg-lp",
+    "evaluate sprites --swap",
+)
 
 
 def evaluate(

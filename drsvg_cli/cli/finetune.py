@@ -7,14 +7,11 @@ import typer
 
 from drsvg_cli.cli import options
 
-EPILOG = """Examples:
-
-  $ drsvg finetune ./myvideos
-
-  $ drsvg finetune ./myvideos -o garden --steps 4000 --validation ./held-back
-
-  $ drsvg finetune ./myvideos -o garden --resume
-"""
+EPILOG = options.examples(
+    "finetune ./myvideos",
+    "finetune ./myvideos -o garden --steps 4000 --validation ./held-back",
+    "finetune ./myvideos -o garden --resume",
+)
 
 
 def finetune(
@@ -22,19 +19,33 @@ def finetune(
     model: options.Model = "general",
     offline: options.Offline = False,
     out: options.RunFolder = None,
-    steps: Annotated[int, typer.Option(help="Steps of training at most.")] = 2000,
-    batch: Annotated[int, typer.Option(help="Sequences a step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-4,
+    steps: Annotated[
+        int, options.option("Steps of training at most.", show=True, between=(1, 10_000_000))
+    ] = 2000,
+    batch: Annotated[int, options.option("Sequences a step.", show=True, between=(2, 4096))] = 16,
+    learning_rate: Annotated[
+        float, options.option("At its highest.", show=True, between=(1e-8, 1))
+    ] = 3e-4,
     patience: Annotated[
-        int, typer.Option(help="Validations without improvement before it stops; 0 never stops.")
+        int,
+        options.option(
+            "Validations without improvement before it stops; 0 never stops.",
+            show=True,
+            between=(0, options.LARGEST),
+        ),
     ] = 8,
     validation: options.Held = None,
     share: options.Share = 0.15,
     rate: Annotated[
         float | None,
-        typer.Option(help="Of pictures in a folder: how many are a second.", show_default=False),
+        options.option("Of pictures in a folder: how many are a second.", between=(0.01, 1000)),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all that is drawn at random.")] = 0,
+    seed: Annotated[
+        int,
+        options.option(
+            "Of all that is drawn at random.", show=True, between=(0, options.LARGEST_SEED)
+        ),
+    ] = 0,
     resume: options.Resume = False,
     device: options.Device = "auto",
     as_json: options.Json = False,
@@ -45,14 +56,6 @@ def finetune(
     Writes a model folder to use with `drsvg predict --model FOLDER`. Ctrl-C saves and stops;
     --resume goes on.
     """
-    options.check_range("--steps", steps, 1, 10_000_000)
-    options.check_range("--batch", batch, 2, 4096)
-    options.check_range("--learning-rate", learning_rate, 1e-8, 1)
-    options.check_range("--patience", patience, 0)
-    options.check_range("--share", share, 0.01, 0.9)
-    if rate is not None:
-        options.check_range("--rate", rate, 0.01, 1000)
-    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
     from drsvg_cli.commands.models import find
 
     source = None if resume else find(model, offline=offline, quiet=quiet or as_json)

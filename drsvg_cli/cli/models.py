@@ -17,30 +17,22 @@ app = typer.Typer(
 Named = Annotated[
     str, typer.Argument(metavar="MODEL", help="A preset, a folder, a file or org/name[@revision].")
 ]
-LIST_EPILOG = """Examples:
-
-  $ drsvg models list
-
-  $ drsvg models list --json
-"""
-INFO_EPILOG = """Examples:
-
-  $ drsvg models info general
-
-  $ drsvg models info org/garden@v1
-"""
-PULL_EPILOG = """Examples:
-
-  $ drsvg models pull org/garden
-
-  $ drsvg models pull org/garden@v1
-"""
-PUSH_EPILOG = """Examples:
-
-  $ drsvg models push garden org/garden
-
-  $ drsvg models push garden org/garden --private
-"""
+LIST_EPILOG = options.examples(
+    "models list",
+    "models list --json",
+)
+INFO_EPILOG = options.examples(
+    "models info general",
+    "models info org/garden@v1",
+)
+PULL_EPILOG = options.examples(
+    "models pull org/garden",
+    "models pull org/garden@v1",
+)
+PUSH_EPILOG = options.examples(
+    "models push garden org/garden",
+    "models push garden org/garden --private",
+)
 
 
 @app.command("list", epilog=LIST_EPILOG)

@@ -1,6 +1,7 @@
 """Every option of the command line, written once, and how their values are read."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,15 +18,44 @@ INPUT, SAMPLING, OUTPUT = "Input", "Sampling", "Output"
 
 
 def option(
-    help: str, *names: str, panel: str | None = None, show: bool = False, **more: Any
+    help: str,
+    *names: str,
+    panel: str | None = None,
+    show: bool = False,
+    between: tuple[float, float] | None = None,
+    **more: Any,
 ) -> Any:
-    """Describe an option; `show` tells its default, where the help does not."""
+    """Describe an option.
+
+    Args:
+        help: what it is.
+        names: of the parameter by default.
+        panel: where `--help` lists it.
+        show: tell its default, where the help does not.
+        between: the least and the most that it may be.
+        more: as for `typer.Option`.
+    """
+    if between:
+        more["callback"] = _within(*between)
     return typer.Option(*names, help=help, rich_help_panel=panel, show_default=show, **more)
+
+
+def _within(least: float, most: float) -> Callable[..., float | None]:
+    def check(parameter: typer.CallbackParam, value: float | None) -> float | None:
+        check_range(parameter.opts[0], value, least, most)
+        return value
+
+    return check
 
 
 def flag(*names: str, help: str, panel: str | None = None) -> Any:
     """Describe an option that takes no value."""
     return option(help, *names, panel=panel, metavar="")
+
+
+def examples(*commands: str) -> str:
+    """Write what stands below the options of a command."""
+    return "Examples:\n\n" + "\n\n".join(f"  $ drsvg {command}" for command in commands)
 
 
 def _complete_model(incomplete: str) -> list[str]:
@@ -64,16 +94,30 @@ Horizon = Annotated[
     ),
 ]
 Samples = Annotated[
-    int, option("How many samples to draw.", "--samples", "-s", panel=SAMPLING, show=True)
+    int,
+    option(
+        "How many samples to draw.",
+        "--samples",
+        "-s",
+        panel=SAMPLING,
+        show=True,
+        between=(1, LARGEST),
+    ),
 ]
 Seed = Annotated[
-    int | None, option("Sample k depends on SEED + k alone; random by default.", panel=SAMPLING)
+    int | None,
+    option(
+        "Sample k depends on SEED + k alone; random by default.",
+        panel=SAMPLING,
+        between=(0, LARGEST_SEED),
+    ),
 ]
 Temperature = Annotated[
     float | None,
     option(
         "How far samples stray: 0 not at all, 1 as learned; the model's own by default.",
         panel=SAMPLING,
+        between=(0, 100),
     ),
 ]
 At = Annotated[
@@ -88,6 +132,7 @@ Rate = Annotated[
         "Frames a second the model sees; about its own by default: the clip's divided by a whole "
         "number.",
         panel=INPUT,
+        between=(0.01, 1000),
     ),
 ]
 FitMode = Annotated[
@@ -170,7 +215,9 @@ Held = Annotated[
         "Clips, folders, patterns, .txt lists to validate on (default: a share).", "--validation"
     ),
 ]
-Share = Annotated[float, option("Share of the clips kept for validation.", show=True)]
+Share = Annotated[
+    float, option("Share of the clips kept for validation.", show=True, between=(0.01, 0.9))
+]
 
 
 def read_size(text: str | None) -> Box:

@@ -5,18 +5,15 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.commands.console import Reporter
 from drsvg_cli.config import SHORTEST_CONTEXT
 
-EPILOG = """Examples:
-
-  $ drsvg predict clip.mp4
-
-  $ drsvg predict clip.mp4 -n 2s --samples 10 --at 1:30 --open
-
-  $ drsvg predict clip.mp4 -o next.mp4 --samples 1
-
-  $ drsvg predict clips/ --compare -o results
-"""
+EPILOG = options.examples(
+    "predict clip.mp4",
+    "predict clip.mp4 -n 2s --samples 10 --at 1:30 --open",
+    "predict clip.mp4 -o next.mp4 --samples 1",
+    "predict clips/ --compare -o results",
+)
 Compare = Annotated[
     bool,
     options.flag("--compare", help="Hold the last frames back and compare.", panel=options.INPUT),
@@ -28,6 +25,7 @@ Samples = Annotated[
         "--samples",
         "-s",
         panel=options.SAMPLING,
+        between=(1, options.LARGEST),
     ),
 ]
 Overwrite = Annotated[
@@ -47,6 +45,7 @@ Past = Annotated[
         metavar="SECONDS",
         panel=options.OUTPUT,
         show=True,
+        between=(0, 60),
     ),
 ]
 OnlyFuture = Annotated[
@@ -108,25 +107,17 @@ def predict(
     page that plays them side by side (index.html), a contact sheet (sheet.png) and prediction.json.
     Of many clips, the same command again does those that are missing.
     """
-    options.check_range("--samples", samples, 1)
-    options.check_range("--past", past, 0, 60)
-    options.check_range("--temperature", temperature, 0, 100)
     options.check_range("--context", context, SHORTEST_CONTEXT)
-    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    options.check_range("--rate", rate, 0.01, 1000)
-    asked, box, part = (
-        options.read_length(horizon),
-        options.read_size(size),
-        options.read_shard(shard),
-    )
+    asked, box = options.read_length(horizon), options.read_size(size)
+    part = options.read_shard(shard)
     options.check_cluster(on)
     from drsvg_cli.commands.models import find_predictor
 
     # Before the seconds that torch takes.
     source = find_predictor(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.commands.clip_input import Settings
     from drsvg_cli.commands.output_folder import is_video
     from drsvg_cli.commands.predict import Output, run
+    from drsvg_cli.commands.session import Settings
 
     single = out is not None and is_video(out)
     settings = Settings(
@@ -147,5 +138,6 @@ def predict(
         mark=mark,
         grid=grid,
     )
-    output = Output(out, overwrite, part, on, open_page, as_json, quiet, dry_run)
-    run(clips, settings, output, source=source)
+    output = Output(out, overwrite, part, on, open_page, dry_run)
+    reporter = Reporter(as_json=as_json, quiet=quiet)
+    run(clips, settings, output, source=source, reporter=reporter)

@@ -8,12 +8,10 @@ import typer
 from drsvg_cli.cli import options
 from drsvg_cli.errors import ConfigError
 
-EPILOG = """Examples:
-
-  $ drsvg serve
-
-  $ drsvg serve --model ./garden-model --port 7860 --no-open
-"""
+EPILOG = options.examples(
+    "serve",
+    "serve --model ./garden-model --port 7860 --no-open",
+)
 
 
 def serve(
@@ -28,7 +26,10 @@ def serve(
     ] = None,
     offline: options.Offline = False,
     device: options.Device = "auto",
-    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int,
+        options.option("Port to listen at; 0 takes a free one.", show=True, between=(0, 65535)),
+    ] = 0,
     host: Annotated[
         str,
         typer.Option(help="Address to listen at; one that other computers reach needs a --token."),
@@ -50,7 +51,6 @@ def serve(
     Needs `pip install 'drsvg[web]'`. Nothing leaves this computer, and what was sent and made is
     removed when the server ends.
     """
-    options.check_range("--port", port, 0, 65535)
     missing = [name for name in ("starlette", "uvicorn") if find_spec(name) is None]
     if missing:
         raise ConfigError(f"drsvg serve needs {' and '.join(missing)}: pip install 'drsvg[web]'")

@@ -7,14 +7,11 @@ import typer
 
 from drsvg_cli.cli import options
 
-EPILOG = """Examples:
-
-  $ drsvg surprise camera.mp4 --open
-
-  $ drsvg surprise camera.mp4 --normal yesterday/ --once-in 8
-
-  $ drsvg surprise clips/ --model garden-model -o watched --json
-"""
+EPILOG = options.examples(
+    "surprise camera.mp4 --open",
+    "surprise camera.mp4 --normal yesterday/ --once-in 8",
+    "surprise clips/ --model garden-model -o watched --json",
+)
 
 
 def surprise(
@@ -82,7 +79,7 @@ def surprise(
 
     # Before the seconds that torch takes.
     source = find_predictor(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.commands.clip_input import Settings
+    from drsvg_cli.commands.session import Settings
     from drsvg_cli.commands.surprise import Watch, run
 
     settings = Settings(

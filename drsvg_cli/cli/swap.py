@@ -6,17 +6,14 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.commands.console import Reporter
 
-EPILOG = """Examples:
-
-  $ drsvg swap a.mp4 b.mp4
-
-  $ drsvg swap a.mp4 b.mp4 --both -n 20 -o swapped
-
-  $ drsvg swap a.mp4 b.mp4 --at 0:20 --at-b 1:05
-
-  $ drsvg swap a.mp4 b.mp4 --samples 3 --format gif
-"""
+EPILOG = options.examples(
+    "swap a.mp4 b.mp4",
+    "swap a.mp4 b.mp4 --both -n 20 -o swapped",
+    "swap a.mp4 b.mp4 --at 0:20 --at-b 1:05",
+    "swap a.mp4 b.mp4 --samples 3 --format gif",
+)
 
 
 def swap(
@@ -58,16 +55,12 @@ def swap(
     reconstruction of A, a page that plays them side by side (index.html), a sheet and swap.json,
     and says how much of B's motion was taken.
     """
-    options.check_range("--samples", samples, 1)
-    options.check_range("--temperature", temperature, 0, 100)
-    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    options.check_range("--rate", rate, 0.01, 1000)
     length, box = options.read_length(horizon), options.read_size(size)
     from drsvg_cli.commands.models import find_predictor
 
     # Before the seconds that torch takes.
     source = find_predictor(model, offline=offline, quiet=quiet or as_json)
-    from drsvg_cli.commands.clip_input import Settings
+    from drsvg_cli.commands.session import Settings
     from drsvg_cli.commands.swap import run
 
     settings = Settings(
@@ -93,6 +86,5 @@ def swap(
         both=both,
         overwrite=overwrite,
         open_page=open_page,
-        as_json=as_json,
-        quiet=quiet,
+        reporter=Reporter(as_json=as_json, quiet=quiet),
     )

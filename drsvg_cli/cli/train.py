@@ -7,18 +7,13 @@ import typer
 
 from drsvg_cli.cli import options
 
-EPILOG = """Examples:
-
-  $ drsvg train general --data ./clips --data ./more-clips -o my-general
-
-  $ drsvg train general --data ./clips --validation ./held-back -o my-general
-
-  $ drsvg train general --data ./clips -o my-general --resume
-
-  $ drsvg train moving-mnist -o my-mnist
-
-  $ drsvg train moving-mnist --start my-mnist --steps 5000 -o my-mnist-2
-"""
+EPILOG = options.examples(
+    "train general --data ./clips --data ./more-clips -o my-general",
+    "train general --data ./clips --validation ./held-back -o my-general",
+    "train general --data ./clips -o my-general --resume",
+    "train moving-mnist -o my-mnist",
+    "train moving-mnist --start my-mnist --steps 5000 -o my-mnist-2",
+)
 
 
 def train(
@@ -27,14 +22,12 @@ def train(
     out: options.RunFolder = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="Steps of training; the recipe's by default.", show_default=False),
+        options.option("Steps of training; the recipe's by default.", between=(1, 100_000_000)),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODEL",
-            help="Model of the same network to start from; random weights by default.",
-            show_default=False,
+        options.option(
+            "Model of the same network to start from; random weights by default.", metavar="MODEL"
         ),
     ] = None,
     offline: options.Offline = False,
@@ -50,9 +43,6 @@ def train(
     Writes a model folder to use with `drsvg predict --model FOLDER`. Ctrl-C saves and stops;
     --resume goes on.
     """
-    if steps is not None:
-        options.check_range("--steps", steps, 1, 100_000_000)
-    options.check_range("--share", share, 0.01, 0.9)
     from drsvg_cli.weights.model_folder import read_recipe
     from drsvg_cli.weights.registry import describe
 

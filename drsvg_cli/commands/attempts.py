@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from rich.progress import Progress
 
-from drsvg_cli.commands.clip_input import Session, Settings, open_session
 from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.commands.console import Reporter
 from drsvg_cli.commands.manifest import digest
 from drsvg_cli.commands.prediction import Prediction
+from drsvg_cli.commands.session import Session, Settings, open_session
 from drsvg_cli.errors import VideoError
 
 Pair = tuple[Path, Path]

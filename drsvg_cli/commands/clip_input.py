@@ -1,32 +1,22 @@
-"""What `drsvg predict` and `drsvg swap` begin with: a model, what was asked of it, and clips."""
+"""Clips as `predict` and `swap` read them: the end of what is observed, at the results' size."""
 
 import re
-import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
-from drsvg_cli import __version__
-from drsvg_cli.commands.console import Reporter
-from drsvg_cli.config import SHORTEST_CONTEXT, Box, Fit
-from drsvg_cli.device import prepare
+from drsvg_cli.commands.session import Session
+from drsvg_cli.config import SHORTEST_CONTEXT
 from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.frames import Frames, resize, to_frames, to_tensor
-from drsvg_cli.inference.baselines import DETERMINISTIC
-from drsvg_cli.inference.loading import LoadedModel, load_predictor
-from drsvg_cli.inference.paper import PaperPredictor
 from drsvg_cli.video.clip import ClipInfo
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import grid_rate, measure_length, read_clip
 
-LESS = "choose a smaller --size, --samples or --horizon"
 LONGEST_SIDES = {"mp4": 1280, "gif": 640, "webp": 640, "png": 640}
 """Pixels; the longer side of videos of each format, unless another size is asked for."""
 LARGEST_SIDE = 4096
@@ -34,72 +24,8 @@ SMALLEST_SIDE = 16
 """Pixels; the smallest frames that can be shown, and whose motion can be measured."""
 FASTEST = 60
 """Frames a second of a video at most; of faster clips some are left out."""
-MEMORY = 2.0
-"""Seconds that a model of whole frames is given to look back on."""
 MOST_BYTES = 3 * 2**29
 """Of the frames of a clip that are held at once."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What was asked for, as in the command's options."""
-
-    model: str
-    horizon: int | float
-    """Frames, or seconds if it is a float."""
-    samples: int
-    seed: int | None
-    temperature: float | None
-    at: str | None
-    rate: float | None
-    fit: Fit | None
-    device: str
-    format: str
-    size: Box
-    context: int | None = None
-    compare: bool = False
-    past: float = 2.0
-    """Seconds of the clip that each video begins with."""
-    mark: bool = True
-    grid: bool = False
-
-
-@dataclass(frozen=True)
-class Session:
-    """A model ready to predict and all that the options left open."""
-
-    settings: Settings
-    loaded: LoadedModel
-    device: torch.device
-    seed: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether whole frames are predicted, and not squares."""
-        return self.loaded.network is None
-
-    @property
-    def temperature(self) -> float:
-        """How far samples stray."""
-        asked = self.settings.temperature
-        return self.loaded.temperature if asked is None else asked
-
-    @property
-    def seeds(self) -> list[int]:
-        """One a sample."""
-        return [self.seed + number for number in range(1, self.settings.samples + 1)]
-
-    def context_at(self, rate: Fraction) -> int:
-        """Return how many frames the model observes."""
-        own = self.loaded.recipe.data.context
-        if self.is_whole:
-            own = max(own, round(MEMORY * rate))
-        return self.settings.context or max(SHORTEST_CONTEXT, own)
-
-    def horizon_at(self, rate: Fraction) -> int:
-        """Return how many frames to predict."""
-        asked = self.settings.horizon
-        return max(1, round(asked * rate)) if isinstance(asked, float) else asked
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,33 +72,13 @@ class Excerpt:
         """The last observed moment, in seconds."""
         return self.start + float((len(self.seen) - 1) / self.rate)
 
+    def times(self, first: int, last: int) -> list[float]:
+        """List moments of the model's frames, in seconds from the clip's first one.
 
-def without_copies(settings: Settings, reporter: Reporter) -> Settings:
-    """Ask for a single sample where all would be the same, and say so."""
-    if settings.samples > 1 and (settings.temperature == 0 or settings.model in DETERMINISTIC):
-        reporter.note("all samples would be the same: one is drawn")
-        return replace(settings, samples=1)
-    return settings
-
-
-def open_session(settings: Settings, source: Path | None) -> Session:
-    """Load the model, or the baseline if there is no source, and settle what the options left open.
-
-    Raises:
-        ConfigError: frames are to be fitted that are predicted as they are.
-    """
-    device = prepare(settings.device)
-    loaded = load_predictor(settings.model, source, device)
-    if loaded.network is None:  # its maps are small: a second thread would wait more than it does
-        torch.set_num_threads(1)
-    if settings.fit is not None:
-        if loaded.network is None:
-            raise ConfigError(
-                f"{settings.model} predicts whole frames: nothing is to be fitted; leave --fit out"
-            )
-        loaded = replace(loaded, predictor=PaperPredictor(loaded.network, fit=settings.fit))
-    seed = secrets.randbelow(2**31) if settings.seed is None else settings.seed
-    return Session(settings, loaded, device, seed)
+        Frames are counted from the last observed one, which is 0; both ends are included.
+        """
+        steps = np.arange(first, last + 1) / float(self.model_rate)
+        return np.round(self.end + steps, 6).tolist()
 
 
 def read_excerpt(
@@ -204,7 +110,9 @@ def read_excerpt(
     exact = rate or (None if info.pictures else asked)
     wanted = Fraction(exact or session.loaded.recipe.data.frame_rate).limit_denominator(1001)
     model_rate = grid_rate(info.rate, wanted, exact=exact is not None)
-    steps = _steps(info.rate, model_rate) if settings.past and not count else 1
+    steps = 1  # frames of a video to each of the model: as many as there are in the clip
+    if settings.past and not count:
+        steps = max(1, min(round(info.rate / model_rate), int(FASTEST / model_rate)))
     fine = model_rate * steps
     horizon, context = session.horizon_at(model_rate), session.context_at(model_rate)
     held = horizon * steps if settings.compare else 0
@@ -258,11 +166,6 @@ def read_moment(
     return seconds
 
 
-def _steps(source: Fraction, model_rate: Fraction) -> int:
-    """Choose how many frames of a video there are to each of the model: as many as in the clip."""
-    return max(1, min(round(source / model_rate), int(FASTEST / model_rate)))
-
-
 def _size(session: Session, info: ClipInfo) -> tuple[int, int]:
     """Choose width and height of the results, even where they are not the clip's own.
 
@@ -307,29 +210,3 @@ def _check_memory(path: Path, count: int, width: int, height: int) -> None:
             f"{path}: {count} frames of {width}x{height} take {needed / 1e9:.1f} GB of memory, and "
             f"{MOST_BYTES / 1e9:.1f} GB is the most; choose a smaller --size or --past"
         )
-
-
-def predicted_times(excerpt: Excerpt) -> list[float]:
-    """List the moments that are predicted, in seconds from the clip's first frame."""
-    steps = np.arange(1, excerpt.horizon + 1) / float(excerpt.model_rate)
-    return np.round(excerpt.end + steps, 6).tolist()
-
-
-def observed_times(excerpt: Excerpt) -> list[float]:
-    """List the moments that the model observes, likewise."""
-    steps = np.arange(1 - len(excerpt.observed), 1) / float(excerpt.model_rate)
-    return np.round(excerpt.end + steps, 6).tolist()
-
-
-def provenance(session: Session) -> dict[str, Any]:
-    """Say what made a result, so that it can be made again."""
-    return {
-        "drsvg": __version__,
-        "torch": version("torch"),
-        "device": str(session.device),
-        "weights_sha256": session.loaded.weights,
-        "seed": session.seed,
-        "sample_seeds": session.seeds,
-        "temperature": session.temperature,
-        "settings": asdict(session.settings),
-    }

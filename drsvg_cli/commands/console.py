@@ -1,12 +1,12 @@
-"""What the command line says: progress on stderr, results on stdout."""
+"""What a command says: to a person or a program, or as records to `drsvg serve`."""
 
 import json
 import logging
 import os
+import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,7 +21,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.segment import Segment
-from rich.table import Column, Table
 from rich.text import Text
 
 from drsvg_cli.network import Tick
@@ -30,6 +29,9 @@ JOINERS = "\u200c\u200d"
 """Signs without a width that some scripts, and emoji, are written with."""
 WIDEST = 10_000
 """Columns of a table in a file or a pipe, at most."""
+Tell = Callable[[dict[str, Any]], None]
+OFTEN = 0.1
+"""Seconds between two records of the same bar."""
 
 
 def one_line(text: str) -> str:
@@ -73,7 +75,7 @@ class Reporter:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         """Choose how to speak."""
-        self._as_json = as_json
+        self.as_json = as_json
         self._quiet = quiet
         self._drawing = False
         self._out, self._err = _console(stderr=False), _console(stderr=True)
@@ -82,7 +84,7 @@ class Reporter:
 
     def result(self, record: dict[str, Any], *lines: RenderableType) -> None:
         """Print a result: the record for a program, the lines for a person."""
-        if self._as_json:
+        if self.as_json:
             # Not through rich, which would wrap and colour.
             self._out.file.write(json.dumps(record) + "\n")
             self._out.file.flush()  # here, where a closed pipe ends the command and is no traceback
@@ -93,27 +95,13 @@ class Reporter:
 
     def table(self, table: RenderableType) -> None:
         """Print a rich table or another renderable."""
-        if not (self._as_json or self._quiet):
+        if not (self.as_json or self._quiet):
             self._shown.print(table)
 
     @property
     def _shown(self) -> Console:
         """Where results go: above a progress bar, on a terminal that shows one."""
         return self._err if self._drawing and self._out.file.isatty() else self._out
-
-    @contextmanager
-    def failures(self, reasons: Mapping[Path, Exception]) -> Iterator[None]:
-        """Show at the end of a batch, however it ends, which clips failed, and why."""
-        try:
-            yield
-        finally:
-            if reasons and not (self._as_json or self._quiet):
-                table = Table(
-                    Column("failed", overflow="fold"), Column("because", overflow="fold"), box=None
-                )
-                for path, reason in reasons.items():
-                    table.add_row(Text(one_line(str(path))), Text(one_line(str(reason))))
-                self._err.print(table)
 
     def note(self, text: str) -> None:
         """Say something in passing, as plain text."""
@@ -156,3 +144,72 @@ class Reporter:
                 yield progress
             finally:
                 self._drawing = False
+
+
+class Events(Reporter):
+    """Tells of notes and of progress as records, and prints nothing.
+
+    A note is `{"note": text}`, a bar `{"text": its description, "share": 0 to 1 or None}`.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        """Take whom to tell."""
+        super().__init__(as_json=False, quiet=False)
+        self._tell = tell
+        logging.getLogger("drsvg_cli").addHandler(_Notes(self))
+
+    def note(self, text: str) -> None:
+        """Say something in passing."""
+        self._tell({"note": one_line(text)})
+
+    def result(self, record: dict[str, Any], *lines: RenderableType) -> None:
+        """Say nothing: results are files."""
+
+    @contextmanager
+    def progress(self, *, in_bytes: bool = False) -> Iterator[Progress]:
+        """Tell of bars instead of drawing them."""
+        yield _Bars(self._tell)
+
+
+class _Bars(Progress):
+    """Bars that are told, not drawn."""
+
+    def __init__(self, tell: Tell) -> None:
+        super().__init__(disable=True)
+        self._tell, self._said, self._last = tell, "", 0.0
+
+    def add_task(self, description: str, *args: Any, **fields: Any) -> TaskID:
+        """Add a bar."""
+        task = super().add_task(description, *args, **fields)
+        self._tell_of(task)
+        return task
+
+    def update(self, task_id: TaskID, *args: Any, **fields: Any) -> None:
+        """Change a bar."""
+        super().update(task_id, *args, **fields)
+        self._tell_of(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Move a bar on."""
+        super().advance(task_id, advance)
+        self._tell_of(task_id)
+
+    def _tell_of(self, task_id: TaskID) -> None:
+        task = next(task for task in self.tasks if task.id == task_id)
+        now = time.monotonic()
+        if task.description != self._said or now - self._last > OFTEN or task.finished:
+            self._said, self._last = task.description, now
+            share = task.completed / task.total if task.total else None
+            self._tell({"text": task.description, "share": share})
+
+
+class _Notes(logging.Handler):
+    """Makes notes of what the library warns of."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.WARNING)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one message on."""
+        self._reporter.note(f"warning: {record.getMessage()}")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from drsvg_cli.errors import ConfigError, ResourceError
-from drsvg_cli.storage import read_own
+from drsvg_cli.errors import ConfigError
+from drsvg_cli.storage import read_own, writable
 
 MANIFEST = "manifest.jsonl"
 LARGEST = 2**30
@@ -84,15 +84,10 @@ class Manifest:
         line |= {"seed": seed, "seconds": round(seconds, 2), "settings": self._settings}
         self._lines[str(clip)] = line
         text = json.dumps(line) + "\n"
-        try:
+        with writable(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            try:
-                os.write(file, text.encode("utf-8", "surrogateescape"))
-            finally:
-                os.close(file)
-        except OSError as error:
-            raise ResourceError(f"cannot write {self.path}: {error.strerror or error}") from None
+            with self.path.open("ab", buffering=0) as file:  # one write: others write here, too
+                file.write(text.encode("utf-8", "surrogateescape"))
 
     def _read(self) -> list[dict[str, Any]]:
         """Read all lines but a last one that was torn off.

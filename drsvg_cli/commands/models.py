@@ -18,8 +18,13 @@ from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.storage import read_own, write_atomically
-from drsvg_cli.weights.address import check_endpoint
-from drsvg_cli.weights.model_folder import CARD_FILE, PICTURE_FILE, read_recipe, weights_path
+from drsvg_cli.weights.model_folder import (
+    CARD_FILE,
+    PICTURE_FILE,
+    check_endpoint,
+    read_recipe,
+    weights_path,
+)
 from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
 
 
@@ -49,9 +54,9 @@ def show_all(*, as_json: bool, quiet: bool) -> None:
 
     reporter = Reporter(as_json=as_json, quiet=quiet)
     records = [_record(name, folder) for name, folder in presets().items()]
-    for model in cached_models():
+    for address, folder in cached_models():
         try:
-            records.append(_record(str(model.address), model.folder))
+            records.append(_record(str(address), folder))
         except (ConfigError, WeightsError):
             continue  # a repo of somebody else's with files of the same names
     table = Table(box=None)

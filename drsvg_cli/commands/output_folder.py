@@ -14,12 +14,11 @@ from typing import Any
 
 import cv2
 
-from drsvg_cli.commands.interruptions import postponed
 from drsvg_cli.errors import ConfigError, ResourceError
 from drsvg_cli.frames import Frames
-from drsvg_cli.storage import locked, read_own
+from drsvg_cli.storage import locked, postponed, read_own, writable
 
-RECORD_SUFFIX = ".json"
+PAGE, RECORD_SUFFIX = "index.html", ".json"
 VIDEOS = (".mp4", ".gif", ".webp", ".png")
 """Suffixes by which a video that is to be written is told from a folder."""
 RESULT = re.compile(
@@ -114,7 +113,7 @@ def check_free(
             names is taken by what is of no earlier result.
         ResourceError: it cannot be made, or not be written to, or a folder has one of the names.
     """
-    try:
+    with writable(folder):
         if os.path.lexists(folder) and not folder.is_dir():
             raise ConfigError(
                 f"{folder} is in the way: it is not a folder; choose another with --out"
@@ -127,8 +126,6 @@ def check_free(
             raise ResourceError(f"cannot write to {folder}: {standing} is not a folder")
         if not os.access(standing, os.W_OK | os.X_OK):
             raise ResourceError(f"cannot write to {standing}: no permission")
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 def _standing(folder: Path) -> Path:
@@ -164,16 +161,15 @@ def kept_for_one(folder: Path) -> Iterator[None]:
     """
     mark = folder / f".running{_PART}"
     with ExitStack() as stack:
-        try:
+        with writable(folder):
             stack.enter_context(made(folder))
             mark.mkdir(exist_ok=True)
-            stack.enter_context(locked(mark))
-        except BlockingIOError:
-            raise ConfigError(
-                f"another run is at work on {folder}; wait for it, or choose another with --out"
-            ) from None
-        except OSError as error:
-            raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
+            try:
+                stack.enter_context(locked(mark))
+            except BlockingIOError:
+                raise ConfigError(
+                    f"another run is at work on {folder}; wait for it, or choose another with --out"
+                ) from None
         stack.callback(shutil.rmtree, mark, ignore_errors=True)
         yield
 
@@ -190,7 +186,7 @@ def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
         ConfigError: another run has filled the folder meanwhile, and `overwrite` is not set.
         ResourceError: the folder cannot be written to, or the disk is full.
     """
-    try:
+    with writable(folder):
         # Inside a folder that exists: it may be a disk of its own, or a link to one.
         beside = _standing(folder)
         start = f".{folder.name[:40]}."
@@ -198,14 +194,10 @@ def filled(folder: Path, *, overwrite: bool) -> Iterator[Path]:
             _sweep(place, start)
         part = beside / f"{start}{secrets.token_hex(4)}{_PART}"
         part.mkdir()
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     try:
-        with locked(part):
+        with writable(folder), locked(part):
             yield part
             _publish(part, folder, overwrite=overwrite)
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

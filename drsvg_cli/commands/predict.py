@@ -10,16 +10,10 @@ from typing import Any
 from rich.text import Text
 
 from drsvg_cli.commands.attempts import attempts_here, attempts_there
-from drsvg_cli.commands.clip_input import (
-    LESS,
-    Session,
-    Settings,
-    open_session,
-    without_copies,
-)
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.manifest import Manifest, take_shard
 from drsvg_cli.commands.output_folder import (
+    PAGE,
     check_free,
     check_video,
     choose_folders,
@@ -27,7 +21,8 @@ from drsvg_cli.commands.output_folder import (
     name_folders,
 )
 from drsvg_cli.commands.prediction import Prediction
-from drsvg_cli.commands.prediction_report import PAGE, RECORD_FILE, result_files, summary
+from drsvg_cli.commands.prediction_report import RECORD_FILE, result_files, summary
+from drsvg_cli.commands.session import LESS, Session, Settings, open_session, without_copies
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import ConfigError, VideoError
 from drsvg_cli.storage import read_own
@@ -47,8 +42,6 @@ class Output:
     on: str | None = None
     """The cluster that predicts many clips; this process if left out."""
     open_page: bool = False
-    as_json: bool = False
-    quiet: bool = False
     dry_run: bool = False
 
 
@@ -59,14 +52,13 @@ def run(
     output: Output,
     *,
     source: Path | None,
-    reporter: Reporter | None = None,
+    reporter: Reporter,
 ) -> None:
     """Predict every clip; go on past a bad one, and fail at the end if there was any.
 
     Raises:
         DrsvgError: nothing could be started, or a clip is bad.
     """
-    reporter = reporter or Reporter(as_json=output.as_json, quiet=output.quiet)
     settings = without_copies(settings, reporter)
     clips = find_clips(inputs)
     folders = [path for path in map(Path, inputs) if path.is_dir() and path not in clips]
@@ -147,7 +139,7 @@ def _predict_all(
             if attempt.record is None:
                 failures[str(clip)] = attempt.error
                 reporter.error(attempt.error)
-            elif output.as_json:
+            elif reporter.as_json:
                 records.append(attempt.record)
             else:
                 planned = [_planned(attempt.record)] if output.dry_run else None

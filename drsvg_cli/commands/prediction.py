@@ -6,10 +6,11 @@ from typing import Any
 
 from rich.progress import Progress, TaskID
 
-from drsvg_cli.commands.clip_input import Excerpt, Session, read_excerpt
+from drsvg_cli.commands.clip_input import Excerpt, read_excerpt
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import filled, write_record
 from drsvg_cli.commands.prediction_report import RECORD_FILE, Report, sample_names
+from drsvg_cli.commands.session import Session
 from drsvg_cli.commands.video_files import VideoFiles, together
 from drsvg_cli.frames import Frames, resize
 from drsvg_cli.video.ending import better_moment, dullness

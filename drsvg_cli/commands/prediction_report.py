@@ -1,8 +1,9 @@
-"""What is told of a prediction: the page, the contact sheet, the record, and a line."""
+"""What is told of a prediction: scores beside the baselines, page, contact sheet, record."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +12,32 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import (
-    Excerpt,
-    Session,
-    Settings,
-    observed_times,
-    predicted_times,
-    provenance,
-)
-from drsvg_cli.commands.comparison import Comparison, score_rows
+from drsvg_cli.commands.clip_input import Excerpt
 from drsvg_cli.commands.console import one_line
-from drsvg_cli.commands.output_folder import is_video, write_picture
-from drsvg_cli.frames import Frames
+from drsvg_cli.commands.output_folder import PAGE, is_video, write_picture
+from drsvg_cli.commands.session import Session, Settings, provenance, settings_listing
+from drsvg_cli.evaluation.lpips import LPIPS, SMALLEST
+from drsvg_cli.evaluation.metrics import best_of
+from drsvg_cli.evaluation.prediction import SIDE, Judge, Scores, measure, score
+from drsvg_cli.frames import Frames, resize_whole
+from drsvg_cli.inference.baselines import BASELINES, DETERMINISTIC
 from drsvg_cli.video.writing import write_frames
 from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
+from drsvg_cli.visualization.layout import enlarge
 from drsvg_cli.visualization.samples import (
     Futures,
     contact_sheet,
-    enlarge,
     grid,
     heat_overlay,
     mean_disagreement,
 )
 
 RECORD_FILE = "prediction.json"
-PAGE = "index.html"
 TILE = 320
 """Pixels; the longer side of a frame in a picture."""
 SHEET_TILE = 128
+METRICS = {"psnr": 2, "lpips": 4, "energy": 4}
+"""Digits after the point."""
 
 
 def sample_names(settings: Settings) -> list[str]:
@@ -49,10 +48,72 @@ def sample_names(settings: Settings) -> list[str]:
 
 def result_files(settings: Settings) -> list[str]:
     """Name the files that a clip's results are."""
-    more = [f"truth.{settings.format}"] * settings.compare + [
-        f"grid.{settings.format}"
-    ] * settings.grid
-    return [PAGE, *sample_names(settings), *more, "sheet.png", RECORD_FILE]
+    more = ["truth"] * settings.compare + ["grid"] * settings.grid
+    videos = [*sample_names(settings), *(f"{name}.{settings.format}" for name in more)]
+    return [PAGE, *videos, "sheet.png", RECORD_FILE]
+
+
+class Comparison:
+    """Measures samples of one clip at the size that `drsvg evaluate` measures its model at."""
+
+    def __init__(self, session: Session, excerpt: Excerpt) -> None:
+        """Take a clip of which the frames to be predicted were held back."""
+        network, truth = session.loaded.network, excerpt.truth
+        assert truth is not None
+        side = SIDE if network is None else network.config.size
+        self._side = max(SMALLEST, min(side, *truth.shape[1:3]))
+        frames = (*excerpt.observed, *truth)
+        self._clip = np.stack([resize_whole(frame, self._side) for frame in frames])
+        self._horizon, self._seeds = len(truth), session.seeds
+        device = session.device
+        self._judge = Judge(LPIPS(device), similarity=False, channels=3, device=device)
+        shape = (len(session.seeds), *self._clip[-self._horizon :].shape)
+        with tempfile.TemporaryFile() as file:  # on disk: memory does not grow with the horizon
+            self._made = np.memmap(file, np.uint8, "w+", shape=shape)
+
+    def note(self, sample: int, time: int, frame: Frames) -> None:
+        """Take a predicted frame `(H, W, 3)`."""
+        self._made[sample, time] = resize_whole(frame, self._side)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores of samples as the record has them, and those of the baselines."""
+        truth, last = self._clip[-self._horizon :], self._clip[-self._horizon - 1]
+        found = measure(self._made, truth, last, judge=self._judge, number=0)
+        summary: dict[str, Any] = {"side": self._side, "samples": _numbers(found)}
+        measured = partial(score, clips=[self._clip], horizon=self._horizon, judge=self._judge)
+        for name, make in BASELINES.items():
+            seeds = self._seeds[:1] if name in DETERMINISTIC else self._seeds
+            summary[name] = _numbers(measured(make(), seeds=seeds))
+        return summary
+
+
+def _numbers(scores: Scores) -> dict[str, Any]:
+    """Return the means of one sequence, and of each sample."""
+    each = {"psnr": scores.psnr[0].mean(1), "lpips": scores.lpips[0].mean(1)}
+    best = int(best_of(scores.psnr[0]))
+    return {
+        "psnr": float(each["psnr"].mean()),
+        "lpips": float(each["lpips"].mean()),
+        "energy": float(scores.energy.mean()),
+        "best_sample": best + 1,
+        "best_psnr": float(each["psnr"][best]),
+        **{f"{name}_of_each": values.tolist() for name, values in each.items()},
+    }
+
+
+def score_rows(scores: dict[str, Any]) -> list[list[str]]:
+    """Lay scores out: heads, the samples, the baselines, and every sample."""
+    rows = [[f"against what happened, at {scores['side']} pixels", "PSNR (dB)", "LPIPS", "energy"]]
+    labels = {"samples": "mean of the samples", "copy": "copy of the last frame"}
+    labels |= {"motion": "motion that goes on", "motion-speeds": "motion at random speeds"}
+    for key, label in labels.items():
+        rows.append([label, *(f"{scores[key][name]:.{n}f}" for name, n in METRICS.items())])
+    samples = scores["samples"]
+    pairs = zip(samples["psnr_of_each"], samples["lpips_of_each"], strict=True)
+    for number, (decibels, distance) in enumerate(pairs, start=1):
+        best = ", the best" if number == samples["best_sample"] else ""
+        rows.append([f"sample {number}{best}", f"{decibels:.2f}", f"{distance:.4f}", ""])
+    return rows
 
 
 class Report:
@@ -126,8 +187,8 @@ class Report:
             "horizon": excerpt.horizon,
             "video_rate": float(excerpt.rate),
             "past_frames": len(self.past),
-            "observed_times": observed_times(excerpt),
-            "predicted_times": predicted_times(excerpt),
+            "observed_times": excerpt.times(1 - len(excerpt.observed), 0),
+            "predicted_times": excerpt.times(1, excerpt.horizon),
         }
         if self._compared is not None:
             record["scores"] = self._compared.summary()
@@ -140,9 +201,6 @@ class Report:
             best = scores is not None and number + 1 == scores["samples"]["best_sample"]
             label = f"sample {number + 1}" + ", the best" * best
             tiles.append(Tile(label, name, "sample", _note(scores, number)))
-        facts = {**record["settings"], "seed": record["seed"], "rate": f"{record['rate']:g}"}
-        facts |= {name: record[name] for name in ("device", "drsvg", "torch")}
-        rows = [[name, str(value)] for name, value in facts.items() if value is not None]
         tables = [Listing("Scores", score_rows(scores))] if scores else []
         height, width = self._excerpt.frames.shape[1:3]
         return Page(
@@ -154,20 +212,20 @@ class Report:
             frames=record["past_frames"] + self._excerpt.horizon * self._excerpt.steps,
             shape=(height, width),
             pictures=pictures,
-            tables=[*tables, Listing("Settings", rows)],
+            tables=[*tables, settings_listing(record, rate=self._excerpt.model_rate)],
         ).html()
 
 
 def _heat(futures: Futures) -> Picture:
     """Paint where the samples differ over the last observed frame, and say what it means."""
-    spread = mean_disagreement(futures)
+    spread = mean_disagreement(futures.samples)
     words = (
         "Bright places are where the samples differ, on average over all predicted frames: there "
         "the model is unsure what happens. What stays dark looks the same in every sample. They "
         f"differ by {spread.mean():.1f} of 255 levels on average, and by {spread.max():.0f} where "
         "they differ most."
     )
-    picture = heat_overlay(futures.context[-1:], spread[None])[0]
+    picture = heat_overlay(futures.context[-1], spread)
     return Picture("Where the samples disagree", picture, words)
 
 

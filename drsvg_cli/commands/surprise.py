@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from drsvg_cli.commands.clip_input import Session, Settings, open_session
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import choose_folders, filled
+from drsvg_cli.commands.session import Session, Settings, open_session
 from drsvg_cli.commands.surprise_report import PAGE, RESULT_FILES, Course, Report, summary
 from drsvg_cli.data.windows import is_cut
 from drsvg_cli.device import explained_memory

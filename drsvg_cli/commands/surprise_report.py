@@ -16,9 +16,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import Session, provenance
 from drsvg_cli.commands.console import one_line
 from drsvg_cli.commands.output_folder import write_picture, write_record
+from drsvg_cli.commands.session import Session, provenance
 from drsvg_cli.evaluation.surprise import Maps, Usual, score_moments
 from drsvg_cli.frames import Frames
 from drsvg_cli.video.clip import ClipInfo, explained
@@ -26,7 +26,7 @@ from drsvg_cli.video.reading import read_frames
 from drsvg_cli.video.writing import ClipWriter
 from drsvg_cli.visualization.events import RAREST, clock, heated, outlined, timeline
 from drsvg_cli.visualization.html import Listing, Page, Picture, Tile
-from drsvg_cli.visualization.samples import enlarge
+from drsvg_cli.visualization.layout import enlarge
 
 PAGE, CURVE, HEAT = "index.html", "curve.png", "heat.mp4"
 EVENTS, SCORES, RECORD_FILE = "events.csv", "scores.csv", "surprise.json"

@@ -10,23 +10,24 @@ import numpy as np
 import torch
 from rich.text import Text
 
-from drsvg_cli.commands.clip_input import (
-    LESS,
-    Excerpt,
-    Session,
-    Settings,
-    open_session,
-    provenance,
-    read_excerpt,
-    without_copies,
-)
+from drsvg_cli.commands.clip_input import Excerpt, read_excerpt
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import (
+    PAGE,
     check_free,
     filled,
     result_name,
     write_picture,
     write_record,
+)
+from drsvg_cli.commands.session import (
+    LESS,
+    Session,
+    Settings,
+    open_session,
+    provenance,
+    settings_listing,
+    without_copies,
 )
 from drsvg_cli.commands.video_files import VideoFiles
 from drsvg_cli.device import explained_memory
@@ -35,12 +36,11 @@ from drsvg_cli.evaluation.disentanglement import movement
 from drsvg_cli.frames import Frames, fit_all, to_tensor
 from drsvg_cli.inference.predictor import Swapper
 from drsvg_cli.video.writing import write_frames
-from drsvg_cli.visualization.html import Listing, Page, Tile
-from drsvg_cli.visualization.layout import Film
-from drsvg_cli.visualization.samples import enlarge, strip
+from drsvg_cli.visualization.html import Page, Tile
+from drsvg_cli.visualization.layout import Film, enlarge
+from drsvg_cli.visualization.samples import strip
 
 RECORD_FILE = "swap.json"
-PAGE = "index.html"
 TILE = 160
 LOOKED_AT = 64
 """Pixels along each side, at which motion is measured."""
@@ -60,7 +60,7 @@ class _Plan(NamedTuple):
 
     giver: str
     mover: str
-    seeds: list[int]
+    samples: int
 
     @property
     def label(self) -> str:
@@ -74,7 +74,7 @@ class _Plan(NamedTuple):
         if self.giver == self.mover:
             return [f"reconstruction_{self.giver}.{suffix}"]
         stem = f"swap_{self.giver}_as_{self.mover}"
-        return [f"{stem}_{number}.{suffix}" for number in range(1, len(self.seeds) + 1)]
+        return [f"{stem}_{number}.{suffix}" for number in range(1, self.samples + 1)]
 
 
 @explained_memory(LESS)
@@ -89,29 +89,25 @@ def run(
     both: bool,
     overwrite: bool,
     open_page: bool,
-    as_json: bool,
-    quiet: bool,
-    reporter: Reporter | None = None,
+    reporter: Reporter,
 ) -> None:
     """Swap two clips.
 
     Raises:
         DrsvgError: a clip or the model is bad, or the folder of results is in the way.
     """
-    reporter = reporter or Reporter(as_json=as_json, quiet=quiet)
     settings = without_copies(settings, reporter)
     folder = out or Path(result_name(f"{content.stem}_{pose.stem}"))
-    plans = _plans(list(range(settings.samples)), both=both)
+    plans = _plans(settings.samples, both=both)
     check_free(folder, overwrite=overwrite, names=_result_files(plans, settings.format))
     session = open_session(settings, source)
     swapper = session.loaded.predictor
     if not isinstance(swapper, Swapper):
         raise ConfigError(f"{settings.model} predicts and cannot swap; choose another --model")
     sides = _read_both(session, content, pose, at_b)
-    plans = _plans(session.seeds, both=both)
     made: dict[str, Frames] = {}
     with filled(folder, overwrite=overwrite) as part, reporter.progress() as progress:
-        total = (len(sides["A"].frames) - 1) * sum(len(plan.seeds) for plan in plans)
+        total = (len(sides["A"].frames) - 1) * sum(plan.samples for plan in plans)
         task = progress.add_task("Swapping", total=total, note="")
         for plan in plans:
             progress.update(task, description=plan.label, refresh=True)
@@ -144,7 +140,7 @@ def _draw(
     """Write the samples of a plan to their files; return the first one, `(T - 1, H, W, 3)`."""
     side, mover = sides[plan.giver], sides[plan.mover].frames
     first, kept = side.frames[:1], np.empty_like(side.frames[1:])
-    suffix, seeds = f".{session.settings.format}", plan.seeds
+    suffix, seeds = f".{session.settings.format}", session.seeds[: plan.samples]
     moments = swapper.swap(side.frames, mover, seeds=seeds, temperature=session.temperature)
     with VideoFiles(paths, side.rate, suffix=suffix, length=len(kept), past=first) as files:
         for samples, time, frames in moments:
@@ -156,11 +152,11 @@ def _draw(
     return kept
 
 
-def _plans(seeds: list[int], *, both: bool) -> list[_Plan]:
+def _plans(samples: int, *, both: bool) -> list[_Plan]:
     """List what is made: every swap, and a reconstruction of what gives the content."""
     ways = [("A", "B"), ("B", "A")] if both else [("A", "B")]
-    swaps = [_Plan(giver, mover, seeds) for giver, mover in ways]
-    return swaps + [_Plan(giver, giver, seeds[:1]) for giver, _ in ways]
+    swaps = [_Plan(giver, mover, samples) for giver, mover in ways]
+    return swaps + [_Plan(giver, giver, 1) for giver, _ in ways]
 
 
 def _result_files(plans: list[_Plan], suffix: str) -> list[str]:
@@ -229,25 +225,21 @@ def _write_overview(
         kind = "given" if plan.giver == plan.mover else "sample"
         taken = record["motion_taken"].get(plan.label)
         for number, file in enumerate(plan.names(settings["format"])):
-            numbered = f" {number + 1}" if len(plan.seeds) > 1 and kind == "sample" else ""
+            numbered = f" {number + 1}" if plan.samples > 1 and kind == "sample" else ""
             note = _told(taken) if taken and number == 0 else ""
             tiles.append(Tile(plan.label + numbered, file, kind, note))
     given = [Tile(name, f"clip_{name}.{settings['format']}", "given") for name in sides]
     write_picture(part / "sheet.png", strip(rows, tile=TILE, rate=rate))
-    facts = {**settings, "seed": record["seed"], "rate": f"{float(rate):g}"}
-    table = [[name, str(value)] for name, value in facts.items() if value is not None]
     page = Page(
         title=f"{Path(record['content']).name} moving as {Path(record['pose']).name}",
         subtitle=f"{_gist(record)} · A gives what is seen, B how it moves",
-        tiles=[tile for tile in tiles if tile.kind == "sample"]
-        + given
-        + [tile for tile in tiles if tile.kind == "given"],
+        tiles=sorted([*given, *tiles], key=lambda tile: tile.kind, reverse=True),
         rate=float(rate),
         observed=1,
         words=("given", "moved"),
         frames=len(sides["A"].frames),
         shape=sides["A"].frames.shape[1:3],
-        tables=[Listing("Settings", table)],
+        tables=[settings_listing(record, rate=rate)],
     )
     (part / PAGE).write_text(page.html(), encoding="utf-8")
 

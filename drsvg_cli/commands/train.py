@@ -13,7 +13,6 @@ import torch
 
 from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
-from drsvg_cli.commands.interruptions import collected
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
 from drsvg_cli.config import AnyModel, Recipe, format_recipe
@@ -24,9 +23,9 @@ from drsvg_cli.device import (
     prepare,
     tiny_as_zero,
 )
-from drsvg_cli.errors import ConfigError, ResourceError, TrainingError
+from drsvg_cli.errors import ConfigError, TrainingError
 from drsvg_cli.inference.loading import load_predictor
-from drsvg_cli.storage import locked, sha256, write_atomically
+from drsvg_cli.storage import collected, locked, sha256, writable, write_atomically
 from drsvg_cli.training import distributed
 from drsvg_cli.training.model_card import Provenance, model_card
 from drsvg_cli.training.preparation import Run, prepare_run
@@ -197,18 +196,17 @@ def _claimed(request: Request) -> Iterator[None]:
         yield  # the first process has claimed it
         return
     with ExitStack() as stack:
-        try:
+        with writable(out):
             stack.enter_context(made(out))
-            stack.enter_context(locked(out))
+            try:
+                stack.enter_context(locked(out))
+            except BlockingIOError:
+                raise TrainingError(
+                    f"another process is at work on {out}; wait for it, or choose another --out"
+                ) from None
             for path in (*out.glob(".*.part"), *(out / STATE_FILE.parent).rglob("*.part")):
                 if path.is_file():  # a folder is that of results, of another command
                     path.unlink()
-        except BlockingIOError:
-            raise TrainingError(
-                f"another process is at work on {out}; wait for it, or choose another --out"
-            ) from None
-        except OSError as error:
-            raise ResourceError(f"cannot write to {out}: {error.strerror or error}") from None
         yield
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from drsvg_cli.config import Fit
-from drsvg_cli.errors import ResourceError, TrainingError, VideoError
+from drsvg_cli.errors import TrainingError, VideoError
 from drsvg_cli.frames import Frames, fit, resize_whole
-from drsvg_cli.storage import sha256
+from drsvg_cli.storage import sha256, writable
 from drsvg_cli.video.clip import ClipInfo
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import grid_rate, read_frames
@@ -151,11 +151,9 @@ def _find_or_decode(
         raise VideoError(f"cannot read {path}: {error.strerror or error}") from None
     key = (digest, rate, cached.side, cached.fit, limit)
     stem = folder / hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-    try:
+    with writable(folder):
         kept = filter(_is_whole, folder.glob(f"{stem.name}-*.frames"))
         file = next(kept, None) or _decode(info, stem, rate, cached=cached, limit=limit)
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
     after = _stamp(files)
     if after != before:
         file.unlink(missing_ok=True)

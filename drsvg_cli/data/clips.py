@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from drsvg_cli.config import Recipe
 from drsvg_cli.data.clip_cache import CachedClip, CacheFormat, Rejected, decode_clips
-from drsvg_cli.data.clip_sequences import ClipSequences, fixed_windows, spread, square_format
 from drsvg_cli.data.dataset import (
     VALIDATION_SEQUENCES,
     Benchmark,
@@ -20,7 +19,7 @@ from drsvg_cli.data.dataset import (
     Progress,
     TrainingData,
 )
-from drsvg_cli.data.windows import read_windows
+from drsvg_cli.data.windows import ClipSequences, fixed_windows, read_windows, spread, square_format
 from drsvg_cli.errors import ConfigError, TrainingError, VideoError
 from drsvg_cli.frames import Frames, fit, resize_whole, to_frames, to_tensor
 from drsvg_cli.video.finding import find_clips

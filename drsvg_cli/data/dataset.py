@@ -1,6 +1,7 @@
 """What every data set is asked for, and what it gives."""
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from drsvg_cli.config import Recipe
@@ -144,6 +147,76 @@ class Benchmark(NamedTuple):
 def as_clips(frames: Tensor) -> list[Frames]:
     """Turn uint8 frames `(N, T, C, S, S)` into RGB clips `(T, S, S, 3)`, without a copy."""
     return list(frames.movedim(2, -1).expand(*[-1] * 4, 3).numpy())
+
+
+TEST_SEQUENCES = 500
+"""Of a data set that is drawn."""
+
+
+class Drawn(NamedTuple):
+    """Sequences of a data set that is drawn, and what they show."""
+
+    frames: Tensor
+    """uint8 `(T, B, C, S, S)`."""
+    labels: Mapping[str, Tensor]
+    """What every sequence shows, `(B,)` class indices an attribute."""
+    poses: Mapping[str, Tensor] = MappingProxyType({})
+    """What it does in every frame, `(T, B)` class indices an attribute."""
+
+
+class DrawnSequences(Sequences, Protocol):
+    """Sequences that are drawn on the fly.
+
+    The frames of a longer sequence begin with those of a shorter one.
+    """
+
+    def draw(self, size: int, *, seed: str) -> Drawn:
+        """Draw `size` sequences; the same for the same seed."""
+
+    def batch(self, size: int, *, seed: str) -> Tensor:
+        """Draw uint8 `(T, B, C, S, S)`."""
+        return self.draw(size, seed=seed).frames
+
+
+def validation_part(sequences: Sequences) -> Tensor:
+    """Draw the fixed sequences that a run is validated on, float `(N, T, C, S, S)` in [0, 1]."""
+    return sequences.batch(VALIDATION_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+
+
+def drawn_benchmark(
+    sequences: DrawnSequences, words: str, horizons: tuple[int, ...], options: BenchmarkOptions
+) -> Benchmark:
+    """Draw the fixed test set: however many sequences are asked for, they are its first."""
+    drawn = sequences.draw(TEST_SEQUENCES, seed="test")
+    frames = drawn.frames.transpose(0, 1)[: options.count]
+    return Benchmark(
+        as_clips(frames),
+        [*map(str, range(len(frames)))],
+        f"{len(frames)} sequences of {words}",
+        horizons,
+        frames.shape[2],
+        {name: each[: options.count] for name, each in drawn.labels.items()},
+        {name: each.T[: options.count] for name, each in drawn.poses.items()},
+    )
+
+
+class ArrayRandom:
+    """Arrays of random numbers: the same for the same seed, with every version of NumPy.
+
+    They are made from raw bits, the one stream that NumPy promises to keep.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self._bits = np.random.PCG64(list(seed.encode()))
+
+    def uniform(self, *shape: int) -> NDArray[np.float64]:
+        """Draw from [0, 1)."""
+        draws = np.asarray(self._bits.random_raw(math.prod(shape)), np.uint64) >> np.uint64(11)
+        return draws.astype(np.float64).reshape(shape) * 2.0**-53
+
+    def integers(self, least: int, most: int, *shape: int) -> NDArray[np.int64]:
+        """Draw whole numbers from `least` to `most`."""
+        return least + (self.uniform(*shape) * (most + 1 - least)).astype(np.int64)
 
 
 class Dataset(Protocol):

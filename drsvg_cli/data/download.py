@@ -20,7 +20,7 @@ from httpx2 import HTTPError, InvalidURL
 
 from drsvg_cli.errors import DataError, ResourceError
 from drsvg_cli.network import Tick, connect
-from drsvg_cli.storage import locked
+from drsvg_cli.storage import locked, writable
 
 PATIENCE = 20.0
 """Seconds to wait for a mirror's next bytes."""
@@ -119,12 +119,10 @@ def fetch_archive(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Make a folder if need be, and keep other runs from writing to it meanwhile."""
-    try:
+    with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder, wait=True):
             yield
-    except OSError as error:
-        raise ResourceError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 @contextmanager

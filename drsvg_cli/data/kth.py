@@ -20,7 +20,6 @@ import torch
 from drsvg_cli.config import Recipe
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data.clip_cache import CachedClip
-from drsvg_cli.data.clip_sequences import fixed_windows, spread, square_format
 from drsvg_cli.data.dataset import (
     Benchmark,
     BenchmarkOptions,
@@ -30,6 +29,7 @@ from drsvg_cli.data.dataset import (
     TrainingData,
     as_clips,
 )
+from drsvg_cli.data.windows import fixed_windows, spread, square_format
 from drsvg_cli.errors import DataError, TrainingError
 from drsvg_cli.video.decoding import probe
 

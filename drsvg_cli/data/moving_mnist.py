@@ -22,19 +22,20 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from drsvg_cli.config import ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
-    VALIDATION_SEQUENCES,
+    ArrayRandom,
     Benchmark,
     BenchmarkOptions,
     DataPaths,
+    Drawn,
+    DrawnSequences,
     Progress,
     TrainingData,
-    as_clips,
+    drawn_benchmark,
+    validation_part,
 )
-from drsvg_cli.data.rng import ArrayRandom
 from drsvg_cli.errors import DataError
 from drsvg_cli.frames import fit_batch
 
@@ -46,8 +47,6 @@ SIZE = 64
 """Height and width of a frame as it is drawn, in pixels."""
 HELD = 5000
 """The last training digits, kept for validation: neither learned from nor tested on."""
-TEST_SEQUENCES = 500
-TEST_SEED = "test"
 FASTEST = 4
 """Pixels a frame, along each axis (stochastic walls)."""
 STEP = 3.6
@@ -128,11 +127,8 @@ def part(folder: Path, which: Part) -> Digits:
 
 
 @dataclass(frozen=True)
-class MovingDigits:
-    """Sequences of two moving digits; a batch depends on its seed alone.
-
-    The frames of a longer sequence begin with those of a shorter one.
-    """
+class MovingDigits(DrawnSequences):
+    """Sequences of two moving digits."""
 
     digits: Digits
     model: ModelConfig
@@ -140,12 +136,8 @@ class MovingDigits:
     """Frames of a sequence."""
     walls: Walls
 
-    def batch(self, size: int, *, seed: str) -> Tensor:
-        """Draw `size` sequences: uint8 `(T, B, C, S, S)`."""
-        return self.labelled(size, seed=seed)[0]
-
-    def labelled(self, size: int, *, seed: str) -> tuple[Tensor, Tensor]:
-        """Draw sequences as `batch` does; return what they show too, indices `(B,)` of PAIRS."""
+    def draw(self, size: int, *, seed: str) -> Drawn:
+        """Draw `size` sequences, and which of PAIRS each shows: `digits`."""
         rng = ArrayRandom(seed)
         chosen = rng.integers(0, len(self.digits.labels) - 1, size, 2)
         images, labels = self.digits.images[chosen], np.sort(self.digits.labels[chosen])
@@ -161,7 +153,7 @@ class MovingDigits:
         pairs = [PAIRS.index((int(low), int(high))) for low, high in labels]
         drawn = torch.from_numpy(frames)[:, :, None]
         drawn = fit_batch(drawn, self.model.size, channels=self.model.channels)
-        return drawn, torch.tensor(pairs)
+        return Drawn(drawn, {"digits": torch.tensor(pairs)})
 
 
 def _wander(size: int, length: int, rng: ArrayRandom) -> NDArray[np.int64]:
@@ -228,7 +220,7 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
         MovingDigits(part(folder, which), recipe.drsvg, data.context + data.horizon, _walls(recipe))
         for which in ("training", "validation")
     )
-    fixed = validation.batch(VALIDATION_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    fixed = validation_part(validation)
     images = train.digits.images
     return TrainingData(
         train,
@@ -243,25 +235,16 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
 def benchmark(
     recipe: Recipe, paths: DataPaths, _: Progress, options: BenchmarkOptions
 ) -> Benchmark:
-    """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
+    """Draw the fixed test set of unseen digits.
 
     The paper shows 25 predicted frames (Fig. 3), SVG's and SRVP's tables average over 20.
     """
     digits = part(_folder(paths), "test")
     longest = options.horizon or 25
     moving = MovingDigits(digits, recipe.drsvg, options.context + longest, _walls(recipe))
-    frames, pairs = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
-    frames, pairs = frames.transpose(0, 1)[: options.count], pairs[: options.count]
     horizons = sorted({number for number in (10, 20) if number < longest} | {longest})
-    words = f"{len(frames)} sequences of Moving MNIST's test digits, {_walls(recipe)} walls"
-    return Benchmark(
-        as_clips(frames),
-        [*map(str, range(len(frames)))],
-        words,
-        tuple(horizons),
-        recipe.drsvg.channels,
-        {"digits": pairs},
-    )
+    words = f"Moving MNIST's test digits, {_walls(recipe)} walls"
+    return drawn_benchmark(moving, words, tuple(horizons), options)
 
 
 def _walls(recipe: Recipe) -> Walls:

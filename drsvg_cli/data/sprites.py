@@ -22,15 +22,17 @@ from torch import Tensor
 
 from drsvg_cli.config import ModelConfig, Recipe
 from drsvg_cli.data.dataset import (
-    VALIDATION_SEQUENCES,
+    ArrayRandom,
     Benchmark,
     BenchmarkOptions,
     DataPaths,
+    Drawn,
+    DrawnSequences,
     Progress,
     TrainingData,
-    as_clips,
+    drawn_benchmark,
+    validation_part,
 )
-from drsvg_cli.data.rng import ArrayRandom
 from drsvg_cli.errors import DataError
 from drsvg_cli.frames import fit_batch
 
@@ -62,8 +64,6 @@ PARTS = {"training": (0, 0.75), "validation": (0.75, 0.8), "test": (0.8, 1)}
 """Shares of the characters. Every garment is in all parts; no combination is in two."""
 LEFT_OUT = "topwear/6.png"
 """A tunic down to the feet: often no more than two pixels tell which bottomwear is below it."""
-TEST_SEQUENCES = 500
-TEST_SEED = "test"
 
 
 class Layer(NamedTuple):
@@ -135,23 +135,9 @@ def characters(counts: tuple[int, ...], which: Part) -> Indices:
     return np.stack(np.unravel_index(order[begin:end], counts), axis=1)
 
 
-class Shown(NamedTuple):
-    """Sequences, and all that is known of them."""
-
-    frames: Tensor
-    """uint8 `(T, B, C, S, S)`."""
-    content: Mapping[str, Tensor]
-    """The sheet of each garment, `(B,)`."""
-    poses: Mapping[str, Tensor]
-    """An index of `ACTIONS`, of `DIRECTIONS` and the phase of the gesture, `(T, B)` each."""
-
-
 @dataclass(frozen=True)
-class MovingSprites:
-    """Sequences of characters in motion; a batch depends on its seed alone.
-
-    The frames of a longer sequence begin with those of a shorter one.
-    """
+class MovingSprites(DrawnSequences):
+    """Sequences of characters in motion."""
 
     layers: Mapping[str, Layer]
     which: Part
@@ -181,12 +167,12 @@ class MovingSprites:
         """Who may appear."""
         return characters(self.counts, self.which)
 
-    def batch(self, size: int, *, seed: str) -> Tensor:
-        """Draw `size` sequences: uint8 `(T, B, C, S, S)`."""
-        return self.labelled(size, seed=seed).frames
+    def draw(self, size: int, *, seed: str) -> Drawn:
+        """Draw `size` sequences, and what they show.
 
-    def labelled(self, size: int, *, seed: str) -> Shown:
-        """Draw sequences as `batch` does, with what they show."""
+        The labels are the sheet of each garment, the poses an index of `ACTIONS`, of `DIRECTIONS`
+        and the phase of the gesture.
+        """
         rng = ArrayRandom(seed)
         who = self.characters[rng.integers(0, len(self.characters) - 1, size)]
         gesture, phase = _perform(size, self.length, rng)
@@ -197,7 +183,7 @@ class MovingSprites:
         action, direction = np.divmod(gesture, len(DIRECTIONS))
         first = np.array(list(CYCLES.values()))[action, phase] == 0
         poses = {"action": np.where(first, 0, 1 + action), "direction": direction, "phase": phase}
-        return Shown(
+        return Drawn(
             fit_batch(drawn, self.model.size, channels=self.model.channels),
             dict(zip(GARMENTS, torch.from_numpy(who).T.contiguous(), strict=True)),
             {name: torch.from_numpy(values) for name, values in poses.items()},
@@ -226,7 +212,7 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
     train, validation = (
         MovingSprites(layers, which, recipe.drsvg, length) for which in ("training", "validation")
     )
-    fixed = validation.batch(VALIDATION_SEQUENCES, seed="validation").transpose(0, 1).float() / 255
+    fixed = validation_part(validation)
     summed = hashlib.sha256()
     for part in (each for layer in layers.values() for each in layer):
         summed.update(part.numpy().tobytes())
@@ -243,24 +229,14 @@ def training_data(recipe: Recipe, paths: DataPaths, _: Progress) -> TrainingData
 def benchmark(
     recipe: Recipe, paths: DataPaths, _: Progress, options: BenchmarkOptions
 ) -> Benchmark:
-    """Draw the fixed test set: however many frames and sequences are asked for, they are its first.
+    """Draw the fixed test set.
 
     Its characters are in no training sequence; each of their garments is in many.
     """
     longest = options.horizon or recipe.data.horizon
     layers = read_sheets(_folder(paths))
     moving = MovingSprites(layers, "test", recipe.drsvg, options.context + longest)
-    shown = moving.labelled(TEST_SEQUENCES, seed=TEST_SEED)
-    frames = shown.frames.transpose(0, 1)[: options.count]
-    return Benchmark(
-        as_clips(frames),
-        [*map(str, range(len(frames)))],
-        f"{len(frames)} sequences of Sprites' test characters",
-        (longest,),
-        recipe.drsvg.channels,
-        {name: each[: options.count] for name, each in shown.content.items()},
-        {name: each.T[: options.count] for name, each in shown.poses.items()},
-    )
+    return drawn_benchmark(moving, "Sprites' test characters", (longest,), options)
 
 
 def _folder(paths: DataPaths) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 from drsvg_cli.config import MotionConfig, Recipe
 from drsvg_cli.training.trainer import Keep
-from drsvg_cli.weights.address import parse_address
+from drsvg_cli.weights.model_folder import parse_address
 from drsvg_cli.weights.registry import as_folder
 
 

@@ -11,8 +11,8 @@ from drsvg_cli.data.motion_clips import MotionBatch
 from drsvg_cli.motion_model.discriminator import PoseDiscriminator
 from drsvg_cli.motion_model.network import MotionNetwork, build_network
 from drsvg_cli.training import distributed
-from drsvg_cli.training.learner import AdversarialLearner
 from drsvg_cli.training.motion_losses import Perceptual, discriminator_loss, motion_losses
+from drsvg_cli.training.task import AdversarialLearner
 
 WEIGHTS = {
     "reconstruction": 0.5,

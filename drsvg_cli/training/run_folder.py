@@ -12,7 +12,7 @@ import torch
 
 from drsvg_cli.config import Recipe, training_facts
 from drsvg_cli.errors import ResourceError, TrainingError, WeightsError
-from drsvg_cli.storage import read_own, write_atomically
+from drsvg_cli.storage import read_own, writable, write_atomically
 from drsvg_cli.weights.files import load_state
 
 STATE_FILE = Path("training", "state.pt")
@@ -88,13 +88,10 @@ def append_to_log(folder: Path, line: dict[str, Any]) -> None:
         ResourceError: it cannot be written.
     """
     path = folder / LOG_FILE
-    try:
-        with path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            os.fsync(log.fileno())
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from None
+    with writable(path), path.open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line) + "\n")
+        log.flush()
+        os.fsync(log.fileno())
 
 
 def rewind_log(folder: Path, *, last: int) -> None:

@@ -13,7 +13,7 @@ from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.model.losses import LossTerms, discriminator_loss, model_loss
 from drsvg_cli.model.noise import BatchNoise
 from drsvg_cli.training import distributed
-from drsvg_cli.training.learner import AdversarialLearner
+from drsvg_cli.training.task import AdversarialLearner
 from drsvg_cli.weights.files import blueprint
 
 WARMUP = 200

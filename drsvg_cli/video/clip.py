@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -100,16 +100,6 @@ class Damage:
     def __str__(self) -> str:
         """Say why the clip ended, or else what went wrong first."""
         return self.cut or (self._notes[0][1] if self._notes else "")
-
-
-class Pictures(Protocol):
-    """Frames in order, uint8 `(H, W, 1 or 3)` of one shape; each may be made when asked for."""
-
-    def __len__(self) -> int:
-        """Count the frames."""
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return one frame."""
 
 
 def shown(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from drsvg_cli.errors import VideoError
 from drsvg_cli.video.clip import shown
-from drsvg_cli.video.sequence import list_pictures
+from drsvg_cli.video.decoding import list_pictures
 
 _SUFFIX = re.compile(r"\.(3gp|apng|asf|avi|flv|gif|m2?ts|m4v|mkv|mov|mp4|mpe?g|ogv|ts|web[mp]|wmv)")
 

@@ -30,29 +30,18 @@ def read_isolated(
     path: Path,
     count: int,
     *,
-    after: int = 0,
     at: float | None = None,
-    rate: Fraction | None = None,
-    exact_rate: bool = False,
     memory: int = MEMORY,
     seconds: float = SECONDS,
 ) -> Clip:
-    """Do what `read_clip` does, in another process.
+    """Read `count` frames up to the moment `at` as `read_clip` does, in another process.
 
     `memory` in bytes is a limit where the system has one (not on Windows, not on macOS).
 
     Raises:
         VideoError: The clip cannot be read, or takes more than the limits.
     """
-    question = {
-        "path": str(path),
-        "count": count,
-        "after": after,
-        "at": at,
-        "rate": None if rate is None else str(rate),
-        "exact_rate": exact_rate,
-        "memory": memory,
-    }
+    question = {"path": str(path), "count": count, "at": at, "memory": memory}
     try:
         child = subprocess.run(
             [sys.executable, "-m", "drsvg_cli.video.isolation"],
@@ -96,16 +85,8 @@ def answer(question: BinaryIO, to: BinaryIO) -> None:
     logging.getLogger("drsvg_cli").addHandler(handler)
     head: dict[str, Any] = {"warnings": handler.kept}
     pixels = b""
-    rate = None if asked["rate"] is None else Fraction(asked["rate"])
     try:
-        clip = read_clip(
-            Path(asked["path"]),
-            asked["count"],
-            after=asked["after"],
-            at=asked["at"],
-            rate=rate,
-            exact_rate=asked["exact_rate"],
-        )
+        clip = read_clip(Path(asked["path"]), asked["count"], at=asked["at"])
         head |= {"shape": clip.frames.shape, "rate": str(clip.rate), "start": clip.start}
         pixels = clip.frames.tobytes()
     except DrsvgError as error:

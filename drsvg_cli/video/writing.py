@@ -3,7 +3,7 @@
 import io
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
-from drsvg_cli.video.clip import Clip, Pictures, explained, shown
+from drsvg_cli.video.clip import Clip, explained, shown
 from drsvg_cli.video.encoding import FORMATS, Encoder
 from drsvg_cli.video.sound import Sound
 
@@ -35,7 +35,7 @@ class Packet(NamedTuple):
 class Opening(NamedTuple):
     """Frames that several clips begin with, encoded once where their format allows it."""
 
-    frames: Pictures
+    frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
     packets: Sequence[Packet] = ()
 
 
@@ -52,20 +52,22 @@ def write_clip(path: Path, clip: Clip, *, overwrite: bool = False) -> None:
     write_frames(path, clip.frames, clip.rate, overwrite=overwrite)
 
 
-def write_frames(path: Path, frames: Pictures, rate: Fraction, *, overwrite: bool = False) -> None:
-    """Write frames as `write_clip` does; one at a time is asked for and held.
+def write_frames(
+    path: Path, frames: Iterable[NDArray[np.uint8]], rate: Fraction, *, overwrite: bool = False
+) -> None:
+    """Write frames `(H, W, C)` as `write_clip` does; one at a time is asked for and held.
 
     Raises:
         VideoError: As for `write_clip`.
         ResourceError: The disk is full.
     """
-    suffix = path.suffix.lower()
+    suffix, gray = path.suffix.lower(), isinstance(frames, np.ndarray) and is_gray(frames)
     with (
         written(path, overwrite=overwrite) as part,
-        ClipWriter(part, rate, suffix=suffix, gray=is_gray(frames)) as writer,
+        ClipWriter(part, rate, suffix=suffix, gray=gray) as writer,
     ):
-        for index in range(len(frames)):
-            writer.write(frames[index])
+        for frame in frames:
+            writer.write(frame)
 
 
 @contextmanager
@@ -94,20 +96,19 @@ def written(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def is_gray(frames: Pictures) -> bool:
+def is_gray(frames: NDArray[np.uint8]) -> bool:
     """Tell whether no frame has any colour."""
-    every = map(frames.__getitem__, range(len(frames)))
-    return all(bool((frame == frame[..., :1]).all()) for frame in every)
+    return all(bool((frame == frame[..., :1]).all()) for frame in frames)
 
 
-def encode_opening(frames: Pictures, rate: Fraction, *, suffix: str) -> Opening:
+def encode_opening(frames: NDArray[np.uint8], rate: Fraction, *, suffix: str) -> Opening:
     """Prepare frames that several clips of one format begin with."""
     form = FORMATS[suffix]
     if form.muxer != "mp4" or not len(frames):
         return Opening(frames)
     with av.open(io.BytesIO(), "w", format=form.muxer) as container:  # nothing is written to it
         encoder = Encoder(container, frames[0], form, rate.limit_denominator(65535))
-        packets = [p for index in range(len(frames)) for p in encoder.encode(frames[index])]
+        packets = [packet for frame in frames for packet in encoder.encode(frame)]
         packets += encoder.finish()
     return Opening(frames, [Packet(bytes(p), p.pts or 0, p.is_keyframe) for p in packets])
 
@@ -147,8 +148,8 @@ class ClipWriter:
         self._seen = self._sent = self._muxed = 0
         self._opening = opening or Opening(())
         if not self._opening.packets:
-            for index in range(len(self._opening.frames)):
-                self.write(self._opening.frames[index])
+            for frame in self._opening.frames:
+                self.write(frame)
 
     def __enter__(self) -> "ClipWriter":
         """Return the writer."""

@@ -1,21 +1,21 @@
 """Lay labelled clips out side by side, as an animation or on one page, with their times.
 
 Knows frames, labels and colours, and nothing of what the clips mean. Sizes are in pixels and
-follow from the tile, the longer side of one enlarged frame. An animation draws a frame when it is
-asked for it, so that its length costs no memory.
+follow from the tile, the longer side of one enlarged frame.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
+Film = Frames | Sequence[Frames]
+"""Frames in order: an array `(T, H, W, 3)`, or T arrays `(H, W, 3)`."""
 Colour = tuple[int, int, int]
 
 BACKGROUND: Colour = (17, 20, 24)
@@ -25,27 +25,8 @@ MUTED: Colour = (128, 137, 150)
 OBSERVED: Colour = (52, 190, 178)
 PREDICTED: Colour = (244, 172, 54)
 
-_SMALLEST_TILE = 16
 _MOST_CONTEXT_COLUMNS = 4
 _PLEASANT_ASPECT = 1.6
-
-
-class Film(Protocol):
-    """Frames in order: an array `(T, H, W, 3)`, or what gives each when it is asked for it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return `(T, H, W, 3)`."""
-
-    @property
-    def dtype(self) -> np.dtype[np.uint8]:
-        """Return the type of a number."""
-
-    def __len__(self) -> int:
-        """Return T."""
-
-    def __getitem__(self, index: int, /) -> Any:
-        """Return the frame `(H, W, 3)`."""
 
 
 class Row(NamedTuple):
@@ -69,81 +50,14 @@ class Layout(NamedTuple):
 
 
 def layout(frames: Film, tile: int) -> Layout:
-    """Return the sizes for frames `(..., H, W, 3)` whose longer side becomes `tile` pixels.
-
-    Raises:
-        ValueError: the tile is too small to show anything.
-    """
-    if tile < _SMALLEST_TILE:
-        raise ValueError(f"a tile needs {_SMALLEST_TILE} pixels or more, not {tile}")
-    height, width = _fitted(frames, tile)
+    """Return the sizes for frames `(T, H, W, 3)` whose longer side becomes `tile` pixels."""
+    height, width = _fitted(frames[0].shape, tile)
     text = min(max(10, round(tile / 17)), 22)
     return Layout(height, width, text, text * 8 // 5, max(6, tile // 20), max(1, tile // 100))
 
 
-@dataclass(frozen=True, eq=False)
-class Animation:
-    """Clips of one length side by side, a timeline below; frames are drawn as they are asked for.
-
-    Attributes:
-        rows: the clips.
-        corners: of the tiles, `(x, y)`.
-        captioned: the empty picture while frames are observed, and after that.
-        observed: how many first frames were seen rather than predicted.
-        tile: longer side of one clip.
-        times: of all frames, in words.
-        stops: how far the bar of the timeline has come before each frame, and at the end.
-        sizes: what the picture is laid out with.
-    """
-
-    rows: Sequence[Row]
-    corners: Sequence[tuple[int, int]]
-    captioned: tuple[Frames, Frames]
-    observed: int
-    tile: int
-    times: Sequence[str]
-    stops: NDArray[np.int_]
-    sizes: Layout
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return `(T, H', W', 3)`."""
-        return len(self), *self.captioned[0].shape
-
-    def __len__(self) -> int:
-        """Return T."""
-        return len(self.times)
-
-    def __getitem__(self, index: int, /) -> Frames:
-        """Draw one frame `(H', W', 3)`."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        picture = self.captioned[index >= self.observed].copy()
-        for row, (x, y) in zip(self.rows, self.corners, strict=True):
-            paste(picture, enlarge(row.frames[index], self.tile), (x, y))
-        self._draw_timeline(picture, index)
-        return picture
-
-    def __iter__(self) -> Iterator[Frames]:
-        """Draw all frames in order."""
-        return (self[index] for index in range(len(self)))
-
-    def _draw_timeline(self, picture: Frames, index: int) -> None:
-        """Draw a bar that fills with time, and the time, at the foot of a frame."""
-        sizes, length, observed = self.sizes, len(self), self.observed
-        colour, bottom = self.rows[-1].colour, len(picture) - sizes.pad
-        stops = self.stops
-        middle, thick = bottom - sizes.text // 2, max(2, sizes.text // 5)
-        hue = OBSERVED if index < observed else colour
-        write(picture, self.times[index], (sizes.pad, bottom - sizes.text), hue, sizes=sizes)
-        bar = picture[middle - thick // 2 : middle - thick // 2 + thick]
-        for first, last, shade in ((0, observed, OBSERVED), (observed, length, colour)):
-            bar[:, stops[first] : stops[last]] = _dimmed(shade)
-            bar[:, stops[first] : stops[max(first, min(index + 1, last))]] = shade
-
-
-def animate(rows: Sequence[Row], *, observed: int, tile: int, rate: Fraction) -> Animation:
-    """Play clips of one length side by side.
+def animate(rows: Sequence[Row], *, observed: int, tile: int, rate: Fraction) -> Iterator[Frames]:
+    """Play clips of one length side by side, the time below: yield frames `(H', W', 3)`.
 
     Args:
         rows: the clips.
@@ -154,41 +68,44 @@ def animate(rows: Sequence[Row], *, observed: int, tile: int, rate: Fraction) ->
     sizes = layout(rows[0].frames, tile)
     seen = [("observed", OBSERVED)] * len(rows)
     played = [(row.label, row.colour) for row in rows]
-    widest = max(text_width(label, sizes) for label, _ in seen[: min(1, observed)] + played)
-    cell = max(sizes.width + 2 * sizes.border, widest)
-    corners, base = _board(len(rows), cell, sizes)
-    captioned = (
-        _captioned(base, seen, corners, sizes=sizes),
-        _captioned(base, played, corners, sizes=sizes),
-    )
-    times = [moment(index, observed, rate) for index in range(len(rows[0].frames))]
-    start = 2 * sizes.pad + max(text_width(time, sizes) for time in times)
-    stops = np.linspace(start, base.shape[1] - sizes.pad, len(times) + 1).round().astype(int)
-    return Animation(rows, corners, captioned, observed, tile, times, stops, sizes)
+    widest = max(text_width(label, sizes) for label, _ in seen + played)
+    border, pad = sizes.border, sizes.pad
+    across = max(sizes.width + 2 * border, widest) + pad
+    down = sizes.line + sizes.height + 2 * border + pad
+    columns = min(len(rows), round(math.sqrt(_PLEASANT_ASPECT * len(rows) * down / across)) or 1)
+    foot = pad + math.ceil(len(rows) / columns) * down
+    for index in range(len(rows[0].frames)):
+        picture = canvas(foot + sizes.line + pad, columns * across + pad)
+        for number, row in enumerate(rows):
+            label, colour = (seen if index < observed else played)[number]
+            x, y = pad + number % columns * across, pad + number // columns * down
+            write(picture, label, (x, y), colour, sizes=sizes)
+            y += sizes.line
+            picture[y : y + sizes.height + 2 * border, x : x + sizes.width + 2 * border] = colour
+            paste(picture, enlarge(row.frames[index], tile), (x + border, y + border))
+        write(picture, moment(index, observed, rate), (pad, foot), colour, sizes=sizes)
+        yield picture
 
 
-def sheet(rows: Sequence[Row], *, observed: int, tile: int, columns: int, rate: Fraction) -> Frames:
-    """Put clips of one length on one page, a row each, time from left to right: `(H', W', 3)`.
+def sheet(
+    rows: Sequence[Row], *, shown: Sequence[int], observed: int, tile: int, rate: Fraction
+) -> Frames:
+    """Put frames of clips on one page, a row each, time from left to right: `(H', W', 3)`.
 
     Args:
-        rows: the clips.
+        rows: the clips; of each only the frames to be shown.
+        shown: which frames these are, as `choose` says.
         observed: how many first frames were seen rather than predicted; a line divides the two.
         tile: longer side of one frame.
-        columns: frames in a row at most.
         rate: frames per second.
-
-    Raises:
-        ValueError: fewer than three columns.
     """
     sizes = layout(rows[0].frames, tile)
-    length = len(rows[0].frames)
-    past, future = _shown(length, observed, columns)
-    times = [moment(index, observed, rate) for index in past + future]
+    past = sum(index < observed for index in shown)
+    times = [moment(index, observed, rate) for index in shown]
     step = max(sizes.width, *(text_width(time, sizes) for time in times)) + sizes.pad // 2
     gutter = max(text_width(row.label, sizes) for row in rows) + 2 * sizes.pad
     seam = 2 * sizes.pad if past else 0
-    lefts = [gutter + k * step for k in range(len(past))]
-    lefts += [gutter + seam + k * step for k in range(len(past), len(past + future))]
+    lefts = [gutter + seam * (k >= past) + k * step for k in range(len(shown))]
     top = sizes.pad + sizes.line + (sizes.line + sizes.pad if past else 0)
     down = max(sizes.height, sizes.line) + sizes.pad // 2
     # A legend makes its label three lines high, more than a row of small frames.
@@ -198,13 +115,24 @@ def sheet(rows: Sequence[Row], *, observed: int, tile: int, columns: int, rate: 
     for time, left in zip(times, lefts, strict=True):
         write(page, time, (left, top - sizes.line), MUTED, sizes=sizes)
     if past:
-        _draw_seam(page, lefts, len(past), sizes=sizes)
+        _draw_seam(page, lefts, past, sizes=sizes)
     for number, row in enumerate(rows):
         y = top + number * down + (room if row.legend else 0)
         _label(page, row, y, sizes=sizes)
-        for index, left in zip(past + future, lefts, strict=True):
-            paste(page, enlarge(row.frames[index], tile), (left, y))
+        for frame, left in zip(row.frames, lefts, strict=True):
+            paste(page, enlarge(frame, tile), (left, y))
     return page
+
+
+def choose(length: int, observed: int, columns: int) -> list[int]:
+    """Choose the frames of a clip that a sheet shows, `columns` at most.
+
+    They are the last observed ones, at most four, and the others thinned evenly, their first and
+    last frame among them.
+    """
+    past = min(observed, _MOST_CONTEXT_COLUMNS, columns // 3)
+    future = [observed + k for k in thin(length - observed, columns - past)]
+    return [*range(observed - past, observed), *future]
 
 
 def enlarge(frames: Frames, size: int) -> Frames:
@@ -212,7 +140,7 @@ def enlarge(frames: Frames, size: int) -> Frames:
 
     Growing is bicubic, shrinking averages areas.
     """
-    height, width = _fitted(frames, size)
+    height, width = _fitted(frames.shape, size)
     if (height, width) == frames.shape[-3:-1]:
         return frames
     method = cv2.INTER_CUBIC if height * width > math.prod(frames.shape[-3:-1]) else cv2.INTER_AREA
@@ -231,9 +159,9 @@ def canvas(height: int, width: int) -> Frames:
 
 
 def paste(picture: Frames, content: Frames, at: tuple[int, int]) -> None:
-    """Put `(..., h, w, 3)` into a picture `(..., H, W, 3)` with its corner at `at`, `(x, y)`."""
-    (x, y), (height, width) = at, content.shape[-3:-1]
-    picture[..., y : y + height, x : x + width, :] = content
+    """Put `(h, w, 3)` into a picture `(H, W, 3)` with its corner at `at`, `(x, y)`."""
+    (x, y), (height, width) = at, content.shape[:2]
+    picture[y : y + height, x : x + width] = content
 
 
 def write(
@@ -267,62 +195,10 @@ def thin(count: int, most: int) -> list[int]:
     return [round(x) for x in np.linspace(0, count - 1, min(count, most)).tolist()]
 
 
-def _fitted(frames: Film, size: int) -> tuple[int, int]:
-    height, width = frames.shape[-3:-1]
+def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    height, width = shape[-3:-1]
     scale = size / max(height, width)
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
-
-
-def _shown(length: int, observed: int, columns: int) -> tuple[list[int], list[int]]:
-    if columns < 3:
-        raise ValueError(f"a sheet needs 3 columns or more, not {columns}")
-    past = min(observed, _MOST_CONTEXT_COLUMNS, columns // 3)
-    future = [observed + k for k in thin(length - observed, columns - past)]
-    return list(range(observed - past, observed)), future
-
-
-def _board(count: int, cell: int, sizes: Layout) -> tuple[list[tuple[int, int]], Frames]:
-    """Return the corners of the tiles and an empty canvas with room for a timeline."""
-    across, down = cell + sizes.pad, sizes.line + sizes.height + 2 * sizes.border + sizes.pad
-    columns = min(range(1, count + 1), key=lambda n: _clumsiness(n, count, across / down))
-    corners = [
-        (
-            sizes.pad + sizes.border + (k % columns) * across,
-            sizes.pad + sizes.line + sizes.border + (k // columns) * down,
-        )
-        for k in range(count)
-    ]
-    lines = math.ceil(count / columns)
-    return corners, canvas(sizes.pad + lines * down + sizes.line, columns * across + sizes.pad)
-
-
-def _clumsiness(columns: int, count: int, aspect: float) -> float:
-    """Rate an arrangement: how far from a pleasant shape, and how many holes it leaves."""
-    lines = math.ceil(count / columns)
-    holes = lines * columns - count
-    shape = abs(math.log(columns * aspect / lines / _PLEASANT_ASPECT))
-    return shape + (1.2 + 0.1 * holes if holes else 0)
-
-
-def _captioned(
-    base: Frames,
-    captions: Iterable[tuple[str, Colour]],
-    corners: Sequence[tuple[int, int]],
-    *,
-    sizes: Layout,
-) -> Frames:
-    """Return a copy of the canvas with a border and a caption for each tile."""
-    picture, border = base.copy(), sizes.border
-    for (caption, colour), (x, y) in zip(captions, corners, strict=True):
-        write(picture, caption, (x - border, y - border - sizes.line), colour, sizes=sizes)
-        bottom, right = y + sizes.height + border, x + sizes.width + border
-        picture[y - border : bottom, x - border : right] = colour
-    return picture
-
-
-def _dimmed(colour: Colour) -> Colour:
-    red, green, blue = ((3 * back + c) // 4 for back, c in zip(BACKGROUND, colour, strict=True))
-    return red, green, blue
 
 
 def _draw_seam(page: Frames, lefts: Sequence[int], count: int, *, sizes: Layout) -> None:

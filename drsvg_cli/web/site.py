@@ -127,8 +127,7 @@ class Site:
         second = None if asked.get("second") is None else self._clips[asked["second"]]
         if asked.get("model") not in self._models:
             raise ConfigError("this model is not offered; choose one of the list")
-        settings: dict[str, Any] = dict.fromkeys(("seed", "temperature", "rate", "fit", "size"))
-        settings |= {"device": self._device, "format": "mp4", "model": asked["model"]}
+        settings: dict[str, Any] = {"device": self._device, "model": asked["model"]}
         settings["horizon"] = _number(asked, "seconds", 0.05, LONGEST)
         settings["samples"] = int(_number(asked, "samples", 1, MOST_TILES))
         settings["compare"] = asked.get("compare") is True and second is None

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from drsvg_cli.commands import predict, swap
-from drsvg_cli.commands.clip_input import Settings
-from drsvg_cli.commands.events import Events, Tell
+from drsvg_cli.commands.console import Events, Tell
 from drsvg_cli.commands.models import find_predictor
+from drsvg_cli.commands.session import Settings
 from drsvg_cli.errors import NO_MEMORY, DrsvgError
 
 
@@ -46,8 +46,6 @@ def work(asked: dict[str, Any], tell: Tell) -> None:
             both=False,
             overwrite=False,
             open_page=False,
-            as_json=False,
-            quiet=False,
             reporter=reporter,
         )
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from httpx2 import HTTPError, InvalidURL, Response
 from huggingface_hub import (
@@ -37,8 +37,7 @@ from drsvg_cli import __version__
 from drsvg_cli.errors import ResourceError, WeightsError, without_credentials
 from drsvg_cli.network import Tick, connect
 from drsvg_cli.storage import sha256
-from drsvg_cli.weights.address import Address
-from drsvg_cli.weights.model_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE
+from drsvg_cli.weights.model_folder import CARD_FILE, RECIPE_FILE, WEIGHTS_FILE, Address
 
 CACHED_PATIENCE = 3.0
 """Seconds to wait for the Hub's first answer where a cached copy will do."""
@@ -48,16 +47,8 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 ETAG = re.compile(r'(W/)?"?\w[\w.=+-]{0,127}"?', re.ASCII)
 
 
-class CachedModel(NamedTuple):
-    """A model in the Hub's cache."""
-
-    address: Address
-    folder: Path
-    bytes: int
-
-
-def cached_models() -> list[CachedModel]:
-    """List the commits in the Hub's cache that hold a recipe and weights."""
+def cached_models() -> list[tuple[Address, Path]]:
+    """List the commits in the Hub's cache that hold a recipe and weights, and their folders."""
     try:
         repos = scan_cache_dir().repos
     except (CacheNotFound, RuntimeError):  # RuntimeError: nobody's home is known
@@ -69,8 +60,7 @@ def cached_models() -> list[CachedModel]:
         for commit in repo.revisions if repo.repo_type == "model" else ():
             if {RECIPE_FILE, WEIGHTS_FILE} <= {file.file_name for file in commit.files}:
                 name = min(commit.refs, default=commit.commit_hash)
-                address = Address(repo.repo_id, name)
-                found.append(CachedModel(address, commit.snapshot_path, commit.size_on_disk))
+                found.append((Address(repo.repo_id, name), commit.snapshot_path))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Model folders: what a model is called on disk, and what can be read of it without torch.
+"""Model folders: what a model is called on disk and on the Hub, and what can be read without torch.
 
 A model folder holds `preset.toml` (the recipe), `model.safetensors` and `README.md` (the model
 card); a picture of predictions may lie beside them. The weights file has the recipe in its header
@@ -6,10 +6,13 @@ as well, so the file alone is a whole model, and this module calls either a mode
 """
 
 import json
+import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from drsvg_cli.config import Recipe, parse_recipe
+from drsvg_cli.config import REPO_PATTERN, Recipe, parse_recipe
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.storage import read_own
 
@@ -18,6 +21,7 @@ WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 PICTURE_FILE = "validation.png"
 FORMAT = "drsvg/1"
+DEFAULT_REVISION = "main"
 PICKLES = frozenset({".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth"})
 LARGEST_RECIPE, MOST_DOTS = 2**16, 1000
 """Characters; a recipe has some three thousand, and a dot a number."""
@@ -124,3 +128,41 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         raise ValueError("its header has a key twice")
     return table
+
+
+class Address(NamedTuple):
+    """A revision of a Hub repo."""
+
+    repo: str
+    revision: str = DEFAULT_REVISION
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, which never changes."""
+        return re.fullmatch(r"[0-9a-f]{40}", self.revision) is not None
+
+    def __str__(self) -> str:
+        default = self.revision == DEFAULT_REVISION
+        return self.repo if default else f"{self.repo}@{self.revision}"
+
+
+def parse_address(text: str) -> Address | None:
+    """Read `org/name` or `org/name@revision`; `None` if the text is neither."""
+    match = re.fullmatch(rf"({REPO_PATTERN})(?:@([\w.-]+(?:/[\w.-]+)*))?", text, re.ASCII)
+    if match is None or ".." in text:
+        return None
+    return Address(match[1], match[2]) if match[2] else Address(match[1])
+
+
+def check_endpoint() -> None:
+    """Refuse, before the Hub's library stumbles over it when it is imported, a wrong `HF_ENDPOINT`.
+
+    Raises:
+        WeightsError: it is no address.
+    """
+    try:
+        _ = urlsplit(os.environ.get("HF_ENDPOINT", "")).port
+    except ValueError:
+        raise WeightsError(
+            "HF_ENDPOINT is no address; give one such as https://huggingface.co, or leave it unset"
+        ) from None

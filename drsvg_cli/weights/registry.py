@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from drsvg_cli.config import Recipe
 from drsvg_cli.errors import WeightsError
 from drsvg_cli.network import Tick
-from drsvg_cli.weights.address import Address, check_endpoint, parse_address
 from drsvg_cli.weights.model_folder import (
     CARD_FILE,
     PICKLES,
     RECIPE_FILE,
     WEIGHTS_FILE,
+    Address,
+    check_endpoint,
+    parse_address,
     refuse_pickle,
     weights_path,
 )
