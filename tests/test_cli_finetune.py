@@ -6,13 +6,13 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import cv2
+import kills
 import pytest
 import torch
+from processes import context
 
 from drsvg_cli.cli.app import main
 from drsvg_cli.commands import train
@@ -315,16 +315,10 @@ class TestInterruptions:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
     def test_kill_9_loses_nothing(self):
-        program = Path(__file__).with_name("kills.py")
-        done = subprocess.run(
-            [sys.executable, str(program), "2"],
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("2 kills")
+        program = context().Process(target=kills.survive, args=(2,))
+        program.start()
+        program.join()
+        assert program.exitcode == 0
 
     def test_killed_while_the_clips_are_read(self, tune, clips, tmp_path, whole, monkeypatch):
         """Nothing can be resumed then, and the run may simply begin once more."""
