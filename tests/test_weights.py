@@ -462,6 +462,7 @@ def test_a_hub_that_takes_two_seconds_is_not_out_of_reach(hub, locate, contents)
     hub.delay = 2.0
     source = locate("org/garden@main")
     moved = hub.repos["org/garden"].commit({"README.md": b"another card"})
+    hub.delay = 2.0
     assert locate("org/garden").name == moved != source.name
 
 
