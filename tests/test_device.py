@@ -103,6 +103,18 @@ def test_threads_are_only_ever_fewer(monkeypatch):
         torch.set_num_threads(before)
 
 
+def test_where_little_memory_is_allowed_there_is_one_thread(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**30, resource.RLIM_INFINITY))
+    try:
+        torch.set_num_threads(2)
+        limit_threads()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("told", "spins"),
     [
