@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 _MALLOC_OPTIONS = ((-4, 0), (-1, 2**31 - 1), (-2, 2**28))
 """M_MMAP_MAX: no block is the system's own. M_TRIM_THRESHOLD: what is free stays. M_TOP_PAD: memory
 is asked for 256 MB at a time. The numbers are those of malloc.h."""
+_ROOM_FOR_THREADS = 2**31
 
 
 def choose(name: str) -> torch.device:
@@ -55,13 +56,24 @@ def prepare(name: str) -> torch.device:
 def limit_threads() -> None:
     """Use no more threads than this process may use cores: a container is given a share of them.
 
-    PyTorch and OpenCV count the machine's cores. `OMP_NUM_THREADS` goes before.
+    PyTorch and OpenCV count the machine's cores. `OMP_NUM_THREADS` goes before. Where little memory
+    is allowed there is one: a thread for which there is no room ends the process.
     """
-    cores = usable_cores()
+    cores = 1 if _allowed_memory() < _ROOM_FOR_THREADS else usable_cores()
     if cores < torch.get_num_threads() and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(cores)
     if cores < cv2.getNumThreads():
         cv2.setNumThreads(cores)
+
+
+def _allowed_memory() -> float:
+    """Return the bytes of address space that this process may take, infinity where no limit is."""
+    with suppress(ImportError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        return math.inf if limit == resource.RLIM_INFINITY else limit
+    return math.inf
 
 
 def fast_in_half(device: torch.device) -> bool:

@@ -100,7 +100,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.hub.silent:
             threading.Event().wait(20)
             return
-        threading.Event().wait(self.hub.delay)
+        delay, self.hub.delay = self.hub.delay, 0.0
+        threading.Event().wait(delay)
         try:
             if self.hub.broken:
                 raise Answer(self.hub.broken, {"error": "out of order"})

@@ -151,12 +151,15 @@ def prepare(folder):
     return folder / "clips", folder / "recipe"
 
 
-if __name__ == "__main__":
+def survive(kills):
+    """Kill training so often; return what came of it, AssertionError where something is lost."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        given = prepare(place)
-        number = int(sys.argv[1]) if len(sys.argv) > 1 else 50
-        count = kill_and_resume(*given, place, kills=number, seed=time.time())
+        return kill_and_resume(*prepare(place), place, kills=kills, seed=time.time())
+
+
+if __name__ == "__main__":
+    count = survive(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
     sys.stdout.write(
         f"{count.kills} kills, {count.early} of them before the first checkpoint; {count.runs} "
         f"runs ended with the bits of an uninterrupted one; at most {count.lost} steps of {STEPS} "

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from processes import Command, run
 
 from drsvg_cli.commands import clip_input, prediction
 from drsvg_cli.commands import predict as work
@@ -92,16 +93,10 @@ def floats(frames):
     return torch.from_numpy(frames).movedim(-1, -3).float() / 255
 
 
-def start(*arguments, cwd, **options):
-    """Start the command line in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "drsvg_cli", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {}),
-        stdout=options.pop("stdout", subprocess.PIPE),
-        stderr=options.pop("stderr", subprocess.PIPE),
-        **options,
-    )
+def start(*arguments, **options):
+    """Start the command line in a process that has nothing from this one."""
+    command = [sys.executable, "-m", "drsvg_cli", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, **options)
 
 
 def assert_refused(outcome, code, *parts):
@@ -370,7 +365,7 @@ class TestPredict:
 
     def test_a_table_in_a_file_is_as_wide_as_it_needs(self, tmp_path, monkeypatch):
         monkeypatch.delenv("COLUMNS", raising=False)
-        listed = start("models", "list", cwd=tmp_path).communicate()[0].decode()
+        listed = run("models", "list", cwd=tmp_path).stdout
         assert "…" not in listed
         assert re.search(
             r"^ moving-mnist-svg-fp .* drsvg train moving-mnist-svg-fp *$", listed, re.M
@@ -774,8 +769,9 @@ class TestNames:
 
 
 class TestProcess:
-    def test_a_stream_without_unicode(self, tmp_path):
-        process = start("--help", cwd=tmp_path, env={"PYTHONIOENCODING": "ascii"})
+    def test_a_stream_without_unicode(self):
+        environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+        process = start("--help", env=environment, stdout=subprocess.PIPE)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, b"")
         assert rb"0 done \xb7 1 an input failed" in out
@@ -786,18 +782,17 @@ class TestProcess:
         process = start(*arguments, cwd=tmp_path, stdout=writer)
         os.close(writer)
         os.close(reader)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
         assert (process.returncode, err) == (1, b"")
         assert (tmp_path / "clip_drsvg" / "prediction.json").is_file()
 
     def test_all_of_the_output_is_there(self, clip, model_folder, tmp_path):
         (tmp_path / "bad.mp4").write_bytes(b"no video")
         arguments = ("predict", clip, "bad.mp4", "--model", model_folder, *SMALL, "--json")
-        process = start(*arguments, cwd=tmp_path)
-        out, err = process.communicate(timeout=60)
-        answer = json.loads(out)
-        assert len(answer["results"]) == len(answer["failures"]) == process.returncode == 1
-        assert b"bad.mp4" in err and err.endswith(b"could not be predicted\n")
+        done = run(*arguments, cwd=tmp_path)
+        answer = json.loads(done.stdout)
+        assert len(answer["results"]) == len(answer["failures"]) == done.returncode == 1
+        assert "bad.mp4" in done.stderr and done.stderr.endswith("could not be predicted\n")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
     def test_output_that_cannot_be_written(self, tmp_path):
@@ -808,14 +803,14 @@ class TestProcess:
 
     def test_ctrl_c_leaves_nothing_behind(self, clip, model_folder, tmp_path):
         arguments = ("predict", clip, "--model", model_folder, "-n", "60", "-s", "2", "-q")
-        process = start(*arguments, cwd=tmp_path)
+        process = Command(*arguments, cwd=tmp_path)
         patience = time.monotonic() + 60
         while not list(tmp_path.glob(".clip_drsvg.*.part/*")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < patience
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate()
         assert (process.returncode, out, err) == (130, b"", b"")
         assert names(tmp_path) == {"clip.mp4"}
 

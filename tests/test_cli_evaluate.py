@@ -1,15 +1,22 @@
 """`drsvg evaluate`: the same sequences for every model, whole, in part, and resumed."""
 
+import io
 import json
 import math
 import shutil
 import signal
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from drsvg_cli.cli.app import main
 from drsvg_cli.commands import evaluate as work
 from drsvg_cli.commands import evaluation_report, evaluation_setup
 from drsvg_cli.commands.evaluation_results import Findings, Protocol, Row
@@ -29,28 +36,36 @@ QUICK = ("--horizon", 4, "--samples", 3, "--sequences", 5, "--device", "cpu")
 FILES = {"curves.png", "evaluation.json", "examples.png", "table.md"}
 
 
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch):
-    monkeypatch.setattr(dataset, "TEST_SEQUENCES", 6)
+@pytest.fixture(scope="module", autouse=True)
+def few_sequences():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "TEST_SEQUENCES", 6)
+        yield
 
 
-@pytest.fixture
-def mnist(write_mnist, tmp_path):
-    return write_mnist(tmp_path / "mnist")
+@pytest.fixture(scope="module")
+def mnist(write_mnist, tmp_path_factory):
+    return write_mnist(tmp_path_factory.mktemp("data") / "mnist")
 
 
-@pytest.fixture
-def save(tiny_model, tiny_config, tmp_path):
-    """Return a function that writes a model of Moving MNIST."""
+@pytest.fixture(scope="module")
+def save_in(tiny_model, tiny_config):
+    """Return a function that writes a model of Moving MNIST into a folder."""
 
-    def make(name, *, seed=0, channels=1, **changes):
+    def make(folder, name, *, seed=0, channels=1, **changes):
         data = DataConfig(source="moving-mnist", context=3, horizon=2)
         config = tiny_config(channels=channels, **changes)
         weights = tiny_model(seed=seed, channels=channels, **changes).state_dict()
-        save_model(tmp_path / name, Recipe(name, model=config, data=data), weights)
+        save_model(folder / name, Recipe(name, model=config, data=data), weights)
         return name
 
     return make
+
+
+@pytest.fixture
+def save(save_in, tmp_path):
+    """Return a function that writes a model of Moving MNIST where the command runs."""
+    return partial(save_in, tmp_path)
 
 
 @pytest.fixture
@@ -58,6 +73,28 @@ def measure(drsvg, mnist, save):
     """Run `drsvg evaluate` with two models: DR-SVG and SVG-LP."""
     names = save("ours"), save("lp", seed=1, content_dim=0)
     return lambda *options: drsvg("evaluate", *names, "--data", mnist, *QUICK, *options)
+
+
+class Whole(NamedTuple):
+    """What an evaluation that nothing interrupted said, and its folder, beside the two models."""
+
+    out: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def whole(save_in, mnist, tmp_path_factory):
+    """Run once what `measure` runs."""
+    place = tmp_path_factory.mktemp("whole")
+    names = save_in(place, "ours"), save_in(place, "lp", seed=1, content_dim=0)
+    words = ("drsvg", "evaluate", *names, "--data", mnist, *QUICK)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.chdir(place)
+        patch.delenv("COLUMNS", raising=False)  # a width, which wraps tables
+        patch.setattr(sys, "argv", [*map(str, words)])
+        with pytest.raises(SystemExit, match="0"):
+            main()
+    return Whole(printed.getvalue(), place / "evaluation")
 
 
 @pytest.fixture
@@ -88,18 +125,15 @@ def names(folder):
 
 
 class TestResults:
-    def test_are_what_the_library_measures(self, measure, mnist, tmp_path):
-        outcome = measure("--json")
-        assert outcome.code == 0, outcome
-        told = json.loads(outcome.out)
-        assert told == record(tmp_path / "evaluation")
-        assert names(tmp_path / "evaluation") == FILES == set(told["files"])
+    def test_are_what_the_library_measures(self, whole, mnist):
+        told = record(whole.folder)
+        assert names(whole.folder) == FILES == set(told["files"])
         assert (told["sequences"], told["complete"]) == (5, True)
         assert (
             told["protocol"]["data"]
             == "5 sequences of Moving MNIST's test digits, stochastic walls"
         )
-        model, recipe = load_model(tmp_path / "lp")
+        model, recipe = load_model(whole.folder.with_name("lp"))
         digits = MovingDigits(part(mnist, "test"), recipe.model, 7, "stochastic")
         clips = as_clips(digits.batch(6, seed="test").transpose(0, 1)[:5])
         judge = Judge(LPIPS(), similarity=True, channels=1, device=torch.device("cpu"))
@@ -125,11 +159,8 @@ class TestResults:
         assert told["marks"] == [1, 4]
         assert set(told["models"]["ours"]["latents"]) == {"content", "pose"}
 
-    def test_table(self, measure, tmp_path, monkeypatch):
-        monkeypatch.delenv("COLUMNS", raising=False)  # a width, which wraps tables
-        outcome = measure()
-        assert outcome.code == 0, outcome
-        text = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
+    def test_table(self, whole):
+        text = (whole.folder / "table.md").read_text(encoding="utf-8")
         tables = [
             [line.strip("| \n").split(" | ") for line in table.splitlines()]
             for table in text.split("\n\n")
@@ -156,12 +187,13 @@ class TestResults:
         assert [row[:2] for row in papers[2:]] == [["4", name] for name in rows]
         assert [row[0] for row in latents[2:]] == ["ours, content", "ours, pose", "lp, pose"]
         for row in (*scores[2:-1], *latents[2:]):
-            assert row[0] in outcome.out and row[1] in outcome.out
+            assert row[0] in whole.out and row[1] in whole.out
 
-    def test_at_another_temperature(self, measure):
+    def test_at_another_temperature(self, measure, whole, tmp_path):
         """At zero there is one row a model; else samples differ, and the best one is better."""
-        still = json.loads(measure("--json", "--temperature", "0", "-o", "still").out)
-        own = json.loads(measure("--json").out)
+        still = json.loads(measure("--json", "--temperature", "0").out)
+        assert still == record(tmp_path / "evaluation")
+        own = record(whole.folder)
         assert [still["models"]["lp"]["temperature"], own["models"]["lp"]["temperature"]] == [0, 1]
         assert "lp" not in still["scores"]
         zero = "lp, temperature 0"
@@ -169,11 +201,9 @@ class TestResults:
         mean, best = (own["scores"]["lp"]["psnr"]["horizons"]["4"][k][0] for k in ("mean", "best"))
         assert best > mean
 
-    def test_pictures(self, measure, tmp_path):
-        measure()
+    def test_pictures(self, whole):
         curves, examples = (
-            cv2.imread(str(tmp_path / "evaluation" / name))
-            for name in ("curves.png", "examples.png")
+            cv2.imread(str(whole.folder / name)) for name in ("curves.png", "examples.png")
         )
         green = (curves == (100, 200, 80)).all(-1)
         assert green.any(), "training stopped after 2 of 4 frames"
@@ -192,7 +222,8 @@ class TestResults:
 
     def test_the_name_of_a_model_is_no_markup(self, drsvg, mnist, save, tmp_path):
         save("a[v2]|b")
-        outcome = drsvg("evaluate", "./a[v2]|b", "--data", mnist, *QUICK)
+        options = (*QUICK, "--samples", 1, "--sequences", 1)
+        outcome = drsvg("evaluate", "./a[v2]|b", "--data", mnist, *options)
         assert "a[v2]|b" in outcome.out
         table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
         assert "a[v2]\\|b" in table
@@ -205,7 +236,7 @@ class TestResults:
                 parameter.zero_()
             classifier.decide[-1].bias[7] = 1
         monkeypatch.setattr(evaluation_setup, "load_classifier", lambda _: classifier)
-        outcome = measure("--json")
+        outcome = measure("--json", "--samples", 1)
         assert outcome.code == 0, outcome
         told = json.loads(outcome.out)
         table = (tmp_path / "evaluation" / "table.md").read_text(encoding="utf-8")
@@ -279,8 +310,7 @@ class TestResults:
 
 
 class TestInterruptions:
-    def test_what_is_measured_is_kept_and_gone_on_with(self, measure, interrupt, tmp_path):
-        whole = json.loads(measure("-o", "whole", "--json").out)
+    def test_what_is_measured_is_kept_and_gone_on_with(self, measure, whole, interrupt, tmp_path):
         interrupt(31)  # four sequences are whole, and a part of the fifth
         outcome = measure("-o", "parts")
         assert outcome.code == 130
@@ -292,12 +322,10 @@ class TestInterruptions:
         interrupt(None)
         assert measure("-o", "parts", "--resume").code == 0
         assert names(folder) == FILES
-        rest = record(folder)
-        assert rest == whole
+        assert record(folder) == record(whole.folder)
 
-    def test_while_examples_are_drawn(self, measure, monkeypatch, tmp_path):
+    def test_while_examples_are_drawn(self, measure, whole, monkeypatch, tmp_path):
         """All has been measured by then, and nothing is measured again."""
-        whole = json.loads(measure("-o", "whole", "--json").out)
         with monkeypatch.context() as now:
             now.setattr(
                 evaluation_report, "draw", lambda *_, **__: signal.raise_signal(signal.SIGINT)
@@ -306,7 +334,7 @@ class TestInterruptions:
         assert names(tmp_path / "parts") == {"partial.pt"}
         monkeypatch.setattr(work, "score_clip", None)
         assert measure("-o", "parts", "--resume").code == 0
-        assert record(tmp_path / "parts") == whole
+        assert record(tmp_path / "parts") == record(whole.folder)
 
     def test_shards_joined_are_one_run(self, measure, interrupt, tmp_path):
         """The second of two is stopped before its last sequence, which is measured at the end."""
@@ -328,9 +356,9 @@ class TestInterruptions:
         with kept_for_one(tmp_path / "evaluation"):
             outcome = measure()
             assert outcome.code == 2 and "another run is at work on evaluation" in outcome.err
-            assert measure("-o", "other").code == 0
+            assert measure("-o", "other", "--sequences", 1, "--samples", 1).code == 0
         assert not (tmp_path / "evaluation").exists()
-        assert measure().code == 0
+        assert measure("--sequences", 1, "--samples", 1).code == 0
         assert names(tmp_path / "evaluation") == FILES
 
     def test_before_anything_is_measured(self, measure, interrupt, tmp_path):
@@ -380,9 +408,10 @@ def test_every_horizon_has_its_own_average():
 
 
 class TestRefusals:
-    def test_each_is_a_line(self, drsvg, measure, mnist, save, model_folder, tmp_path):
+    def test_each_is_a_line(self, drsvg, mnist, save, whole, model_folder, tmp_path):
+        save("ours")
         save("large", size=64)
-        measure("-o", "there")
+        shutil.copytree(whole.folder, tmp_path / "there")
         for arguments, code, said in (
             (("ours", "large"), 2, "32×32 pixels and 64×64 pixels"),
             (("ours", model_folder), 2, "gray and colour"),
@@ -424,7 +453,7 @@ class TestRefusals:
 
 
 def test_more_sequences_than_there_are(measure):
-    outcome = measure("--sequences", 9)
+    outcome = measure("--sequences", 9, "--samples", 1)
     assert outcome.code == 0 and "there are 6 sequences, not 9" in outcome.err
 
 

@@ -1,6 +1,8 @@
 """Whatever fails: one line, one JSON object with --json, and nothing that a terminal obeys."""
 
+import errno
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -72,6 +74,16 @@ def test_no_name_reaches_the_terminal_unescaped(drsvg, model_folder, tmp_path):
         assert outcome.out + outcome.err
         assert_harmless(outcome.out + outcome.err)
     assert "\\x1b" in drsvg("models", "pull", EVIL).out
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN])
+def test_no_room_for_a_thread_is_memory_that_is_used_up(drsvg, monkeypatch, number):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("drsvg_cli.commands.predict.run", fail)
+    outcome = drsvg("predict", "clip.mp4", "-m", "copy")
+    assert outcome.code == 4 and outcome.err.startswith("error: memory is used up"), outcome
 
 
 @pytest.mark.parametrize("megabytes", [60, 150, 300])

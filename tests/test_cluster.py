@@ -16,8 +16,6 @@ import pytest
 from drsvg_cli.commands.cluster import TRIES, spread
 from drsvg_cli.errors import ConfigError, DataError
 
-WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from drsvg_cli.cli.app import main; main()"
-
 
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -45,8 +43,8 @@ def cluster():
             process.stdout.read()
 
 
-def command(*arguments, folder, script=("-m", "drsvg_cli")):
-    words = [sys.executable, *script, *map(str, arguments)]
+def command(*arguments, folder):
+    words = [sys.executable, "-m", "drsvg_cli", *map(str, arguments)]
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -128,8 +126,8 @@ class TestRay:
         assert json.loads(here.stdout) == json.loads(there.stdout)
 
 
-def test_without_ray_one_line_says_what_to_install(clips):
-    arguments = ("predict", "clips", "-m", "copy", "-s", "1", "--on", "ray")
-    outcome = command(*arguments, folder=clips, script=("-c", WITHOUT_RAY))
-    assert outcome.returncode == ConfigError.exit_code
-    assert "pip install 'drsvg[cluster]'" in outcome.stderr and outcome.stderr.count("\n") == 1
+def test_without_ray_one_line_says_what_to_install(drsvg, clips, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    outcome = drsvg("predict", "clips", "-m", "copy", "-s", "1", "--on", "ray")
+    assert outcome.code == ConfigError.exit_code
+    assert "pip install 'drsvg[cluster]'" in outcome.err and outcome.err.count("\n") == 1

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import subprocess
 import sys
 
@@ -9,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from processes import context
 
 from drsvg_cli.device import (
     explained_memory,
     fast_in_half,
     is_used_up,
+    keep_memory,
     limit_threads,
     tiny_as_zero,
     usable_cores,
@@ -100,6 +103,18 @@ def test_threads_are_only_ever_fewer(monkeypatch):
         torch.set_num_threads(before)
 
 
+def test_where_little_memory_is_allowed_there_is_one_thread(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**30, resource.RLIM_INFINITY))
+    try:
+        torch.set_num_threads(2)
+        limit_threads()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("told", "spins"),
     [
@@ -127,22 +142,28 @@ except SystemExit:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
 def test_memory_that_is_kept_is_not_asked_for_again():
-    program = """
-import resource, sys, torch
-from drsvg_cli.device import keep_memory
-if sys.argv[1] == "kept":
-    keep_memory()
-for _ in range(20):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(8 * 2**20)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    kept, freed = (
-        int(subprocess.check_output([sys.executable, "-c", program, how]))
-        for how in ("kept", "freed")
-    )
+    kept, freed = (new_pages(keep=keep) for keep in (True, False))
     assert freed > 1000  # every page of 32 MB is fetched again
     assert kept < 100
+
+
+def new_pages(*, keep):
+    """Count the pages that a process fetches for a tensor of a size that it has had before."""
+    reader, writer = context().Pipe(duplex=False)
+    process = context().Process(target=_count_pages, args=(writer, keep))
+    process.start()
+    count = reader.recv()
+    process.join()
+    return count
+
+
+def _count_pages(answer, keep):
+    if keep:
+        keep_memory()
+    for _ in range(20):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(8 * 2**20)
+    answer.send(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def test_tiny_numbers_are_zeros_meanwhile():

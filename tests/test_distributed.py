@@ -1,16 +1,15 @@
 """Several processes that train one model, on gloo."""
 
-import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TINY
+from processes import Command, context
 
 from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
 from drsvg_cli.data.dataset import DataPaths, Progress
@@ -53,16 +52,16 @@ def free_port():
 
 def together(count, *given, **options):
     """Train in processes as torchrun starts them; return their exit codes."""
-    port, context = free_port(), multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_child, args=(placed(rank, count, port), given, options))
+    port = free_port()
+    started = [
+        context().Process(target=_child, args=(placed(rank, count, port), given, options))
         for rank in range(count)
     ]
-    for each in processes:
+    for each in started:
         each.start()
-    for each in processes:
+    for each in started:
         each.join()
-    return [each.exitcode for each in processes]
+    return [each.exitcode for each in started]
 
 
 def _child(place, given, options):
@@ -128,17 +127,14 @@ def test_a_command_in_two_processes_leaves_what_one_leaves_and_speaks_once(clips
     recipe.mkdir()
     (recipe / "preset.toml").write_text(format_recipe(RECIPE))
 
-    port, said = free_port(), [tmp_path / "said0.txt", tmp_path / "said1.txt"]
-    command = [sys.executable, "-m", "drsvg_cli", "train", str(recipe), "--data", str(clips)]
-    command += ["-o", str(tmp_path / "run")]
-    processes = []
-    for rank in range(2):
-        with said[rank].open("w") as file:
-            place = os.environ | placed(rank, 2, port)
-            processes.append(subprocess.Popen(command, env=place, stdout=file, stderr=file))
-    assert [each.wait() for each in processes] == [0, 0], said[0].read_text()
-    assert "drsvg predict CLIP --model" in said[0].read_text()
-    assert said[1].read_text() == ""
+    port, words = free_port(), ("train", recipe, "--data", clips, "-o", "run")
+    commands = [
+        Command(*words, cwd=tmp_path, env=os.environ | placed(rank, 2, port)) for rank in range(2)
+    ]
+    said = [each.communicate() for each in commands]
+    assert [each.returncode for each in commands] == [0, 0], said
+    assert b"drsvg predict CLIP --model" in said[0][0]
+    assert said[1] == (b"", b"")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "preset.toml",
         "model.safetensors",

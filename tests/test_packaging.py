@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -63,7 +62,8 @@ def environment(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -
     # Named in a .pth file, a folder comes after the environment's own packages and its own .pth
     # files are not read: the wheel's drsvg wins over the one that runs these tests.
     (site,) = folder.glob("lib/python*/site-packages")
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    lent = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "borrowed.pth").write_text("\n".join(lent), encoding="utf-8")
     return folder
 
 

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from processes import Command
 
 from drsvg_cli.errors import ResourceError
 from drsvg_cli.video.reading import read_clip
@@ -28,14 +28,19 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def serving(folder, *arguments):
     """Run the command; give the process, and the address that it prints."""
     folder.mkdir()
-    command = [sys.executable, "-m", "drsvg_cli", "serve", "--no-open", *map(str, arguments)]
     environment = os.environ | {"TMPDIR": str(folder)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        try:
-            address = re.search(r"http://\S+", process.stdout.readline())[0]
+    reader, writer = os.pipe()
+    words = ("serve", "--no-open", *arguments)
+    process = Command(*words, cwd=folder.parent, env=environment, stdout=writer)
+    os.close(writer)
+    try:
+        with os.fdopen(reader) as said:
+            address = re.search(r"http://\S+", said.readline())[0]
             yield process, address
-        finally:
-            process.terminate()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +68,7 @@ def sent(client, make_clip, tmp_path_factory):
 def predicted(client, sent, model_folder):
     """What events said of a prediction, and where its files are."""
     job = client.post("jobs", json=asked(sent, model_folder)).json()
-    return follow(client, job, {"done", "failed"}), f"jobs/{job['id']}"
+    return follow(client, job), f"jobs/{job['id']}"
 
 
 def asked(sent, model_folder, **changes):
@@ -72,14 +77,14 @@ def asked(sent, model_folder, **changes):
     return usual | {"model": str(model_folder)} | changes
 
 
-def follow(client, job, until):
-    """Read events up to a state of a job; return all records of it."""
+def follow(client, job, until=lambda last: last["state"] in {"done", "failed", "stopped"}):
+    """Read events until a record of a job is the awaited one; return all records of it seen."""
     seen = []
     with client.stream("GET", "events") as events:
         for line in filter(None, events.iter_lines()):
             jobs = json.loads(line.removeprefix("data: "))
             seen += [each for each in jobs if each["id"] == job["id"]]
-            if seen[-1]["state"] in until:
+            if until(seen[-1]):
                 return seen
     raise AssertionError("the server ended")
 
@@ -90,7 +95,6 @@ def test_a_clip_is_predicted_as_the_command_does_it(
     assert (sent["name"], sent["last"], sent["rate"]) == ("garden.mp4", pytest.approx(1.9), 10)
     states, base = predicted
     assert states[-1]["state"] == "done", states[-1]
-    assert any(state["text"] == "Predicting garden.mp4" and state["share"] for state in states)
     record = client.get(f"{base}/prediction.json").json()
     assert (
         "truth.mp4" in record["files"] and "sample_2.mp4" in client.get(f"{base}/index.html").text
@@ -118,26 +122,28 @@ def test_a_clip_moves_as_a_second_one(client, sent, model_folder, make_clip, tmp
     more = {"second": second["id"], "at_second": second["last"]}
     job = client.post("jobs", json=asked(sent, model_folder, **more)).json()
     assert job["title"].startswith("garden.mp4 moving as b.mp4")
-    last = follow(client, job, {"done", "failed"})[-1]
+    last = follow(client, job)[-1]
     assert last["state"] == "done", last
     (tmp_path / "swap.mp4").write_bytes(client.get(f"jobs/{job['id']}/swap_A_as_B_1.mp4").content)
     assert len(read_clip(tmp_path / "swap.mp4", 9).frames) == 4
 
 
-def test_what_waits_and_what_runs_can_be_cancelled(client, sent, model_folder):
+def test_a_job_tells_how_far_it_is_and_can_be_cancelled_whether_it_waits_or_runs(
+    client, sent, model_folder
+):
     endless = asked(sent, model_folder, seconds=10, samples=24, compare=False)
     running, waiting = (client.post("jobs", json=endless).json() for _ in range(2))
-    follow(client, running, {"running"})
+    follow(client, running, lambda last: last["text"] == "Predicting garden.mp4" and last["share"])
     assert client.delete(f"jobs/{waiting['id']}").status_code == 200
     assert client.delete(f"jobs/{running['id']}").status_code == 200
-    assert follow(client, running, {"done", "failed", "stopped"})[-1]["state"] == "stopped"
+    assert follow(client, running)[-1]["state"] == "stopped"
     after = client.post("jobs", json=asked(sent, model_folder, samples=1)).json()
-    assert follow(client, after, {"done", "failed"})[-1]["state"] == "done"
+    assert follow(client, after)[-1]["state"] == "done"
 
 
 def test_a_moment_too_early_is_said_so_without_our_folders(client, sent, model_folder):
     job = client.post("jobs", json=asked(sent, model_folder, at=0)).json()
-    last = follow(client, job, {"done", "failed"})[-1]
+    last = follow(client, job)[-1]
     assert last["state"] == "failed"
     assert last["text"].startswith("garden.mp4 has 1 frame(s) to observe")
 

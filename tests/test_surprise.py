@@ -2,10 +2,7 @@
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import tracemalloc
 from fractions import Fraction
@@ -13,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from processes import Command
 
 from drsvg_cli.commands.session import Settings, open_session
 from drsvg_cli.commands.surprise import walk
@@ -128,13 +126,12 @@ def test_bad_input_is_one_line(drsvg, tmp_path, arguments, code, said):
 
 def test_nothing_is_left_of_a_run_that_is_stopped(tmp_path):
     write_frames(tmp_path / "long.mp4", np.concatenate([scene(40)] * 30), RATE)
-    command = [sys.executable, "-m", "drsvg_cli", "surprise", "long.mp4", *CHEAP]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    run = subprocess.Popen(command, cwd=tmp_path, env=environment)
+    run = Command("surprise", "long.mp4", *CHEAP, cwd=tmp_path)
     while run.poll() is None and not any(tmp_path.glob(".long_drsvg.*.part")):
         time.sleep(0.05)
     run.send_signal(signal.SIGTERM)
-    assert run.wait(60) == 130
+    run.communicate()
+    assert run.returncode == 130
     assert [path.name for path in tmp_path.iterdir()] == ["long.mp4"]
 
 

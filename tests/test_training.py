@@ -3,6 +3,8 @@
 import json
 import math
 from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from drsvg_cli.training.preparation import prepare_run
 from drsvg_cli.training.run_folder import LOG_FILE, STATE_FILE, read_log
 from drsvg_cli.training.step import DRSVGLearner, learning_rate
 from drsvg_cli.training.task import Task, Validation
-from drsvg_cli.training.trainer import fit
+from drsvg_cli.training.trainer import Step, fit
 from drsvg_cli.weights.files import load_model, load_state, save_model, save_state
 from drsvg_cli.weights.model_folder import WEIGHTS_FILE, read_history
 
@@ -132,34 +134,45 @@ def test_it_trains_alike_in_either_precision(make_recipe, tmp_path, monkeypatch)
     assert errors[0] != errors[1], "both were of one precision"
 
 
+class Whole(NamedTuple):
+    """A run that nothing interrupted."""
+
+    recipe: Recipe
+    folder: Path
+    steps: list[Step]
+
+
+@pytest.fixture(scope="module")
+def whole(make_recipe, tmp_path_factory):
+    recipe, folder = make_recipe(shuffled_features=0.5), tmp_path_factory.mktemp("whole")
+    return Whole(recipe, folder, list(run(recipe, folder)))
+
+
 @pytest.mark.parametrize("stop", [0, 1, 3, 4, 5])
-def test_stopping_and_resuming_changes_no_bit(make_recipe, tmp_path, stop):
-    recipe = make_recipe(shuffled_features=0.5)
-    whole = list(run(recipe, tmp_path / "whole"))
+def test_stopping_and_resuming_changes_no_bit(whole, tmp_path, stop):
+    recipe = whole.recipe
     first = run(recipe, tmp_path / "parts")
     begun = [next(first) for _ in range(stop + 1)]
     first.close()
     assert state_of(tmp_path / "parts")["number"] == stop
     rest = list(run(recipe, tmp_path / "parts", resume=True))
-    assert equal(state_of(tmp_path / "whole"), state_of(tmp_path / "parts"))
-    models = [load_model(tmp_path / name)[0].state_dict() for name in ("whole", "parts")]
+    assert equal(state_of(whole.folder), state_of(tmp_path / "parts"))
+    models = [load_model(path)[0].state_dict() for path in (whole.folder, tmp_path / "parts")]
     assert equal(dict(models[0]), dict(models[1]))
-    for one, two in zip(whole, begun + rest, strict=True):
+    for one, two in zip(whole.steps, begun + rest, strict=True):
         assert one._replace(rate=0) == two._replace(rate=0)
 
 
-def test_a_killed_run_resumes_from_its_last_checkpoint(make_recipe, tmp_path):
-    recipe = make_recipe(shuffled_features=0.5)
-    list(run(recipe, tmp_path / "whole"))
-    killed = run(recipe, tmp_path / "killed")
+def test_a_killed_run_resumes_from_its_last_checkpoint(whole, tmp_path):
+    killed = run(whole.recipe, tmp_path / "killed")
     for _ in range(4):  # steps 0 to 3; the checkpoint is that of step 2
         next(killed)
     saved = (tmp_path / "killed" / STATE_FILE).read_bytes()
     killed.close()
     (tmp_path / "killed" / STATE_FILE).write_bytes(saved)
-    rest = list(run(recipe, tmp_path / "killed", resume=True))
+    rest = list(run(whole.recipe, tmp_path / "killed", resume=True))
     assert rest[0].number == 3
-    assert equal(state_of(tmp_path / "whole"), state_of(tmp_path / "killed"))
+    assert equal(state_of(whole.folder), state_of(tmp_path / "killed"))
 
 
 def test_a_run_does_not_resume_on_other_clips(make_recipe, tmp_path):
@@ -221,13 +234,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_good(make_re
 
 
 @pytest.mark.parametrize("spare", [100, 3000])
-def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(
-    make_recipe, tmp_path, full_disk, spare
-):
-    recipe = make_recipe()
-    list(run(recipe, tmp_path / "whole"))
+def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(whole, tmp_path, full_disk, spare):
     folder = tmp_path / "run"
-    steps = run(recipe, folder)
+    steps = run(whole.recipe, folder)
     for _ in range(3):  # 0 to 2
         next(steps)
     with full_disk(spare), pytest.raises(ResourceError, match=r"the checkpoint before is kept.*--"):
@@ -236,8 +245,8 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_says_so(
     load_model(folder)
     assert not list(folder.rglob("*.part"))
     # There is room again.
-    assert [step.number for step in run(recipe, folder, resume=True)] == [3, 4, 5, 6]
-    assert equal(state_of(tmp_path / "whole"), state_of(folder))
+    assert [step.number for step in run(whole.recipe, folder, resume=True)] == [3, 4, 5, 6]
+    assert equal(state_of(whole.folder), state_of(folder))
 
 
 def test_what_a_killed_run_logged_after_its_checkpoint_is_forgotten(make_recipe, tmp_path):

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import hub_server
+import processes
 import pytest
 import safetensors.torch
 import torch
@@ -115,7 +116,7 @@ def run(environment, tmp_path):
 
     def execute(*command, **changes):
         if command[0] == "drsvg":
-            command = (Path(sys.executable).with_name("drsvg"), *command[1:])
+            return processes.run(*command[1:], cwd=tmp_path, env=environment | changes)
         return subprocess.run(
             [str(part) for part in command],
             cwd=tmp_path,
@@ -132,19 +133,19 @@ def run(environment, tmp_path):
 @pytest.fixture
 def locate(environment):
     """Return a function that finds a model, weights included, in a process that lives on."""
-    processes: dict[str, subprocess.Popen[str]] = {}
+    finders: dict[str, subprocess.Popen[str]] = {}
 
     def execute(name, *, offline=False, **changes) -> Path:
         key = json.dumps(changes)
-        if key not in processes:
-            processes[key] = subprocess.Popen(
+        if key not in finders:
+            finders[key] = subprocess.Popen(
                 [sys.executable, "-c", FINDER],
                 env=environment | changes,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
-        process = processes[key]
+        process = finders[key]
         print(json.dumps([name, offline]), file=process.stdin, flush=True)
         path, error = json.loads(process.stdout.readline())
         if error is not None:
@@ -152,7 +153,7 @@ def locate(environment):
         return Path(path)
 
     yield execute
-    for process in processes.values():
+    for process in finders.values():
         process.stdin.close()
         process.wait(timeout=30)
         process.stdout.close()
@@ -409,16 +410,12 @@ def test_a_cut_download_is_resumed(hub, locate, contents, tiny_model) -> None:
 def test_an_interrupted_download_leaves_nothing(hub, environment, contents, tmp_path) -> None:
     hub.repo("org/garden", contents)
     hub.cuts = 99
-    drsvg = Path(sys.executable).with_name("drsvg")
-    command = [str(drsvg), "models", "pull", "org/garden"]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        deadline = time.monotonic() + 30
-        while hub.cuts > 98 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+    process = processes.Command("models", "pull", "org/garden", cwd=tmp_path, env=environment)
+    deadline = time.monotonic() + 30
+    while hub.cuts > 98 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
     assert (process.returncode, said) == (130, b"")
     left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert not [path for path in left if "safetensors" in path.name or "incomplete" in path.name]
@@ -465,6 +462,7 @@ def test_a_hub_that_takes_two_seconds_is_not_out_of_reach(hub, locate, contents)
     hub.delay = 2.0
     source = locate("org/garden@main")
     moved = hub.repos["org/garden"].commit({"README.md": b"another card"})
+    hub.delay = 2.0
     assert locate("org/garden").name == moved != source.name
 
 

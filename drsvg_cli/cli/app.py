@@ -118,7 +118,9 @@ def _outcome(options: list[str]) -> tuple[int, str, dict[str, Any] | None]:
     except OSError as error:
         # A name that is too long, a folder that may not be read: the system's own words.
         where = "" if error.filename is None else f"{error.filename}: "
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+        if error.errno in (errno.ENOMEM, errno.EAGAIN):  # the second for a thread
+            return ResourceError.exit_code, f"memory is used up ({error.strerror})", None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return ResourceError.exit_code if full else 1, f"{where}{error.strerror or error}", None
     except (MemoryError, ImportError) as error:
         if not is_for_want_of_memory(error):
