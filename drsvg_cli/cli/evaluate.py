@@ -11,7 +11,6 @@ from drsvg_cli.errors import ConfigError
 EPILOG = options.examples(
     "evaluate general --data ./held-back",
     "evaluate general garden-model --data ./held-back --horizon 30",
-    "evaluate motion --data ./held-back",
     "evaluate moving-mnist moving-mnist-svg-lp",
     "evaluate sprites --swap",
 )
