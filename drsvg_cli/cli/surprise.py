@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from drsvg_cli.cli import options
+from drsvg_cli.commands.console import Reporter
 
 EPILOG = options.examples(
     "surprise camera.mp4 --open",
@@ -34,6 +35,7 @@ def surprise(
             metavar="SECONDS",
             panel=options.SAMPLING,
             show=True,
+            between=(0.01, 3600),
         ),
     ] = 0.5,
     horizon: options.Horizon = "0.5s",
@@ -45,11 +47,17 @@ def surprise(
             metavar="HOURS",
             panel=options.SAMPLING,
             show=True,
+            between=(0.001, 8000),
         ),
     ] = 1.0,
     seed: Annotated[
         int,
-        options.option("Sample k depends on SEED + k alone.", panel=options.SAMPLING, show=True),
+        options.option(
+            "Sample k depends on SEED + k alone.",
+            panel=options.SAMPLING,
+            show=True,
+            between=(0, options.LARGEST_SEED),
+        ),
     ] = 0,
     device: options.Device = "auto",
     out: Annotated[
@@ -70,10 +78,6 @@ def surprise(
     curve over time, a table of events, a short clip of each and a video with its heat.
     """
     options.check_range("--samples", samples, 1, 1000)
-    options.check_range("--every", every, 0.01, 3600)
-    options.check_range("--once-in", once_in, 0.001, 8000)
-    options.check_range("--seed", seed, 0, options.LARGEST_SEED)
-    options.check_range("--rate", rate, 0.01, 1000)
     asked = options.read_length(horizon)
     from drsvg_cli.commands.models import find_predictor
 
@@ -82,18 +86,6 @@ def surprise(
     from drsvg_cli.commands.session import Settings
     from drsvg_cli.commands.surprise import Watch, run
 
-    settings = Settings(
-        model=model,
-        horizon=asked,
-        samples=samples,
-        seed=seed,
-        temperature=None,
-        at=None,
-        rate=rate,
-        fit=None,
-        device=device,
-        format="mp4",
-        size=None,
-    )
-    watch = Watch(every, once_in, normal or [], out, overwrite, open_page, as_json, quiet)
-    run(clips, settings, watch, source=source)
+    settings = Settings(model, asked, samples, seed, rate=rate, device=device)
+    watch = Watch(every, once_in, normal or [], out, overwrite, open_page)
+    run(clips, settings, watch, source=source, reporter=Reporter(as_json=as_json, quiet=quiet))

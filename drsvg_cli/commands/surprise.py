@@ -49,18 +49,22 @@ class Watch:
     out: Path | None
     overwrite: bool
     open_page: bool
-    as_json: bool
-    quiet: bool
 
 
 @explained_memory(FEWER)
-def run(inputs: Sequence[str], settings: Settings, watch: Watch, *, source: Path | None) -> None:
+def run(
+    inputs: Sequence[str],
+    settings: Settings,
+    watch: Watch,
+    *,
+    source: Path | None,
+    reporter: Reporter,
+) -> None:
     """Walk through every clip and write a folder each; fail at the end if a clip is bad.
 
     Raises:
         DrsvgError: nothing could be started, or a clip is bad.
     """
-    reporter = Reporter(as_json=watch.as_json, quiet=watch.quiet)
     if settings.samples > 1 and settings.model in DETERMINISTIC:
         settings = replace(settings, samples=1)  # all would be the same
     clips, normal = find_clips(inputs), find_clips(watch.normal) if watch.normal else []
