@@ -15,7 +15,7 @@ from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
-from drsvg_cli.config import AnyModel, Recipe, format_recipe
+from drsvg_cli.config import AnyModel, Recipe
 from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.device import (
     explained_memory,
@@ -25,6 +25,7 @@ from drsvg_cli.device import (
 )
 from drsvg_cli.errors import ConfigError, TrainingError
 from drsvg_cli.inference.loading import load_predictor
+from drsvg_cli.recipe_file import format_recipe
 from drsvg_cli.storage import collected, locked, sha256, writable, write_atomically
 from drsvg_cli.training import distributed
 from drsvg_cli.training.model_card import Provenance, model_card
