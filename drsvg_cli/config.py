@@ -1,19 +1,15 @@
-"""Recipes: frozen dataclasses and the `preset.toml` they are read from and written to.
+"""Recipes: frozen dataclasses that say what a model is, what it learns from and how.
 
-A recipe is strict. An unknown key, a missing name, a value of the wrong type or out of bounds, and
-a key that the chosen model or source does not read are `ConfigError`s.
+A value that is out of bounds is a `ConfigError`. `recipe_file` reads and writes them.
 """
 
-import difflib
 import hashlib
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from drsvg_cli.errors import ConfigError
-from drsvg_cli.migration import migrate
 
 Fit = Literal["crop", "pad", "stretch"]
 Source = Literal["clips", "moving-mnist", "moving-mnist-deterministic", "kth", "sprites"]
@@ -189,57 +185,9 @@ _FREE = {"training.validate_every", "training.checkpoint_every"}
 """Keys that may change between a run and its resumption."""
 
 
-def parse_recipe(text: str, *, origin: str, migrated: bool = False) -> Recipe:
-    """Read a recipe from the text of a `preset.toml`.
-
-    Args:
-        text: TOML.
-        origin: names the text in messages.
-        migrated: accept the keys of drsvg 0.1 and 0.2, as the recipes of older weights have them.
-
-    Raises:
-        ConfigError: the text is not TOML, or does not describe a recipe.
-    """
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5000 digits is a ValueError
-        raise ConfigError(f"{origin} is not valid TOML: {error}") from None
-    try:
-        strict = not (migrated and migrate(table))
-        recipe = _build(Recipe, table, "")
-    except ConfigError as error:
-        raise ConfigError(f"{origin}: {error}") from None
-    assert isinstance(recipe, Recipe)
-    for key, condition in _unread(recipe) if strict else ():
-        part, _, name = key.partition(".")
-        if name in table.get(part, {}):
-            values = " or ".join(json.dumps(value) for value in condition.values)
-            raise ConfigError(f"{origin}: {key} is read only where {condition.key} is {values}")
-    return recipe
-
-
-def format_recipe(recipe: Recipe) -> str:
-    """Write a recipe as TOML that `parse_recipe` reads back to an equal recipe."""
-    lines, unread = [], {key for key, _ in _unread(recipe)}
-    for name, value in asdict(recipe).items():
-        if not isinstance(value, dict):
-            lines.append(_format_entry(name, value))
-            continue
-        lines += ["", f"[{name}]"]
-        lines += [
-            _format_entry(key, each) for key, each in value.items() if f"{name}.{key}" not in unread
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _format_entry(key: str, value: str | int | float) -> str:
-    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return f"{key} = {text}"
-
-
 def training_facts(recipe: Recipe) -> dict[str, Any]:
     """Return all that decides what a run learns, as `data.context`: its value."""
-    unread = {key for key, _ in _unread(recipe)} | _FREE
+    unread = {key for key, _ in unread_keys(recipe)} | _FREE
     tables = {name: asdict(getattr(recipe, name)) for name in ("model", "data", "training")}
     return {
         key: value
@@ -254,7 +202,7 @@ def digest(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(training_facts(recipe)).encode()).hexdigest()
 
 
-def _unread(recipe: Recipe) -> list[tuple[str, Only]]:
+def unread_keys(recipe: Recipe) -> list[tuple[str, Only]]:
     """List the keys that the recipe's model or source does not read, and when they are read."""
     return [
         (f"{part}.{name}", mark)
@@ -286,51 +234,3 @@ def check_bounds(config: Any, table: str) -> None:
         value = getattr(config, name)
         if isinstance(mark, Range) and not mark.least <= value <= mark.most:
             raise ConfigError(f"{table}.{name} is {value}; choose {mark.least} to {mark.most}")
-
-
-def _build(cls: type, table: Mapping[str, Any], prefix: str) -> Any:
-    """Build the dataclass `cls` from a TOML table, checking every key and type."""
-    hints = get_type_hints(cls)
-    for key in table:
-        if key not in hints:
-            raise ConfigError(f"unknown key {prefix}{key}{_nearest(key, list(hints))}")
-    missing = [f.name for f in fields(cls) if f.name not in table and _is_required(f)]
-    if missing:
-        raise ConfigError(f"{prefix}{missing[0]} is missing")
-    values = {key: _convert(hints[key], value, f"{prefix}{key}") for key, value in table.items()}
-    return cls(**values)
-
-
-def _is_required(f: Any) -> bool:
-    return f.default is f.default_factory  # both are MISSING
-
-
-def _convert(hint: Any, value: Any, key: str) -> Any:
-    if hint == AnyModel:
-        hint = _model_class(value)
-    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
-        return _build(hint, value, f"{key}.")
-    if get_origin(hint) is Literal:
-        if not any(type(value) is type(choice) and value == choice for choice in get_args(hint)):
-            choices = ", ".join(repr(choice) for choice in get_args(hint))
-            raise ConfigError(f"{key} is {value!r}; choose one of {choices}")
-        return value
-    if hint is float and type(value) is int and abs(value) < 2**53:
-        value = float(value)
-    if is_dataclass(hint) or type(value) is not hint:
-        wanted = "a table" if is_dataclass(hint) else f"of type {hint.__name__}"
-        raise ConfigError(f"{key} is {value!r}; it must be {wanted}")
-    return value
-
-
-def _model_class(value: Any) -> type:
-    kind = value.get("kind", "drsvg") if isinstance(value, dict) else "drsvg"
-    if kind not in list(MODEL_KINDS):
-        kinds = ", ".join(map(repr, MODEL_KINDS))
-        raise ConfigError(f"model.kind is {kind!r}; choose one of {kinds}")
-    return MODEL_KINDS[kind]
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known keys: {', '.join(known)}"

@@ -19,7 +19,8 @@ from conftest import TINY
 from hostile_clips import moving, write
 
 from drsvg_cli.cli.app import main
-from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
+from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
+from drsvg_cli.recipe_file import format_recipe
 from drsvg_cli.weights.files import load_model, load_state
 
 STEPS = 16

@@ -18,9 +18,10 @@ from processes import context
 
 from drsvg_cli.cli.app import main
 from drsvg_cli.commands import train
-from drsvg_cli.config import DataConfig, MotionConfig, Recipe, TrainingConfig, format_recipe
+from drsvg_cli.config import DataConfig, MotionConfig, Recipe, TrainingConfig
 from drsvg_cli.data import clips as clip_files
 from drsvg_cli.data import dataset, moving_mnist
+from drsvg_cli.recipe_file import format_recipe
 from drsvg_cli.storage import locked
 from drsvg_cli.weights.files import load_model, save_model
 from drsvg_cli.weights.model_folder import weights_path

@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drsvg_cli.config import (
-    DataConfig,
-    ModelConfig,
-    MotionConfig,
-    Recipe,
-    TrainingConfig,
-    digest,
-    format_recipe,
-    parse_recipe,
-)
+from drsvg_cli.config import DataConfig, ModelConfig, MotionConfig, Recipe, TrainingConfig, digest
 from drsvg_cli.errors import ConfigError
+from drsvg_cli.recipe_file import format_recipe, parse_recipe
 
 PRESETS = Path(__file__).parents[1] / "presets"
 

@@ -11,9 +11,10 @@ import torch
 from conftest import TINY
 from processes import Command, context
 
-from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig, format_recipe
+from drsvg_cli.config import DataConfig, ModelConfig, Recipe, TrainingConfig
 from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.errors import ConfigError, TrainingError
+from drsvg_cli.recipe_file import format_recipe
 from drsvg_cli.training import distributed
 from drsvg_cli.training.preparation import prepare_run
 from drsvg_cli.training.task import Validation

@@ -14,8 +14,8 @@ from hostile_clips import moving, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drsvg_cli.config import parse_recipe
 from drsvg_cli.errors import ConfigError, DrsvgError, VideoError, WeightsError
+from drsvg_cli.recipe_file import parse_recipe
 from drsvg_cli.video.decoding import probe
 from drsvg_cli.video.reading import read_clip, read_frames
 from drsvg_cli.weights.files import load_model, load_state, save_state

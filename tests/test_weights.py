@@ -646,12 +646,12 @@ def test_a_card_that_is_no_utf_8_is_neither_pushed_nor_emptied(hub, run, garden,
 
 @pytest.mark.parametrize(
     ("base_model", "line"),
-    [("general", None), ("org/name@v1", "base_model: org/name"), ("", None)],
+    [("general", None), ("org/name@v1", 'base_model: "org/name"'), ("", None)],
 )
 def test_a_card_says_where_weights_come_from(base_model: str, line: str | None) -> None:
     text = card("garden", base_model=base_model)
     _, front, rest = text.split("---\n", 2)
-    for expected in ("library_name: drsvg", "license: mit", "tags: ["):
+    for expected in ('library_name: "drsvg"', 'license: "mit"', "tags: ["):
         assert expected in front
     assert ("base_model" in front) == (line is not None) and (line or "") in front
     assert "drsvg predict clip.mp4 --model garden" in rest and "(validation.png)" in rest

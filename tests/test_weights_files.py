@@ -10,9 +10,10 @@ import safetensors.torch
 import torch
 from own_files import not_a_file
 
-from drsvg_cli.config import Recipe, format_recipe, parse_recipe
+from drsvg_cli.config import Recipe
 from drsvg_cli.errors import ConfigError, ResourceError, WeightsError
 from drsvg_cli.inference.rollout import predict
+from drsvg_cli.recipe_file import format_recipe, parse_recipe
 from drsvg_cli.weights.files import (
     load_model,
     load_state,

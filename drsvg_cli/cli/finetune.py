@@ -61,18 +61,13 @@ def finetune(
     source = None if resume else find(model, offline=offline, quiet=quiet or as_json)
     from drsvg_cli.commands import train
 
-    changes = {
-        "steps": steps,
-        "batch": batch,
-        "learning_rate": learning_rate,
-        "seed": seed,
-        "validate_every": max(1, min(100, steps // 5)),
-        "checkpoint_every": max(1, min(100, steps // 5)),
-    }
+    changes = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    often = max(1, min(100, steps // 5))
+    changes |= {"validate_every": often, "checkpoint_every": often}
     train.run(
         train.Request(
             clips=clips,
-            held=validation,
+            held=validation or (),
             out=out or Path(f"{_title(Path(clips[0]).resolve())}-model"),
             source=source,
             start=source,

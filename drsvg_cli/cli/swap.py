@@ -15,6 +15,16 @@ EPILOG = options.examples(
     "swap a.mp4 b.mp4 --samples 3 --format gif",
 )
 
+Both = Annotated[
+    bool, options.flag("--both", help="Also give B the pose of A.", panel=options.SAMPLING)
+]
+Out = Annotated[
+    Path | None,
+    options.option(
+        "Folder for the results; A_B_drsvg by default.", "--out", "-o", panel=options.OUTPUT
+    ),
+]
+
 
 def swap(
     content: Annotated[Path, typer.Argument(metavar="A", help="Clip that gives the content.")],
@@ -28,20 +38,13 @@ def swap(
     ] = None,
     rate: options.Rate = None,
     fit: options.FitMode = None,
-    both: Annotated[
-        bool, options.flag("--both", help="Also give B the pose of A.", panel=options.SAMPLING)
-    ] = False,
+    both: Both = False,
     horizon: options.Horizon = "10",
     samples: options.Samples = 1,
     seed: options.Seed = None,
     temperature: options.Temperature = None,
     device: options.Device = "auto",
-    out: Annotated[
-        Path | None,
-        options.option(
-            "Folder for the results; A_B_drsvg by default.", "--out", "-o", panel=options.OUTPUT
-        ),
-    ] = None,
+    out: Out = None,
     overwrite: options.Overwrite = False,
     size: options.AnySize = None,
     format: options.Format = "mp4",

@@ -59,7 +59,7 @@ def train(
     work.run(
         work.Request(
             clips=data or [],
-            held=validation,
+            held=validation or (),
             out=out or Path(f"{Path(recipe).resolve().name}-model"),
             source=source,
             start=begin,
@@ -67,7 +67,6 @@ def train(
             changes={} if steps is None else {"steps": steps},
             own=own,
             share=share,
-            patience=0,
             resume=resume,
             device=device,
         ),

@@ -53,19 +53,20 @@ class Manifest:
         """The seed of what is done."""
         return next((line["seed"] for line in self._lines.values()), None)
 
-    def knows(self, clip: Path) -> bool:
-        """Tell whether there is a line of a clip."""
-        return str(clip) in self._lines
+    def is_done(self, clip: Path, record: Path) -> bool:
+        """Tell whether a clip, as it is now, has been predicted, and the result is there.
 
-    def is_done(self, clip: Path) -> bool:
-        """Tell whether a clip, as it is now, has been predicted, and the result is there."""
-        line = self._lines.get(str(clip))
-        return (
-            line is not None
-            and line["outcome"] == "done"
-            and line["digest"] == digest(clip)
-            and Path(str(line.get("folder"))).is_dir()
-        )
+        Where there is no line of it, the record of its result says so, which is the last thing of a
+        run that was killed right after.
+        """
+        if line := self._lines.get(str(clip)):
+            known = line["outcome"] == "done" and line["digest"] == digest(clip)
+            return known and Path(str(line.get("folder"))).is_dir()
+        try:
+            made = json.loads(read_own(record))
+            return bool(made["clip"] == str(clip) and made["settings"] == self._settings)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return False
 
     def add(self, clip: Path, *, digest: str, seed: int, seconds: float, **outcome: str) -> None:
         """Write a clip's line; other processes may write theirs meanwhile.

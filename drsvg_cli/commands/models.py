@@ -27,14 +27,13 @@ from drsvg_cli.weights.model_folder import (
 )
 from drsvg_cli.weights.registry import BASELINES, WHOLE, describe, presets, resolve
 
+LARGEST_FILE = 2 * 2**30
+"""Bytes of a file that is pushed: twice the weights of the largest model."""
+
 
 def find_predictor(model: str, *, offline: bool, quiet: bool) -> Path | None:
     """Return the source of a model as `find` does, and none for a baseline, which has no files."""
     return None if model in BASELINES else find(model, offline=offline, quiet=quiet)
-
-
-LARGEST_FILE = 2 * 2**30
-"""Bytes of a file that is pushed: twice the weights of the largest model."""
 
 
 def find(model: str, *, offline: bool, quiet: bool) -> Path:

@@ -1,6 +1,5 @@
 """The work behind `drsvg predict`: clips in, folders of samples out."""
 
-import json
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,7 +24,6 @@ from drsvg_cli.commands.prediction_report import RECORD_FILE, result_files, summ
 from drsvg_cli.commands.session import LESS, Session, Settings, open_session, without_copies
 from drsvg_cli.device import explained_memory
 from drsvg_cli.errors import ConfigError, VideoError
-from drsvg_cli.storage import read_own
 from drsvg_cli.video.finding import find_clips
 
 BATCH_FOLDER = Path("predictions")
@@ -117,7 +115,11 @@ def _predict_all(
     names, folders = result_files(settings), name_folders(clips, whole)
     ours = take_shard(clips, output.shard)
     pairs = [(clip, to) for clip, to, our in zip(clips, folders, ours, strict=True) if our]
-    todo = [pair for pair in pairs if output.overwrite or not _is_done(manifest, *pair, settings)]
+    todo = [
+        (clip, folder)
+        for clip, folder in pairs
+        if output.overwrite or not manifest.is_done(clip, folder / RECORD_FILE)
+    ]
     for _, folder in todo:
         check_free(folder, overwrite=output.overwrite, names=names, remedy="redo it with --redo")
     spreads = output.on is not None and not output.dry_run
@@ -162,18 +164,6 @@ def _predict_all(
     line = f": {len(todo)} clips predicted" + f", {earlier} done before" * bool(earlier)
     done = Text.assemble((one_line(str(whole)), "bold"), line)
     reporter.result(told, _manner(session) if output.dry_run else done)
-
-
-def _is_done(manifest: Manifest, clip: Path, folder: Path, settings: Settings) -> bool:
-    """Tell whether a clip has been predicted, be it by a run that was killed right after."""
-    if manifest.is_done(clip) or manifest.knows(clip):
-        return manifest.is_done(clip)
-    try:
-        record = json.loads(read_own(folder / RECORD_FILE))
-        asked = json.loads(json.dumps(asdict(settings)))
-        return bool(record["clip"] == str(clip) and record["settings"] == asked)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return False
 
 
 def _planned(record: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """One clip predicted: its samples drawn, and written as they come."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Prediction:
             report = Report(self.session, excerpt, clip, folder)
             paths = [part / name for name in sample_names(self.session.settings)]
             with report.collecting(part):
-                self._draw(excerpt, paths, report, lambda count: progress.advance(task, count))
+                self._draw(excerpt, paths, report, progress, task)
                 progress.update(task, description=f"Writing {one_line(folder.name)}", refresh=True)
                 record = report.write()
             progress.remove_task(task)
@@ -66,7 +66,7 @@ class Prediction:
         excerpt, task = self._begin(clip, progress)
         report = Report(self.session, excerpt, clip, path)
         with written(path, overwrite=self._overwrite) as part:
-            self._draw(excerpt, [part], report, lambda count: progress.advance(task, count))
+            self._draw(excerpt, [part], report, progress, task)
         progress.remove_task(task)
         return report.record()
 
@@ -92,7 +92,8 @@ class Prediction:
         excerpt: Excerpt,
         paths: Sequence[Path],
         report: Report,
-        advance: Callable[[int], object],
+        progress: Progress,
+        task: TaskID,
     ) -> None:
         """Predict all samples of a clip and write each to its file."""
         session, steps, past = self.session, excerpt.steps, report.past
@@ -124,7 +125,7 @@ class Prediction:
                             report.note(first + number, moment // steps, frame)
                     if moment + 1 == steps:
                         self._check_likeness(excerpt.observed, frames[0])
-                    advance(len(samples))
+                    progress.advance(task, len(samples))
 
     def _check_end(self, clip: Path, excerpt: Excerpt) -> None:
         """Warn of a clip that ends in nothing, and name a moment at which something moves."""

@@ -15,7 +15,7 @@ from drsvg_cli.commands import training_report
 from drsvg_cli.commands.console import Reporter, one_line
 from drsvg_cli.commands.output_folder import check_free, is_content, made, write_picture
 from drsvg_cli.commands.tables import show
-from drsvg_cli.config import AnyModel, Recipe, format_recipe
+from drsvg_cli.config import Recipe
 from drsvg_cli.data.dataset import DataPaths, Progress
 from drsvg_cli.device import (
     explained_memory,
@@ -25,6 +25,7 @@ from drsvg_cli.device import (
 )
 from drsvg_cli.errors import ConfigError, TrainingError
 from drsvg_cli.inference.loading import load_predictor
+from drsvg_cli.recipe_file import format_recipe
 from drsvg_cli.storage import collected, locked, sha256, writable, write_atomically
 from drsvg_cli.training import distributed
 from drsvg_cli.training.model_card import Provenance, model_card
@@ -48,7 +49,7 @@ class Request:
     """What was asked for, as in the commands' options."""
 
     clips: Sequence[str]
-    held: Sequence[Path] | None
+    held: Sequence[Path]
     out: Path
     source: Path | None
     """The model, or the recipe alone, that says what to train; none to resume."""
@@ -61,9 +62,9 @@ class Request:
     own: bool
     """The clips are the user's own, and not what the recipe says."""
     share: float
-    patience: int
     resume: bool
     device: str
+    patience: int = 0
     picture_rate: float | None = None
     """How many are a second of pictures in a folder."""
 
@@ -144,12 +145,6 @@ def _keep(recipe: Recipe) -> Keep:
     return "best" if recipe.data.source == "clips" else "last"
 
 
-def _public_name(model: str) -> str:
-    """Return what a card may call a model: not where it lies on this computer."""
-    path = Path(model)
-    return path.resolve().name if path.exists() else model
-
-
 def _check_folder(request: Request) -> None:
     """Make sure that the run folder is free, or holds a run to go on with."""
     out = request.out
@@ -179,13 +174,8 @@ def _was_killed_before_its_first_state(folder: Path) -> bool:
     if not training.is_dir() or (folder / STATE_FILE).exists():
         return False
     names = {path.name for path in filter(is_content, folder.iterdir())}
-    files = (path for path in training.rglob("*") if not path.is_dir())
-    return names <= {RECIPE_FILE, training.name} and all(map(_is_cached, files))
-
-
-def _is_cached(path: Path) -> bool:
-    """Tell a clip that a run has decoded, or half of one."""
-    return path.suffix in (".frames", ".part")
+    kinds = {path.suffix for path in training.rglob("*") if not path.is_dir()}
+    return names <= {RECIPE_FILE, training.name} and kinds <= {".frames", ".part"}  # of clips
 
 
 @contextmanager
@@ -228,8 +218,12 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
     recipe, start = read_recipe(request.source), None
     if request.start is not None:
         model, its = load_model(request.start)
-        name, start = _public_name(request.base_model), model.state_dict()
-        _check_same_network(recipe.model, its.model, name)
+        path, name, start = Path(request.base_model), request.base_model, model.state_dict()
+        if path.exists():  # a card tells nobody where a model lies on this computer
+            name = path.resolve().name
+        for key, value in asdict(recipe.model).items():
+            if (other := getattr(its.model, key, None)) != value:
+                raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
         recipe = replace(recipe, base_model=name)
     if request.own:
         data = replace(recipe.data, source="clips")
@@ -240,12 +234,6 @@ def _recipe(request: Request) -> tuple[Recipe, dict[str, torch.Tensor] | None]:
         training=replace(recipe.training, **request.changes),
     )
     return recipe, start
-
-
-def _check_same_network(wanted: AnyModel, given: AnyModel, name: str) -> None:
-    for key, value in asdict(wanted).items():
-        if (other := getattr(given, key, None)) != value:
-            raise ConfigError(f"{name} has {key} = {other} where the recipe has {value}")
 
 
 def _prepared(
@@ -260,7 +248,7 @@ def _prepared(
     paths = DataPaths(
         request.clips,
         request.out / STATE_FILE.parent / "clips",
-        request.held or (),
+        request.held,
         request.share,
         None if rate is None else Fraction(rate).limit_denominator(1001),
     )
@@ -285,9 +273,10 @@ def _watch(
             if takes := pace.estimate(step):
                 reporter.note(takes)
             if step.validation is not None:
-                note = _measured(step.validation.measured)
+                note = _listed(step.validation.measured)
+                terms = f"{_listed(step.terms)}, {step.rate:.0f} sequences/s, "
+                terms *= bool(step.terms) and not request.own
                 mark = " · kept" if step.kept else ""
-                terms = "" if request.own else _terms(step)
                 reporter.note(f"step {step.number}: {terms}validation {note}{mark}")
             shown = ""
             if step.terms:
@@ -302,12 +291,5 @@ def _watch(
                 raise KeyboardInterrupt
 
 
-def _terms(step: Step) -> str:
-    if not step.terms:
-        return ""
-    terms = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in step.terms.items())
-    return f"{terms}, {step.rate:.0f} sequences/s, "
-
-
-def _measured(values: Mapping[str, float]) -> str:
+def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -68,15 +67,10 @@ class VideoFiles:
         """Return the files."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait until all is written, or give up after an error."""
         try:
-            self._abandoned = error is not None
+            self._abandoned = kind is not None
             while not self._abandoned and self._waiting:
                 self._waiting.popleft().result()
         finally:
@@ -84,7 +78,7 @@ class VideoFiles:
             for thread in self._threads:
                 thread.shutdown(cancel_futures=True)
             for writer in self._writers.values():
-                writer.__exit__(InterruptedError, InterruptedError(), None)
+                writer.close(whole=False)
 
     def write(self, number: int, time: int, frame: Frames) -> None:
         """Write frame `time` of a file, which must not change any more; one that has been is not.
@@ -117,7 +111,7 @@ class VideoFiles:
                 )
             self._writers[number].write(marked(frame) if self._mark else frame)
             if is_last:
-                self._writers.pop(number).__exit__(None, None, None)
+                self._writers.pop(number).close(whole=True)
 
 
 def together(frame: Frames) -> int:

@@ -104,18 +104,13 @@ class CachedClip:
         return len(self) / float(self.rate)
 
 
-@dataclass(frozen=True)
-class Rejected:
-    """A file that cannot be used, and why."""
-
-    path: Path
-    reason: str
-
-
 def decode_clips(
     sources: Mapping[Path, str], folder: Path, *, cached: CacheFormat
-) -> Iterator[CachedClip | Rejected]:
+) -> Iterator[CachedClip | str]:
     """Decode clips into a folder, one result a path; a clip that is there already is kept.
+
+    Yields:
+        A clip, or why a file cannot be used.
 
     Args:
         sources: every clip's path, and its source.
@@ -127,14 +122,13 @@ def decode_clips(
         try:
             clip = _find_or_decode(path, source, folder, cached=cached, limit=limit)
         except VideoError as error:
-            yield Rejected(path, str(error))
+            yield str(error)
             continue
         if clip.windows(cached.length):
             yield clip
         else:
             needed = cached.length / float(clip.rate)
-            reason = f"{clip.seconds:.2f} s is too short; {needed:.2f} s are needed"
-            yield Rejected(path, f"{path}: {reason}")
+            yield f"{path}: {clip.seconds:.2f} s is too short; {needed:.2f} s are needed"
 
 
 def _find_or_decode(

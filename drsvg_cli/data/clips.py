@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drsvg_cli.config import Recipe
-from drsvg_cli.data.clip_cache import CachedClip, CacheFormat, Rejected, decode_clips
+from drsvg_cli.data.clip_cache import CachedClip, CacheFormat, decode_clips
 from drsvg_cli.data.dataset import (
     VALIDATION_SEQUENCES,
     Benchmark,
@@ -162,9 +162,9 @@ def usable(
     first, found = "", False
     for number, result in enumerate(decode_clips(sources, folder, cached=cached), start=1):
         progress.update(number, len(sources))
-        if isinstance(result, Rejected):
-            first = first or result.reason
-            progress.note(f"left out: {result.reason}")
+        if isinstance(result, str):
+            first = first or result
+            progress.note(f"left out: {result}")
         else:
             found = True
             yield result

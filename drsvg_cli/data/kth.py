@@ -238,7 +238,7 @@ def _cut(
     Where every second frame is kept, a range is half as long. An end beyond the last frame is the
     last frame. A clip that is not listed is one range.
     """
-    keys = {clip.path: clip.key for clip in clips}
+    known = {clip.path: clip for clip in clips}
     length = recipe.data.context + recipe.data.horizon
     actions = {clip.path: clip.action for clip in clips}
     cached_as = square_format(recipe.drsvg, recipe.data)
@@ -246,7 +246,7 @@ def _cut(
     for cached in clip_files.usable(actions, paths.cache, progress, cached=cached_as):
         thinned = cached.rate / probe(cached.path).rate
         whole = 1, math.ceil(len(cached) / thinned)
-        for first, last in ranges.get(keys[cached.path], [whole]):
+        for first, last in ranges.get(known[cached.path].key, [whole]):
             begin, end = math.ceil((first - 1) * thinned), math.ceil(last * thinned)
             part = replace(cached, begin=begin, end=min(end, len(cached)))
             if part.windows(length):

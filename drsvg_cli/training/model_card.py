@@ -1,7 +1,6 @@
 """Model cards: the `README.md` of a model folder, complete without editing."""
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +55,11 @@ _KEPT = {
 
 def model_card(recipe: Recipe, provenance: Provenance) -> str:
     """Write the card: what the model is, how it was trained, what was measured, its limits."""
-    data = recipe.data
+    data, kept = recipe.data, f"The weights kept are {_KEPT[provenance.keep]}."
+    if provenance.unchanged:
+        kept = (
+            f"No step made them better: the weights are those of `{recipe.base_model}`, unchanged."
+        )
     picture = f"\n![Held-back clips and a sample of each]({provenance.picture})\n"
     return f"""{_front_matter(recipe)}
 # {recipe.name}
@@ -78,7 +81,7 @@ Trained on {recipe.training_data or "clips that nobody described"}.
 
 ## Measured
 
-On {provenance.validation_data}. {_kept(recipe, provenance)}
+On {provenance.validation_data}. {kept}
 
 {_table(provenance)}
 
@@ -87,15 +90,6 @@ On {provenance.validation_data}. {_kept(recipe, provenance)}
 {_limits(recipe)} Copying the last frame is a strong baseline: compare with it (`--compare`)
 before trusting a prediction.
 """
-
-
-def _kept(recipe: Recipe, provenance: Provenance) -> str:
-    """Say which weights the folder holds."""
-    if provenance.unchanged:
-        return (
-            f"No step made them better: the weights are those of `{recipe.base_model}`, unchanged."
-        )
-    return f"The weights kept are {_KEPT[provenance.keep]}."
 
 
 def _network(recipe: Recipe) -> str:
@@ -138,13 +132,10 @@ def _runs(recipe: Recipe, provenance: Provenance) -> str:
             f"drsvg {run['drsvg']}"
         )
     log, batch = provenance.log[-1], recipe.training.batch
-    took = f"The last run took {log['step']:,} steps of {batch} sequences and {_hours(log)}."
+    hours = log["seconds"] / 3600
+    time = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
+    took = f"The last run took {log['step']:,} steps of {batch} sequences and {time}."
     return "\n".join([*lines, "", took])
-
-
-def _hours(line: Mapping[str, Any]) -> str:
-    hours = line["seconds"] / 3600
-    return f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.0f} minutes"
 
 
 def _table(provenance: Provenance) -> str:
@@ -168,12 +159,5 @@ def _front_matter(recipe: Recipe) -> str:
     if recipe.base_model and (address := parse_address(recipe.base_model)):
         table["base_model"] = address.repo
     # A JSON text is a YAML one, whatever is in it.
-    lines = [
-        f"{key}: {_plain(value) if isinstance(value, str) else json.dumps(list(value))}"
-        for key, value in table.items()
-    ]
+    lines = [f"{key}: {json.dumps(value)}" for key, value in table.items()]
     return "\n".join(["---", *lines, "---", ""])
-
-
-def _plain(text: str) -> str:
-    return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) else json.dumps(text)

@@ -82,22 +82,13 @@ def _drsvg_run(
     held = as_clips((found.validation * 255).round().to(torch.uint8))
     judge = Judge(LPIPS(device), similarity=True, channels=recipe.drsvg.channels, device=device)
     part = distributed.part(training.batch)
-    task = Task(
-        learner,
-        lambda number: found.sequences.batch(training.batch, seed=f"{training.seed}/{number}")[
-            :, part
-        ],
-        _validation(predictor, held, recipe.data.horizon, judge),
-    )
-    return Run(
-        task,
-        predictor,
-        held,
-        judge,
-        found.fingerprint,
-        found.train_description,
-        found.validation_description,
-    )
+
+    def batch(number: int) -> Tensor:
+        return found.sequences.batch(training.batch, seed=f"{training.seed}/{number}")[:, part]
+
+    task = Task(learner, batch, _validation(predictor, held, recipe.data.horizon, judge))
+    texts = found.fingerprint, found.train_description, found.validation_description
+    return Run(task, predictor, held, judge, *texts)
 
 
 def _motion_run(
@@ -129,15 +120,9 @@ def _motion_run(
     learner = MotionLearner(recipe, lpips.features, start)
     predictor = MotionPredictor(learner.average)
     judge = Judge(lpips, similarity=False, channels=3, device=cpu)
-    return Run(
-        Task(learner, clips.batch, _validation(predictor, held, data.horizon, judge)),
-        predictor,
-        held,
-        judge,
-        found.fingerprint,
-        found.train_description,
-        found.validation_description(len(held)),
-    )
+    task = Task(learner, clips.batch, _validation(predictor, held, data.horizon, judge))
+    texts = found.fingerprint, found.train_description, found.validation_description(len(held))
+    return Run(task, predictor, held, judge, *texts)
 
 
 def _validation(

@@ -97,13 +97,8 @@ def fit(
     training = recipe.training
     if resume:
         run.restore()
-    elif not distributed.rank() and any(
-        (folder / each).exists() for each in (WEIGHTS_FILE, STATE_FILE)
-    ):
-        raise TrainingError(f"{folder} already holds a model; resume it or choose another folder")
     else:
-        # At once, so that a run can be resumed from its first moment and a full disk shows early.
-        run.save()
+        run.begin()
     batches = _prefetched(task.batch, run.number, training.steps)
     try:
         if run.best == -math.inf:
@@ -147,6 +142,15 @@ class _Run(Generic[Batch]):
     best: float = -math.inf
     stale: int = 0
     seconds: float = 0.0
+
+    def begin(self) -> None:
+        """Save the state at once: it can be resumed from now on, and a full disk shows early."""
+        taken = any((self.folder / each).exists() for each in (WEIGHTS_FILE, STATE_FILE))
+        if taken and not distributed.rank():
+            raise TrainingError(
+                f"{self.folder} already holds a model; resume it or choose another folder"
+            )
+        self.save()
 
     def save(self) -> None:
         """Write all that is needed to go on, where this is the first process."""

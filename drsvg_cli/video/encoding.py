@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import av.filter
@@ -17,6 +17,28 @@ from av.video.reformatter import (
     VideoReformatter,
 )
 from numpy.typing import NDArray
+
+
+class Packet(NamedTuple):
+    """A piece of an encoded stream, to be written to several files; times are in ticks."""
+
+    data: bytes
+    pts: int
+    duration: int
+    is_keyframe: bool
+
+    @classmethod
+    def of(cls, packet: "av.Packet[Any]") -> "Packet":
+        """Keep what an encoder gave."""
+        return cls(bytes(packet), packet.pts or 0, packet.duration or 0, packet.is_keyframe)
+
+    def within(self, stream: Any, tick: Fraction) -> "av.Packet[Any]":
+        """Make a packet of a stream whose ticks last so many seconds."""
+        packet = av.Packet(self.data)
+        packet.stream, packet.time_base = stream, tick
+        packet.pts = packet.dts = self.pts
+        packet.duration, packet.is_keyframe = self.duration, self.is_keyframe
+        return packet
 
 
 class Format(NamedTuple):

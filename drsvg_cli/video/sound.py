@@ -11,6 +11,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from drsvg_cli.video.clip import ClipInfo
+from drsvg_cli.video.encoding import Packet
 from drsvg_cli.video.opening import opened
 
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -19,23 +20,17 @@ _BIT_RATE = 160_000
 _AT_ONCE = 1024
 
 
-class _Packet(NamedTuple):
-    data: bytes
-    pts: int
-    duration: int
-
-
 class Sound(NamedTuple):
     """Sound as AAC."""
 
     rate: int
     layout: str
-    packets: list[_Packet]
+    packets: list[Packet]
 
     def add_to(self, container: OutputContainer) -> "list[av.Packet[Stream]]":
         """Add a stream to a container, and return the packets to be written to it."""
         stream = _stream(container, self.rate, self.layout)
-        return [_filled(packet, stream) for packet in self.packets]
+        return [packet.within(stream, Fraction(1, self.rate)) for packet in self.packets]
 
 
 def read_sound(info: ClipInfo, begin: float, end: float) -> Sound | None:
@@ -104,7 +99,7 @@ def _encoded(samples: NDArray[np.float32], rate: int, layout: str) -> Sound:
             frame.rate, frame.pts, frame.time_base = rate, begin, Fraction(1, rate)
             packets += stream.encode(frame)
         packets += stream.encode(None)
-    return Sound(rate, layout, [_Packet(bytes(p), p.pts or 0, p.duration or 0) for p in packets])
+    return Sound(rate, layout, [*map(Packet.of, packets)])
 
 
 def _stream(container: OutputContainer, rate: int, layout: str) -> av.AudioStream:
@@ -113,11 +108,3 @@ def _stream(container: OutputContainer, rate: int, layout: str) -> av.AudioStrea
     stream.bit_rate = _BIT_RATE
     stream.codec_context.flags |= Flags.bitexact
     return stream
-
-
-def _filled(packet: _Packet, stream: av.AudioStream) -> "av.Packet[Stream]":
-    filled = av.Packet(packet.data)
-    filled.stream, filled.time_base = stream, Fraction(1, stream.rate)
-    filled.pts = filled.dts = packet.pts
-    filled.duration, filled.is_keyframe = packet.duration, True
-    return filled

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import av
@@ -16,20 +15,12 @@ from numpy.typing import NDArray
 
 from drsvg_cli.errors import VideoError
 from drsvg_cli.video.clip import Clip, explained, shown
-from drsvg_cli.video.encoding import FORMATS, Encoder
+from drsvg_cli.video.encoding import FORMATS, Encoder, Packet
 from drsvg_cli.video.sound import Sound
 
 REORDERED = 2
 """Frames that x264 decodes before their turn, at most."""
 MAX_GIF_RATE = Fraction(50)  # browsers slow down anything faster
-
-
-class Packet(NamedTuple):
-    """A frame as it is encoded; times are in frames."""
-
-    data: bytes
-    pts: int
-    is_keyframe: bool
 
 
 class Opening(NamedTuple):
@@ -110,7 +101,7 @@ def encode_opening(frames: NDArray[np.uint8], rate: Fraction, *, suffix: str) ->
         encoder = Encoder(container, frames[0], form, rate.limit_denominator(65535))
         packets = [packet for frame in frames for packet in encoder.encode(frame)]
         packets += encoder.finish()
-    return Opening(frames, [Packet(bytes(p), p.pts or 0, p.is_keyframe) for p in packets])
+    return Opening(frames, [Packet.of(packet)._replace(duration=1) for packet in packets])
 
 
 class ClipWriter:
@@ -155,15 +146,14 @@ class ClipWriter:
         """Return the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Write what the encoder holds, and the end of the file."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the file."""
+        self.close(whole=kind is None)
+
+    def close(self, *, whole: bool) -> None:
+        """Close the file; write what the encoder holds before, if the file is to be whole."""
         with self._container:
-            if error is None and self._encoder is not None:
+            if whole and self._encoder is not None:
                 self._mux(self._encoder.finish())
 
     def write(self, frame: NDArray[np.uint8]) -> None:
@@ -191,10 +181,7 @@ class ClipWriter:
         self._encoder = Encoder(self._container, frame, self._form, rate, gray=self._gray)
         stream, packets = self._encoder.stream, self._opening.packets
         sound = self._sound.add_to(self._container) if self._sound else []
-        for data, pts, is_keyframe in packets:
-            packet = av.Packet(data)
-            packet.stream, packet.time_base = stream, 1 / rate
-            packet.pts, packet.duration, packet.is_keyframe = pts, 1, is_keyframe
-            self._mux([packet])
+        for packet in packets:
+            self._mux([packet.within(stream, 1 / rate)])
         self._encoder.count = len(packets)
         self._container.mux(sound)

@@ -70,24 +70,15 @@ class Page:
 
     def html(self) -> str:
         """Return the page as HTML text."""
-        shown = self.tiles[:MOST_TILES]
-        more = len(self.tiles) - len(shown)
-        data = {
-            "title": self.title,
-            "subtitle": self.subtitle + (f" · {more} more in this folder" if more else ""),
-            "tiles": [tile._asdict() for tile in shown],
-            "words": self.words,
-            "rate": self.rate,
-            "observed": self.observed,
-            "frames": self.frames,
-            "height": self.shape[0],
-            "width": self.shape[1],
-            "pictures": [
-                {**each._asdict(), "pixels": None, "source": _address(each.pixels)}
-                for each in self.pictures
-            ],
-            "tables": [table._asdict() for table in self.tables],
-        }
+        data = vars(self) | {"height": self.shape[0], "width": self.shape[1]}
+        data["tiles"] = [tile._asdict() for tile in self.tiles[:MOST_TILES]]
+        data["tables"] = [table._asdict() for table in self.tables]
+        data["pictures"] = [
+            {**each._asdict(), "pixels": None, "source": _address(each.pixels)}
+            for each in self.pictures
+        ]
+        if (more := len(self.tiles) - MOST_TILES) > 0:
+            data["subtitle"] += f" · {more} more in this folder"
         # A name of a file may hold what would end the script.
         text = json.dumps(data).replace("<", "\\u003c")
         filled = {"STYLE": part("page.css"), "PLAYER": part("player.html")}

@@ -19,10 +19,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from drsvg_cli.config import AnyModel, ModelConfig, Recipe, format_recipe
+from drsvg_cli.config import AnyModel, ModelConfig, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
 from drsvg_cli.model.drsvg import DRSVG
 from drsvg_cli.motion_model.network import MotionNetwork, build_network
+from drsvg_cli.recipe_file import format_recipe
 from drsvg_cli.storage import opened, write_atomically
 from drsvg_cli.weights.model_folder import (
     FORMAT,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from drsvg_cli.config import REPO_PATTERN, Recipe, parse_recipe
+from drsvg_cli.config import REPO_PATTERN, Recipe
 from drsvg_cli.errors import ConfigError, WeightsError
+from drsvg_cli.recipe_file import parse_recipe
 from drsvg_cli.storage import read_own
 
 RECIPE_FILE = "preset.toml"
