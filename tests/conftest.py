@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import os
 import resource
 import signal
 import struct
@@ -42,6 +43,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_failure():
+    """Let nothing wait for the disk: what a killed process wrote is there all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
