@@ -129,12 +129,14 @@ def drsvg(monkeypatch, capfd, tmp_path):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])
         capfd.readouterr()
-        before, level = signal.getsignal(signal.SIGTERM), logger.level
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        level = logger.level
         try:
             with pytest.raises(SystemExit) as end:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             logger.setLevel(level)
         return Outcome(end.value.code, *capfd.readouterr())
 
