@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import os
 import resource
 import signal
 import struct
@@ -42,6 +43,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_failure():
+    """Let nothing wait for the disk: what a killed process wrote is there all the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -120,12 +129,14 @@ def drsvg(monkeypatch, capfd, tmp_path):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["drsvg", *map(str, arguments)])
         capfd.readouterr()
-        before, level = signal.getsignal(signal.SIGTERM), logger.level
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        level = logger.level
         try:
             with pytest.raises(SystemExit) as end:
                 main()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
             logger.setLevel(level)
         return Outcome(end.value.code, *capfd.readouterr())
 

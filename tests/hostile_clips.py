@@ -157,7 +157,7 @@ def no_frames(folder):
     return folder / "none.mkv"
 
 
-def huge(name, height, width, *, aspect=Fraction(1), count=3):
+def huge(name, height, width, *, aspect=Fraction(1), count=2):
     """Return a builder of a small file whose frames are large."""
 
     def build(folder):

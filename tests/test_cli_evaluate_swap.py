@@ -68,7 +68,8 @@ def test_swaps_are_judged(drsvg, sheets, save, reader, tmp_path):
 
 
 def test_where_nobody_reads_motion_and_sharpness_are_left(drsvg, sheets, save, tmp_path):
-    outcome = drsvg("evaluate", save("ours"), "--swap", "--data", sheets, *QUICK, "--json")
+    options = ("--data", sheets, *QUICK, "--sequences", 2, "--json")
+    outcome = drsvg("evaluate", save("ours"), "--swap", *options)
     assert outcome.code == 0, outcome
     told = json.loads(outcome.out)["models"]["ours"]
     assert told["swap"]["right"] == {} and told["swap"]["sharpness"][0] > 0
@@ -97,7 +98,7 @@ def test_at_temperature_zero_no_seed_matters(drsvg, sheets, save, reader):
     name = save("ours")
 
     def sharpness(*options):
-        given = ("--data", sheets, *QUICK, "--json", "-y", *options)
+        given = ("--data", sheets, *QUICK, "--sequences", 2, "--json", "-y", *options)
         told = json.loads(drsvg("evaluate", name, "--swap", *given).out)
         return told["temperature"], told["models"][name]["swap"]["sharpness"]
 

@@ -5,11 +5,14 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import unicodedata
 
 import pytest
+
+from drsvg_cli.video.opening import Source
 
 EVIL = "\x1b]0;x\x07\x1b[31m\u202e\x9b2J"
 
@@ -74,6 +77,25 @@ def test_no_name_reaches_the_terminal_unescaped(drsvg, model_folder, tmp_path):
         assert outcome.out + outcome.err
         assert_harmless(outcome.out + outcome.err)
     assert "\\x1b" in drsvg("models", "pull", EVIL).out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_ffmpeg_asks_for_bytes(drsvg, make_clip, tmp_path, monkeypatch, number):
+    """PyAV drops what is raised there, and goes on as at the end of the clip."""
+    make_clip(tmp_path / "clip.mp4")
+    opens = []
+
+    def is_spent(source):
+        asks = sys._getframe(2).f_code.co_name == "_container"  # of PyAV, but for the first time
+        opens.extend([source] * asks)
+        if asks and len(opens) == 2:
+            signal.raise_signal(number)
+        return False
+
+    monkeypatch.setattr(Source, "is_spent", is_spent)
+    outcome = drsvg("predict", "clip.mp4", "-m", "motion", "-n", "100", "-s", "9")
+    assert (outcome.code, outcome.out) == (130, "")
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN])

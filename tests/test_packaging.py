@@ -57,7 +57,7 @@ def environment(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
     python = folder / "bin" / "python"
     (wheel,) = distributions.glob("*.whl")
-    install = ("install", "-q", "--no-deps", "--no-index", wheel)
+    install = ("install", "-q", "--no-deps", "--no-index", "--no-compile", wheel)
     run(sys.executable, "-m", "pip", "--python", python, *install, cwd=folder)
     # Named in a .pth file, a folder comes after the environment's own packages and its own .pth
     # files are not read: the wheel's drsvg wins over the one that runs these tests.

@@ -12,6 +12,7 @@ import pytest
 import torch
 from processes import Command
 
+from drsvg_cli.commands import surprise as work
 from drsvg_cli.commands.session import Settings, open_session
 from drsvg_cli.commands.surprise import walk
 from drsvg_cli.config import MotionConfig
@@ -94,9 +95,11 @@ def test_a_change_in_a_part_of_the_frame_is_no_cut(seed):
     assert not is_cut(frames[1], darker), "the light goes off"
 
 
-def test_memory_does_not_grow_with_the_clip(tmp_path):
+def test_memory_does_not_grow_with_the_clip(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "BATCHES", 1)
     session, peaks = open_session(settings("copy"), None), []
-    for count in (60, 240):
+    counts = 60, 360
+    for count in counts:
         path = tmp_path / f"{count}.mp4"
         write_frames(path, scene(count), RATE)
         tracemalloc.start()
@@ -104,7 +107,8 @@ def test_memory_does_not_grow_with_the_clip(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert course.frames == count
-    assert peaks[1] < 1.1 * peaks[0]
+    # By chance a window or two more are waiting; 300 frames more have 5.5 MB.
+    assert peaks[1] - peaks[0] < (counts[1] - counts[0]) * scene(1).nbytes / 3, peaks
 
 
 @pytest.mark.parametrize(

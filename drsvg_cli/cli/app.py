@@ -7,8 +7,10 @@ import os
 import platform
 import signal
 import sys
+import threading
 from contextlib import nullcontext, redirect_stdout, suppress
 from itertools import pairwise, takewhile
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -63,7 +65,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; every mistake a user can mend ends in one line and its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as of a job in the background
+        signal.signal(signal.SIGINT, _interrupt)
     # Read when the library is imported: it would ask the Hub for a list to describe us to it.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     # So too, where a value that is no whole number would be an error: for the Hub's own 10 seconds.
@@ -103,6 +107,21 @@ def main() -> None:
             with suppress(OSError):
                 Reporter(as_json=False, quiet=False).error(f"stdout: {error.strerror}")
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; a moment later where FFmpeg asks for bytes, for PyAV drops it there.
+
+    The clip would seem to end, and the command to be done.
+    """
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith("Source."):
+            later = threading.Timer(0.01, signal.raise_signal, [number])
+            later.daemon = True
+            later.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _outcome(options: list[str]) -> tuple[int, str, dict[str, Any] | None]:
