@@ -8,6 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import numpy  # noqa: F401  (without it OpenCV prints advice on stdout)
+
+# isort: split
 import cv2
 import torch
 
