@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
 
+import numpy  # noqa: F401  (without it OpenCV prints advice on stdout)
+
+# isort: split
 import cv2
 
 from drsvg_cli.visualization.layout import Frames

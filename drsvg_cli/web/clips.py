@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy  # noqa: F401  (without it OpenCV prints advice on stdout)
-
-# isort: split
 import cv2
 
 from drsvg_cli.errors import ConfigError, ResourceError, VideoError
