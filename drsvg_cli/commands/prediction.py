@@ -84,7 +84,8 @@ class Prediction:
                 "learned to predict: the last ones will be wrong"
             )
         total = excerpt.horizon * excerpt.steps * settings.samples
-        progress.update(task, description=f"Predicting {one_line(clip.name)}", total=total)
+        description = f"Predicting {one_line(clip.name)}"
+        progress.update(task, description=description, total=total, refresh=True)
         return excerpt, task
 
     def _draw(
